@@ -1,0 +1,27 @@
+"""What every layer shares: value types, errors, AnnData keys, argument checks."""
+
+from omicvae._core.arguments import choose, integral
+from omicvae._core.errors import (
+    DataError,
+    NotSupportedError,
+    OmicVAEError,
+    SavingError,
+    SettingError,
+    TrainingError,
+)
+from omicvae._core.types import Batch, FeatureMoments, LatentPosterior, LossTerms
+
+__all__ = [
+    "Batch",
+    "DataError",
+    "FeatureMoments",
+    "LatentPosterior",
+    "LossTerms",
+    "NotSupportedError",
+    "OmicVAEError",
+    "SavingError",
+    "SettingError",
+    "TrainingError",
+    "choose",
+    "integral",
+]

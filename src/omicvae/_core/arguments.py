@@ -1,0 +1,38 @@
+"""Checks of single arguments, shared by everything that a user calls."""
+
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import TypeVar
+
+from omicvae._core.errors import SettingError
+
+T = TypeVar("T")
+
+
+def integral(name: str, value: object, *, minimum: int | None = None) -> int:
+    """Return ``value`` as an int; an integral float such as ``5.0`` counts, because R sends doubles.
+
+    Raises
+    ------
+    SettingError
+        If ``value`` is no whole number or lies below ``minimum``.
+    """
+    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    if isinstance(value, bool) or not whole:
+        raise SettingError(f"{name} must be a whole number, got {value!r}.")
+    number = int(value)  # type: ignore[call-overload]
+    if minimum is not None and number < minimum:
+        raise SettingError(f"{name} must be at least {minimum}, got {number}.")
+    return number
+
+
+def choose(name: str, value: object, table: Mapping[str, T] | Iterable[str]) -> T | str:
+    """Look ``value`` up in a table of variants; an unknown name lists the choices."""
+    if isinstance(table, Mapping):
+        if isinstance(value, str) and value in table:
+            return table[value]
+    else:
+        table = tuple(table)
+        if value in table:
+            return str(value)
+    raise SettingError(f"{name}={value!r} is not known. Choose one of: {', '.join(map(repr, table))}.")

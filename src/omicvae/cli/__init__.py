@@ -1,0 +1,59 @@
+"""Command line: each verb is a thin layer over the Python API.
+
+Nothing heavy is imported before a verb runs, so ``omicvae --help`` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from omicvae.cli import _datasets, _demo, _diagnose, _embed, _train
+
+VERBS = {
+    "demo": _demo,
+    "train": _train,
+    "embed": _embed,
+    "diagnose": _diagnose,
+    "datasets": _datasets,
+}
+
+# the conventional exit statuses of a misuse and of Ctrl-C
+MISUSE, INTERRUPTED = 2, 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; each sets ``run``, a function of the parsed arguments."""
+    parser = argparse.ArgumentParser(
+        prog="omicvae",
+        description="Conditional VAEs for single-cell and bulk omics and a verdict on each fit.",
+        epilog="omicvae VERB --help describes a verb. Start with: omicvae demo",
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, verb in VERBS.items():
+        sub = verbs.add_parser(name, help=verb.HELP, description=verb.__doc__.partition("\n")[0])
+        verb.add_arguments(sub)
+        sub.set_defaults(run=verb.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    0 is success; 2 an error that omicvae explains on standard error in one message (argparse exits with 2 by
+    itself where the command cannot be read); 130 an interrupt by Ctrl-C.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        print("omicvae: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        # imported late, because the package of the error classes imports torch
+        from omicvae._core.errors import OmicVAEError
+
+        if not isinstance(error, OmicVAEError):
+            raise
+        print(f"omicvae: error: {error}", file=sys.stderr)
+        return MISUSE
+    return 0

@@ -1,0 +1,145 @@
+"""The three fits of the demo: a collapsed one, a healthy one, and a bulk cohort with a known truth."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from omicvae.diagnostics import Diagnosis
+    from omicvae.model import CVAE
+
+COLLAPSED_KEY = "X_omicvae_collapsed"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoFit:
+    """One fit and what came of it; ``truth`` holds correlations with known effects, where there are any."""
+
+    name: str
+    title: str
+    model: "CVAE"
+    diagnosis: "Diagnosis"
+    seconds: float
+    truth: dict[str, float] = field(default_factory=dict)
+
+
+def fit_and_diagnose(
+    name: str,
+    title: str,
+    adata: "AnnData",
+    *,
+    labels_key: str,
+    latent_key: str,
+    settings: dict[str, Any],
+    training: dict[str, Any],
+) -> DemoFit:
+    """Build a model, train it, write its latents and diagnose it; seconds are those of the training."""
+    import omicvae as ov
+
+    model = ov.CVAE(adata, **settings)
+    start = time.perf_counter()
+    model.train(progress_bar=False, **training)
+    seconds = time.perf_counter() - start
+    model.write_latent(key=latent_key)
+    return DemoFit(name, title, model, model.diagnose(labels_key=labels_key), seconds)
+
+
+def prepare_pbmc() -> "AnnData":
+    """Real counts with the cell cycle as covariates and the cell type as labels."""
+    import omicvae as ov
+
+    adata = ov.datasets.pbmc68k_counts()
+    ov.CVAE.setup_anndata(
+        adata,
+        categorical_covariate_keys=["phase"],
+        continuous_covariate_keys=["S_score", "G2M_score"],
+        labels_key="bulk_labels",
+    )
+    return adata
+
+
+def fit_collapsed(adata: "AnnData", *, seed: int) -> DemoFit:
+    """Fit in the mean/mean convention: β = 3 with 765 genes and 32 dimensions acts like β = 3·765/32 = 72."""
+    return fit_and_diagnose(
+        "pbmc_mean_mean",
+        "PBMC, mean/mean losses, β = 3",
+        adata,
+        labels_key="bulk_labels",
+        latent_key=COLLAPSED_KEY,
+        settings={"likelihood": "nb", "n_latent": 32, "seed": seed},
+        training={"objective": {"beta": 3.0, "reduction": "mean"}},
+    )
+
+
+def fit_defaults(adata: "AnnData", *, seed: int) -> DemoFit:
+    """Fit with the defaults."""
+    from omicvae._core import keys
+
+    return fit_and_diagnose(
+        "pbmc_defaults",
+        "PBMC, defaults",
+        adata,
+        labels_key="bulk_labels",
+        latent_key=keys.LATENT,
+        settings={"seed": seed},
+        training={},
+    )
+
+
+def fit_bulk(*, n_samples: int, n_genes: int, max_epochs: int, seed: int) -> tuple["AnnData", DemoFit]:
+    """Fit a simulated cohort with the Gaussian likelihood and compare its decoder with the truth."""
+    from dataclasses import replace
+
+    import omicvae as ov
+    from omicvae._core import keys
+
+    adata = ov.datasets.simulate_bulk(n_samples, n_genes, seed=seed)
+    ov.CVAE.setup_anndata(adata, batch_key="batch", continuous_covariate_keys=["age"], labels_key="tissue")
+    fit = fit_and_diagnose(
+        "bulk_gaussian",
+        "Simulated bulk, Gaussian",
+        adata,
+        labels_key="tissue",
+        latent_key=keys.LATENT,
+        settings={"likelihood": "gaussian", "seed": seed},
+        training={"max_epochs": max_epochs},
+    )
+    return adata, replace(fit, truth=recovered_truth(fit.model, adata))
+
+
+def recovered_truth(model: "CVAE", adata: "AnnData") -> dict[str, float]:
+    """Correlate decoded effects with the simulated ones, over genes.
+
+    ``batch_effect``: every sample decoded as if from each batch; differences to the first batch, against the
+    truth. ``disease_effect``: decoded means of cases minus controls within each tissue, over genes that
+    respond somewhere.
+    """
+    batches = list(adata.obs["batch"].cat.categories)
+    decoded_BG = np.stack(
+        [
+            model.get_normalized_expression(transform_batch=batch, return_mean=True).mean(axis=0)
+            for batch in batches
+        ]
+    )
+    truth_BG = adata.varm["batch_effect"].to_numpy().T
+    batch = np.corrcoef((decoded_BG - decoded_BG[0])[1:].ravel(), (truth_BG - truth_BG[0])[1:].ravel())[0, 1]
+
+    decoded_NG = np.asarray(model.get_normalized_expression(transform_batch=batches[0], return_numpy=True))
+    responds_G = adata.var["disease_gene"].to_numpy()
+    case_N = (adata.obs["disease"] == "case").to_numpy()
+    tissues = adata.obs["tissue"].cat.categories
+    differences = []
+    for tissue in tissues:
+        inside_N = (adata.obs["tissue"] == tissue).to_numpy()
+        case_G, control_G = (
+            decoded_NG[inside_N & case_N].mean(axis=0),
+            decoded_NG[inside_N & ~case_N].mean(axis=0),
+        )
+        differences.append((case_G - control_G)[responds_G])
+    truth = adata.varm["disease_effect"].loc[responds_G, tissues].to_numpy().T
+    disease = np.corrcoef(np.concatenate(differences), truth.ravel())[0, 1]
+    return {"batch_effect": float(batch), "disease_effect": float(disease)}

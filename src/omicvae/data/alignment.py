@@ -1,0 +1,88 @@
+"""Match the genes of new data to those of a model, by name."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from omicvae._core import DataError, SettingError, choose
+from omicvae.data.covariates import listing
+
+logger = logging.getLogger("omicvae")
+
+
+def align_genes(
+    expected: Sequence[str],
+    given: Sequence[str],
+    *,
+    missing: str = "error",
+    max_missing_fraction: float = 0.2,
+) -> np.ndarray:
+    """Find the column of each expected gene.
+
+    Parameters
+    ----------
+    expected
+        Genes of the model, in its order.
+    given
+        Genes of the new data, in any order; those that the model does not know are ignored (one info line).
+    missing
+        ``"error"``, or ``"zero"`` to fill missing genes with zeros, as if they had not been expressed.
+    max_missing_fraction
+        Largest share of missing genes that may be filled.
+
+    Returns
+    -------
+    int64 array with a column of ``given`` for each of ``expected``; −1 for genes that are filled with zeros.
+
+    Raises
+    ------
+    DataError
+        If genes are missing (some are listed), too many are missing to be filled, or a gene that is needed
+        occurs twice.
+    """
+    choose("missing_genes", missing, ("error", "zero"))
+    if not 0 <= max_missing_fraction <= 1:
+        raise SettingError(f"max_missing_fraction must lie in 0…1, got {max_missing_fraction!r}.")
+    names = pd.Index(given)
+    wanted = pd.Index(expected)
+    repeated = names[names.duplicated()].intersection(wanted)
+    if len(repeated):
+        raise DataError(
+            f"{len(repeated)} genes of the model occur more than once in var_names ({listing(repeated)}). "
+            f"Make them unique with adata.var_names_make_unique() or drop the copies."
+        )
+    # a name that repeats is now none of the model's
+    unique = ~names.duplicated(keep=False)
+    columns = np.full(len(wanted), -1, dtype=np.int64)
+    found = names[unique].get_indexer(wanted)
+    columns[found >= 0] = np.flatnonzero(unique)[found[found >= 0]]
+    absent = wanted[columns < 0]
+    if len(absent):
+        _accept_missing(absent, len(wanted), names, missing, max_missing_fraction)
+    n_extra = len(names) - int((columns >= 0).sum())
+    if n_extra:
+        logger.info("%d genes are not among the model's %d genes and are ignored.", n_extra, len(wanted))
+    return columns
+
+
+def _accept_missing(absent: pd.Index, n_expected: int, names: pd.Index, missing: str, limit: float) -> None:
+    share = len(absent) / n_expected
+    problem = f"{len(absent)} of the model's {n_expected} genes are missing in the data: {listing(absent)}."
+    if len(absent) == n_expected:
+        raise DataError(
+            f"{problem} None was found: var_names look like {listing(names, 3)}. Use the same kind of "
+            f"identifier (symbols or Ensembl IDs) as in training."
+        )
+    if share > limit:
+        raise DataError(
+            f"{problem} That is {share:.0%}, more than the limit of {limit:.0%} up to which genes may be "
+            f"filled with zeros (max_missing_fraction). Use data measured on the model's genes."
+        )
+    if missing == "error":
+        raise DataError(
+            f"{problem} Add them, or fill them with zeros by missing_genes='zero' (allowed up to "
+            f"{limit:.0%}, here {share:.1%})."
+        )
+    logger.info("%d missing genes are filled with zeros.", len(absent))

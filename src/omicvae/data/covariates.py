@@ -1,0 +1,281 @@
+"""Levels of categorical covariates and scales of continuous ones, matched by name and never by position."""
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from omicvae._core import DataError, choose
+
+logger = logging.getLogger("omicvae")
+
+#: reticulate hands R's missing integer over as this number.
+R_INTEGER_NA = -(2**31)
+_KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
+_SHOWN = 5
+_DECIMAL = re.compile(r"[+-]?\d+(\.\d*([eE][+-]?\d+)?|[eE][+-]?\d+)")
+
+
+def listing(names: Iterable[object], shown: int = _SHOWN) -> str:
+    """Quote the first few names; the rest is an ellipsis."""
+    items = list(names)
+    return ", ".join(repr(item) for item in items[:shown]) + (", …" if len(items) > shown else "")
+
+
+@dataclass(frozen=True, slots=True)
+class CategoricalLevels:
+    """The levels of one ``obs`` column, sorted; the position of a level is its code.
+
+    Sorting makes the codes independent of the order of a factor's categories and of the cells.
+
+    Attributes
+    ----------
+    key
+        Name of the column.
+    levels
+        Sorted distinct values, all of type ``kind``; a factor's unused levels are left out.
+    kind
+        ``"str"``, ``"int"``, ``"float"`` or ``"bool"``; anything else is kept as text.
+    """
+
+    key: str
+    levels: tuple[Any, ...]
+    kind: str
+
+    def __post_init__(self) -> None:
+        to_kind: Any = choose("kind", self.kind, _KINDS)
+        object.__setattr__(self, "levels", tuple(to_kind(level) for level in self.levels))
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    @classmethod
+    def register(cls, key: str, column: pd.Series, *, allow_missing: bool = False) -> "CategoricalLevels":
+        """Find the levels of ``column``.
+
+        Raises
+        ------
+        DataError
+            If values are missing (unless ``allow_missing``), or are R's missing integer, or no distinct
+            names.
+        """
+        codes, uniques = _factorise(column)
+        if not allow_missing:
+            _require_present(key, codes < 0, column.index)
+        kind = _kind_of(uniques)
+        _reject_r_missing(key, uniques)
+        values = [_KINDS[kind](value) for value in uniques]
+        if len(set(values)) < len(values):
+            raise DataError(
+                f"obs[{key!r}] mixes types, so that different values have the same name (such as 1 and '1'). "
+                f"Convert the column, e.g. adata.obs[{key!r}].astype(str)."
+            )
+        if kind == "str" and "NA" in values:
+            logger.warning("obs[%r] has a level 'NA'; if that is R's missing value, replace it first.", key)
+        return cls(key, tuple(sorted(values)), kind)
+
+    def code(self, value: object) -> int | None:
+        """Code of a level by its name, in any type (1, 1.0, "1" match if unambiguous); None if unknown."""
+        return self._find([value])[0]
+
+    def encode(
+        self, column: pd.Series, *, unseen: object = "error", allow_missing: bool = False
+    ) -> np.ndarray:
+        """Codes (int64, one per row) of ``column`` by the names of its values.
+
+        Parameters
+        ----------
+        column
+            Values in any type and order.
+        unseen
+            ``"error"``, or the name of a known level that stands in for every unknown one.
+        allow_missing
+            Give missing values the code −1 instead of raising.
+
+        Raises
+        ------
+        DataError
+            If values are missing or unknown; the message lists the known levels and the ``unseen=`` policies.
+        """
+        codes, uniques = _factorise(column)
+        if not allow_missing:
+            _require_present(self.key, codes < 0, column.index)
+        found = self._find(uniques)
+        unknown = [value for value, code in zip(uniques, found, strict=True) if code is None]
+        stand_in = self._stand_in(unknown, unseen) if unknown else None
+        table = np.array([stand_in if code is None else code for code in found] + [-1], dtype=np.int64)
+        return np.take(table, codes)
+
+    def _stand_in(self, unknown: Sequence[object], unseen: object) -> int:
+        code = None if unseen == "error" else self.code(unseen)
+        if code is not None:
+            return code
+        kinds = _kind_of(unknown)
+        types = (
+            "" if kinds == self.kind else f" (known levels are of type {self.kind}, these of type {kinds})"
+        )
+        problem = (
+            f"obs[{self.key!r}] has {len(unknown)} unknown {'level' if len(unknown) == 1 else 'levels'}: "
+            f"{listing(unknown)}{types}. Known levels: {listing(self.levels, 20)}."
+        )
+        if unseen != "error":
+            raise DataError(f"{problem} unseen={unseen!r} is not one of them.")
+        raise DataError(
+            f"{problem} Rename the values; or pass unseen= with a known level that shall stand in for them "
+            f"(unseen='error' is the default); or map the new data with load_query_data()."
+        )
+
+    def _find(self, values: Sequence[object]) -> list[int | None]:
+        exact, loose = self._codes_by_form(str), self._codes_by_form(_loose)
+        codes = []
+        for value in values:
+            code = exact.get(str(value))
+            # between two texts only the very same text is the same level: "1.10" is not "1.1"
+            if code is None and not (self.kind == "str" and isinstance(value, str)):
+                code = loose.get(_loose(value))
+            codes.append(code)
+        return codes
+
+    def _codes_by_form(self, form: Callable[[object], str]) -> dict[str, int]:
+        codes: dict[str, int] = {}
+        ambiguous = set()
+        for code, level in enumerate(self.levels):
+            if codes.setdefault(form(level), code) != code:
+                ambiguous.add(form(level))
+        return {name: code for name, code in codes.items() if name not in ambiguous}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping of plain Python values that JSON can hold."""
+        return {"key": self.key, "levels": list(self.levels), "kind": self.kind}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "CategoricalLevels":
+        """Inverse of :meth:`to_dict`; ``kind`` restores the type of the levels."""
+        return cls(values["key"], tuple(values["levels"]), values["kind"])
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuousScaling:
+    """Mean and SD of a continuous covariate in the training cells; (value − mean) / sd enters the network.
+
+    A covariate that is constant has sd = 1 and so gives exactly 0.
+    """
+
+    key: str
+    mean: float
+    sd: float
+
+    @classmethod
+    def fit(cls, key: str, values_N: np.ndarray) -> "ContinuousScaling":
+        """Take mean and population SD of ``values_N`` (finite, float64)."""
+        if values_N.min() == values_N.max():
+            logger.info(
+                "Continuous covariate %r is constant (%g): it carries no information.", key, values_N[0]
+            )
+            return cls(key, float(values_N[0]), 1.0)
+        mean, sd = float(values_N.mean()), float(values_N.std())
+        return cls(key, mean, max(sd, 1e-12 * abs(mean)))  # below that, differences are rounding errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping of plain Python values that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ContinuousScaling":
+        """Inverse of :meth:`to_dict`."""
+        return cls(values["key"], float(values["mean"]), float(values["sd"]))
+
+
+def numeric_column(key: str, column: pd.Series) -> np.ndarray:
+    """Return an ``obs`` column as finite float64.
+
+    Raises
+    ------
+    DataError
+        If it is not numeric, or has missing, infinite or R's missing integer values; rows are named.
+    """
+    column = column.infer_objects()  # numbers may stand in a column of type object
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_complex_dtype(column.dtype):
+        raise DataError(
+            f"obs[{key!r}] is not numeric (dtype {column.dtype}, values such as "
+            f"{listing(column.unique(), 3)}). Use pandas.to_numeric, or pass it as a categorical covariate."
+        )
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    _reject_r_missing(key, values)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise DataError(
+            f"obs[{key!r}] is missing or infinite in {_rows(bad, column.index)}. Remove these cells or fill "
+            f"the values in."
+        )
+    return values
+
+
+def size_factor_column(key: str, column: pd.Series) -> np.ndarray:
+    """Return an ``obs`` column of size factors: finite, positive float64.
+
+    Raises
+    ------
+    DataError
+        As for :func:`numeric_column`, or if a value is 0 or negative.
+    """
+    values = numeric_column(key, column)
+    bad = values <= 0
+    if bad.any():
+        raise DataError(
+            f"Size factors obs[{key!r}] must be positive, but are {values[bad][0]:g} or the like in "
+            f"{_rows(bad, column.index)}. Remove these cells or compute the size factors again."
+        )
+    return values
+
+
+def _factorise(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    codes, uniques = pd.factorize(column, use_na_sentinel=True)
+    return np.asarray(codes), uniques.tolist()
+
+
+def _kind_of(values: Iterable[object]) -> str:
+    values = list(values)
+    if not values or any(not isinstance(value, Real | np.bool_) for value in values):
+        return "str"
+    booleans = [isinstance(value, bool | np.bool_) for value in values]
+    if any(booleans):
+        return "bool" if all(booleans) else "str"
+    return "int" if all(isinstance(value, Integral) for value in values) else "float"
+
+
+def _loose(value: object) -> str:
+    """Name of a level without its type: 1, 1.0, "1" and "1.0" agree, and so do True and "TRUE"."""
+    text = str(value)
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    # whole numbers keep all their digits (float would merge neighbours beyond 2**53), and 01 is not 1
+    if not _DECIMAL.fullmatch(text):
+        return text
+    number = float(text)
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _rows(mask: np.ndarray, names: pd.Index) -> str:
+    return f"{int(mask.sum())} of {len(mask)} cells ({listing(map(str, names[mask][: _SHOWN + 1]))})"
+
+
+def _require_present(key: str, missing: np.ndarray, names: pd.Index) -> None:
+    if missing.any():
+        raise DataError(
+            f"obs[{key!r}] is missing in {_rows(missing, names)}. Remove these cells, or make the gap a "
+            f"level of its own: adata.obs[{key!r}] = adata.obs[{key!r}].astype(object).fillna('missing')."
+        )
+
+
+def _reject_r_missing(key: str, values: Iterable[Any]) -> None:
+    if any(isinstance(value, Real) and value == R_INTEGER_NA for value in values):
+        raise DataError(
+            f"obs[{key!r}] contains {R_INTEGER_NA}, which is R's missing integer (NA) after the conversion "
+            f"to Python. Remove these cells, or replace NA in R (e.g. as.character() and a level 'missing')."
+        )

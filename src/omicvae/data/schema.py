@@ -1,0 +1,153 @@
+"""What a model must know about its data to read other data the same way."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from omicvae._core import DataError
+from omicvae.data.audit import finite_rows
+from omicvae.data.covariates import (
+    CategoricalLevels,
+    ContinuousScaling,
+    listing,
+    numeric_column,
+    size_factor_column,
+)
+from omicvae.data.keys import SetupKeys
+from omicvae.data.matrix import get_matrix, iter_rows
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from omicvae.data.store import CellStore
+
+
+@dataclass(frozen=True, slots=True)
+class DataSchema:
+    """Genes, keys, levels and scales; made at set-up, saved with the model.
+
+    Attributes
+    ----------
+    gene_names
+        Genes in the model's order.
+    keys
+        Layer and columns.
+    categorical
+        Levels of ``keys.categorical_keys``, in that order (batch first).
+    continuous
+        Scales of ``keys.continuous_covariate_keys``: of all cells at first, of the training cells after
+        :meth:`fit_scaling`.
+    labels
+        Levels of the label column, which may have missing values; None without labels.
+    n_cells
+        Cells at set-up.
+    """
+
+    gene_names: tuple[str, ...]
+    keys: SetupKeys
+    categorical: tuple[CategoricalLevels, ...]
+    continuous: tuple[ContinuousScaling, ...]
+    labels: CategoricalLevels | None
+    n_cells: int
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes."""
+        return len(self.gene_names)
+
+    @classmethod
+    def register(cls, adata: "AnnData", keys: SetupKeys | None = None) -> "DataSchema":
+        """Check ``adata`` and record what a model needs to know about it.
+
+        Whether the values suit a likelihood is not asked here: set-up knows no likelihood.
+
+        Raises
+        ------
+        DataError
+            For no cells or genes, duplicate gene names, unknown columns or layer, NaN or infinite values
+            anywhere, missing covariate values, size factors that are not positive.
+        """
+        keys = SetupKeys() if keys is None else keys
+        _check_names(adata)
+        categorical = tuple(
+            CategoricalLevels.register(key, obs_column(adata, key)) for key in keys.categorical_keys
+        )
+        continuous = tuple(
+            ContinuousScaling.fit(key, numeric_column(key, obs_column(adata, key)))
+            for key in keys.continuous_covariate_keys
+        )
+        labels = None
+        if keys.labels_key is not None:
+            column = obs_column(adata, keys.labels_key)
+            labels = CategoricalLevels.register(keys.labels_key, column, allow_missing=True)
+        if keys.size_factor_key is not None:
+            size_factor_column(keys.size_factor_key, obs_column(adata, keys.size_factor_key))
+        chunks = iter_rows(get_matrix(adata, keys.layer))
+        for _ in finite_rows(chunks, obs_names=adata.obs_names, var_names=adata.var_names):
+            pass  # reading to the end is the check
+        genes = tuple(str(name) for name in adata.var_names)
+        return cls(genes, keys, categorical, continuous, labels, int(adata.n_obs))
+
+    def fit_scaling(self, store: "CellStore", indices: np.ndarray) -> "DataSchema":
+        """Return the schema with mean and SD over the cells ``indices`` of ``store`` (the training cells)."""
+        chosen = store.continuous_NV[indices]
+        fitted = (ContinuousScaling.fit(old.key, chosen[:, v]) for v, old in enumerate(self.continuous))
+        return replace(self, continuous=tuple(fitted))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a mapping of plain Python values that JSON can hold; levels keep their type."""
+        return {
+            "gene_names": list(self.gene_names),
+            "keys": self.keys.to_dict(),
+            "categorical": [levels.to_dict() for levels in self.categorical],
+            "continuous": [scaling.to_dict() for scaling in self.continuous],
+            "labels": None if self.labels is None else self.labels.to_dict(),
+            "n_cells": self.n_cells,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "DataSchema":
+        """Inverse of :meth:`to_dict`."""
+        labels = values["labels"]
+        return cls(
+            gene_names=tuple(values["gene_names"]),
+            keys=SetupKeys.from_dict(values["keys"]),
+            categorical=tuple(CategoricalLevels.from_dict(levels) for levels in values["categorical"]),
+            continuous=tuple(ContinuousScaling.from_dict(scaling) for scaling in values["continuous"]),
+            labels=None if labels is None else CategoricalLevels.from_dict(labels),
+            n_cells=int(values["n_cells"]),
+        )
+
+
+def obs_column(adata: "AnnData", key: str) -> pd.Series:
+    """Return ``adata.obs[key]``.
+
+    Raises
+    ------
+    DataError
+        If there is no such column; close names and the columns that exist are listed.
+    """
+    if key not in adata.obs.columns:
+        names = [str(name) for name in adata.obs.columns]
+        close = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
+        guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise DataError(f"adata.obs has no column {key!r}.{guess} Columns: {listing(names, 20) or 'none'}.")
+    column: pd.Series = adata.obs[key]
+    return column
+
+
+def _check_names(adata: "AnnData") -> None:
+    if adata.n_obs == 0:
+        raise DataError("adata has no cells (0 rows). Was a filter too strict?")
+    if adata.n_vars == 0:
+        raise DataError("adata has no genes (0 columns). Was a filter too strict?")
+    repeated = adata.var_names[adata.var_names.duplicated()].unique()
+    if len(repeated):
+        raise DataError(
+            f"{len(repeated)} gene names occur more than once in adata.var_names: {listing(repeated)}. Genes "
+            f"are matched by name, so make them unique: adata.var_names_make_unique()."
+        )

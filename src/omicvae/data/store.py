@@ -1,0 +1,283 @@
+"""The resident store: compact CSR in memory, dense minibatches out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from omicvae._core import Batch, DataError, FeatureMoments, choose
+from omicvae.data.alignment import align_genes
+from omicvae.data.audit import MatrixAudit, MatrixAuditor, finite_rows
+from omicvae.data.covariates import numeric_column, size_factor_column
+from omicvae.data.matrix import get_matrix, iter_rows
+from omicvae.data.moments import feature_moments
+from omicvae.data.schema import DataSchema, obs_column
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+#: ``x / ℓ`` is shown per ten thousand counts, as scanpy does.
+LIBRARY_SCALE = 1e4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellStore:
+    """All cells of a data set, 3 to 4 bytes for a non-zero count; made by :meth:`build`.
+
+    Attributes
+    ----------
+    schema
+        Genes, levels and scales.
+    indptr
+        Row pointers, int64 (n_cells + 1).
+    columns
+        Gene of each non-zero, uint16 or int32; ascending within a cell.
+    values
+        Non-zeros in data units: uint8 or uint16 where all fit exactly, else float32.
+    library_N
+        ℓ, the sum of a cell's values (counts) but at least 1; or its size factor s. float64.
+    codes_ND
+        Level codes of the categorical covariates, batch first, int64.
+    continuous_NV
+        Continuous covariates as given (not standardised), float64.
+    audit
+        Of the values, for the choice and check of a likelihood.
+    """
+
+    schema: DataSchema
+    indptr: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    library_N: np.ndarray
+    codes_ND: np.ndarray
+    continuous_NV: np.ndarray
+    audit: MatrixAudit
+    _library_N1: np.ndarray = field(init=False, repr=False)
+    _standardised_NV: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        mean_V = np.array([scaling.mean for scaling in self.schema.continuous])
+        sd_V = np.array([scaling.sd for scaling in self.schema.continuous])
+        standardised = ((self.continuous_NV - mean_V) / sd_V).astype(np.float32)
+        object.__setattr__(self, "_standardised_NV", standardised)
+        object.__setattr__(self, "_library_N1", self.library_N.astype(np.float32)[:, None])
+
+    @classmethod
+    def build(
+        cls,
+        adata: "AnnData",
+        schema: DataSchema,
+        *,
+        unseen: object = "error",
+        missing_genes: str = "error",
+        max_missing_fraction: float = 0.2,
+    ) -> "CellStore":
+        """Read the cells of ``adata``, training data or a query, matching genes and levels by name.
+
+        Parameters
+        ----------
+        adata
+            Any container, read by chunks.
+        schema
+            Of the model.
+        unseen
+            What to do with levels that the schema does not know: ``"error"``, or the known level that stands
+            in for them, or a mapping from a covariate's key to its stand-in.
+        missing_genes, max_missing_fraction
+            See :func:`omicvae.data.align_genes`.
+
+        Raises
+        ------
+        DataError
+            For anything in ``adata`` that does not fit the schema; the message says what and where.
+        """
+        if adata.n_obs == 0:
+            raise DataError("adata has no cells (0 rows).")
+        genes = align_genes(
+            schema.gene_names,
+            adata.var_names,
+            missing=missing_genes,
+            max_missing_fraction=max_missing_fraction,
+        )
+        keys = schema.keys
+        codes = [
+            levels.encode(obs_column(adata, levels.key), unseen=_policy(unseen, levels.key))
+            for levels in schema.categorical
+        ]
+        continuous = [numeric_column(key, obs_column(adata, key)) for key in keys.continuous_covariate_keys]
+        indptr, columns, values, sums, audit = _compact(adata, schema, genes)
+        if keys.size_factor_key is None:
+            library_N = np.maximum(sums, 1.0)
+        else:
+            library_N = size_factor_column(keys.size_factor_key, obs_column(adata, keys.size_factor_key))
+        n_cells = int(adata.n_obs)
+        return cls(
+            schema,
+            indptr,
+            columns,
+            values,
+            library_N,
+            np.stack(codes, axis=1) if codes else np.zeros((n_cells, 0), dtype=np.int64),
+            np.stack(continuous, axis=1) if continuous else np.zeros((n_cells, 0)),
+            audit,
+        )
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return len(self.library_N)
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes of the model."""
+        return self.schema.n_genes
+
+    @property
+    def n_nonzero(self) -> int:
+        """Number of non-zero entries."""
+        return len(self.values)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays in bytes."""
+        arrays = (self.indptr, self.columns, self.values, self.library_N, self.codes_ND, self.continuous_NV)
+        return sum(array.nbytes for array in (*arrays, self._library_N1, self._standardised_NV))
+
+    def with_schema(self, schema: DataSchema) -> "CellStore":
+        """Return a store of the same cells, sharing memory, under another schema (other scales)."""
+        return replace(self, schema=schema)
+
+    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows ``indices`` one after the other: (entries of each row, genes, values)."""
+        start = self.indptr[indices]
+        length = self.indptr[indices + 1] - start
+        end = length.cumsum()
+        # position in the store = position in the output + shift of the row
+        position = np.repeat(start - (end - length), length)
+        position += np.arange(len(position))
+        return length, self.columns.take(position), self.values.take(position)
+
+    def batch(
+        self, indices: Tensor | np.ndarray | Sequence[int], *, device: torch.device | str = "cpu"
+    ) -> Batch:
+        """Return the cells ``indices``, in that order, as a dense minibatch on ``device``.
+
+        The non-zeros travel to the device in compact form and are scattered there.
+        """
+        rows = _as_rows(indices)
+        length, columns, values = self.gather(rows)
+        flat = np.repeat(np.arange(len(rows)) * self.n_genes, length)
+        flat += columns
+        nonzero_M = torch.from_numpy(flat).to(device)
+        x = torch.zeros(len(rows) * self.n_genes, dtype=torch.float32, device=device)
+        if values.dtype == np.uint16:  # torch hardly knows uint16
+            values = values.astype(np.float32)
+        x.scatter_(0, nonzero_M, torch.from_numpy(values).to(device).float())
+        return Batch(
+            x_BG=x.view(len(rows), self.n_genes),
+            library_B1=torch.from_numpy(self._library_N1[rows]).to(device),
+            categories_BD=torch.from_numpy(self.codes_ND[rows]).to(device),
+            continuous_BV=torch.from_numpy(self._standardised_NV[rows]).to(device),
+            nonzero_M=nonzero_M,
+        )
+
+    def moments(self, indices: Tensor | np.ndarray | Sequence[int]) -> FeatureMoments:
+        """Per-gene moments of the cells ``indices``, float64; see :class:`omicvae._core.FeatureMoments`."""
+        return feature_moments(self.gather, self.library_N, _as_rows(indices), self.n_genes)
+
+    def log_normalised(
+        self, indices: Tensor | np.ndarray | Sequence[int] | None = None, *, support: str = "counts"
+    ) -> sp.csr_matrix | np.ndarray:
+        """Return the input of a PCA that serves as reference.
+
+        ``"counts"``: CSR of log1p(x / ℓ · 10⁴), or log1p(x / s) with size factors. ``"binary"``: CSR of the
+        values. ``"real"``: dense array of the values. All float32, cells × genes.
+        """
+        choose("support", support, ("counts", "binary", "real"))
+        rows = np.arange(self.n_cells) if indices is None else _as_rows(indices)
+        length, columns, gathered = self.gather(rows)
+        values = gathered.astype(np.float32)
+        if support == "counts":
+            scale = (LIBRARY_SCALE if self.schema.keys.size_factor_key is None else 1.0) / self.library_N[
+                rows
+            ]
+            values *= np.repeat(scale.astype(np.float32), length)
+            np.log1p(values, out=values)
+        indptr = np.concatenate([[0], length.cumsum()])
+        matrix = sp.csr_matrix((values, columns.astype(np.int32), indptr), shape=(len(rows), self.n_genes))
+        return matrix.toarray() if support == "real" else matrix
+
+
+def _as_rows(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:
+    if isinstance(indices, Tensor):
+        indices = indices.cpu().numpy()
+    return np.asarray(indices, dtype=np.int64)
+
+
+def _policy(unseen: object, key: str) -> object:
+    return unseen.get(key, "error") if isinstance(unseen, Mapping) else unseen
+
+
+def _compact(
+    adata: "AnnData", schema: DataSchema, genes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, MatrixAudit]:
+    """Row pointers, columns, values, float64 row sums and audit, with columns in the order of the schema."""
+    matrix = get_matrix(adata, schema.keys.layer)
+    columns_dtype = np.uint16 if schema.n_genes <= 2**16 else np.int32
+    lengths, columns, values, sums = [], [], [], []
+    auditor = MatrixAuditor(adata.obs_names, schema.gene_names)
+    chunks = (_reorder(chunk, genes) for chunk in iter_rows(matrix))
+    for _, chunk in finite_rows(chunks, obs_names=adata.obs_names, var_names=schema.gene_names):
+        auditor.update(chunk)
+        lengths.append(np.diff(chunk.indptr))
+        columns.append(chunk.indices.astype(columns_dtype))
+        values.append(_smallest(chunk.data))
+        sums.append(np.asarray(chunk.sum(axis=1, dtype=np.float64)).ravel())
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
+    # uint8 < uint16 < float32, which holds every uint16 exactly
+    widest = max((piece.dtype for piece in values), key=lambda dtype: dtype.itemsize)
+    return (
+        indptr,
+        _join(columns, np.dtype(columns_dtype)),
+        _join(values, widest),
+        np.concatenate(sums),
+        auditor.result(),
+    )
+
+
+def _reorder(chunk: sp.csr_matrix, genes: np.ndarray) -> sp.csr_matrix:
+    """Columns ``genes`` of the chunk; −1 is a column of zeros."""
+    if len(genes) == chunk.shape[1] and (genes == np.arange(len(genes))).all():
+        return chunk
+    target = np.full(chunk.shape[1], -1, dtype=np.int64)
+    target[genes[genes >= 0]] = np.flatnonzero(genes >= 0)
+    moved = target[chunk.indices]
+    kept = moved >= 0
+    indptr = np.concatenate([[0], np.cumsum(kept)])[chunk.indptr]
+    result = sp.csr_matrix((chunk.data[kept], moved[kept], indptr), shape=(chunk.shape[0], len(genes)))
+    result.sort_indices()
+    return result
+
+
+def _smallest(values: np.ndarray) -> np.ndarray:
+    """Cast to the smallest of uint8, uint16 and float32 that holds all values as float32 would."""
+    if values.size and values.min() >= 0 and values.max() < 2**16:
+        narrow = values.astype(np.uint8 if values.max() < 2**8 else np.uint16)
+        if values.dtype.kind != "f" or (narrow == values).all():
+            return narrow
+    return values.astype(np.float32) if values.size else values.astype(np.uint8)
+
+
+def _join(pieces: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """Concatenate, freeing each piece once it is copied."""
+    joined = np.empty(sum(map(len, pieces)), dtype=dtype)
+    end = len(joined)
+    while pieces:
+        piece = pieces.pop()
+        joined[end - len(piece) : end] = piece
+        end -= len(piece)
+    return joined

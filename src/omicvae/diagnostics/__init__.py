@@ -1,0 +1,45 @@
+"""Diagnosis of a fitted VAE from arrays and curves: checks, verdict, remedies."""
+
+from omicvae.diagnostics._diagnosis import Diagnosis, diagnose
+from omicvae.diagnostics._statistics import Estimate
+from omicvae.diagnostics.curves import CurveChecks, read_curves
+from omicvae.diagnostics.decoder_use import DecoderUse, decoder_use, permute_within_strata
+from omicvae.diagnostics.embedding import EmbeddingCheck, EmbeddingScore, umap_check, umap_coordinates
+from omicvae.diagnostics.evidence import FitEvidence
+from omicvae.diagnostics.measurements import Measurements, measure
+from omicvae.diagnostics.null import GainOverNull, gain_over_null
+from omicvae.diagnostics.probing import Probes, leakage, probe_latents
+from omicvae.diagnostics.remedies import Remedy, remedies_for
+from omicvae.diagnostics.usage import LatentUsage, latent_usage
+from omicvae.diagnostics.verdict import RULES, Judgement, Rule, judge
+
+__all__ = [
+    "RULES",
+    "CurveChecks",
+    "DecoderUse",
+    "Diagnosis",
+    "EmbeddingCheck",
+    "EmbeddingScore",
+    "Estimate",
+    "FitEvidence",
+    "GainOverNull",
+    "Judgement",
+    "LatentUsage",
+    "Measurements",
+    "Probes",
+    "Remedy",
+    "Rule",
+    "decoder_use",
+    "diagnose",
+    "gain_over_null",
+    "judge",
+    "latent_usage",
+    "leakage",
+    "measure",
+    "permute_within_strata",
+    "probe_latents",
+    "read_curves",
+    "remedies_for",
+    "umap_check",
+    "umap_coordinates",
+]

@@ -1,0 +1,95 @@
+"""Whether the decoder listens to z: what a wrong z costs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from omicvae._core.errors import DataError
+from omicvae.diagnostics._statistics import Estimate
+from omicvae.metrics.labels import Array, IntArray
+
+MINIMUM_STRATUM = 20
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderUse:
+    """Mean of NLL(x | z of another cell, c) − NLL(x | own z, c), nats; 0 where the decoder ignores z.
+
+    What the own z saves against no z at all is about half of it: with prediction p of a signal s, a right z
+    saves cov(s, p) − var(p)/2 and a wrong one costs var(p)/2 (in units of the noise), and cov(s, p) = var(p)
+    at the optimum.
+    """
+
+    cost: Estimate
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row: cost, se, low, high (nats per cell), n."""
+        cost = self.cost
+        row = {"cost": cost.mean, "se": cost.se, "low": cost.low, "high": cost.high, "n": cost.n}
+        return pd.DataFrame([row])
+
+
+def decoder_use(nll_W: Array, nll_permuted_W: Array) -> DecoderUse:
+    """Cost of a wrong z, paired over cells.
+
+    Parameters
+    ----------
+    nll_W, nll_permuted_W
+        −log p(x | z, c) with the cell's own z and with that of another cell, nats.
+    """
+    difference_W = np.asarray(nll_permuted_W, dtype=np.float64) - np.asarray(nll_W, dtype=np.float64)
+    return DecoderUse(Estimate.of(difference_W))
+
+
+def permute_within_strata(
+    strata: Array, rng: np.random.Generator, *, minimum: int = MINIMUM_STRATUM
+) -> IntArray:
+    """Index of the cell whose z each cell receives: never its own where there are two cells or more.
+
+    Within each joint stratum of at least ``minimum`` cells a random order is shifted by one; the cells of
+    smaller strata are pooled and shifted together. A cell left alone in the pool joins the smallest other
+    stratum.
+
+    Parameters
+    ----------
+    strata
+        ``codes_ND`` of D categorical covariates (D = 0: one stratum), or ``strata_N``.
+    rng
+        Source of randomness.
+    minimum
+        Smallest stratum that is permuted within itself.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``index_N``, a permutation of 0 … N − 1 without fixed points for N > 1.
+    """
+    strata = np.asarray(strata)
+    if strata.ndim not in (1, 2):
+        raise DataError(f"Strata must be one- or two-dimensional, got shape {strata.shape}.")
+    stratum_N = _joint_strata(strata)
+    sizes = np.bincount(stratum_N) if len(stratum_N) else np.empty(0, dtype=np.int64)
+    pooled = sizes < minimum
+    if sizes[pooled].sum() == 1 and (~pooled).any():
+        large = np.flatnonzero(~pooled)
+        pooled[large[np.argmin(sizes[large])]] = True
+    groups = [np.flatnonzero(stratum_N == code) for code in np.flatnonzero(~pooled)]
+    groups.append(np.flatnonzero(np.isin(stratum_N, np.flatnonzero(pooled))))
+    index_N = np.arange(len(stratum_N), dtype=np.int64)
+    for members in groups:
+        order = rng.permutation(members)
+        index_N[order] = np.roll(order, 1)
+    return index_N
+
+
+def _joint_strata(strata: Array) -> IntArray:
+    if strata.ndim == 2 and strata.shape[1] == 0:
+        return np.zeros(strata.shape[0], dtype=np.int64)
+    columns = strata.T if strata.ndim == 2 else strata[None]
+    joint_N = np.zeros(len(strata), dtype=np.int64)
+    for column in columns:
+        codes, levels = pd.factorize(column, use_na_sentinel=False)
+        # refactorised at once, so that many covariates cannot overflow the joint code
+        joint_N = pd.factorize(joint_N * max(len(levels), 1) + codes)[0].astype(np.int64)
+    return joint_N

@@ -1,0 +1,103 @@
+"""The UMAP check: do labels hold together in UMAP of a draw, of the means, and of PCA."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from omicvae.metrics.embedding import MAX_CELLS, neighbourhood_purity, purity_by_chance, silhouette
+from omicvae.metrics.labels import Array, FloatArray, labelled_cells
+
+MINIMUM_CELLS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingScore:
+    """Purity (0 to 1) and silhouette (−1 to 1) of labels in one UMAP, higher is better."""
+
+    purity: float
+    silhouette: float
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingCheck:
+    """Scores in UMAP of a posterior draw, of the posterior means and of PCA, on the same cells.
+
+    It never acquits alone: UMAP keeps neighbours and not distances, and of means it draws islands from
+    differences that the posterior's noise would drown.
+    """
+
+    draw: EmbeddingScore
+    means: EmbeddingScore
+    reference: EmbeddingScore
+    chance: float
+    n_cells: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per representation: purity, silhouette, purity by chance."""
+        scores = {"posterior draw": self.draw, "means": self.means, "PCA": self.reference}
+        rows = [
+            {"representation": name, "purity": score.purity, "silhouette": score.silhouette}
+            for name, score in scores.items()
+        ]
+        return pd.DataFrame(rows).assign(purity_by_chance=self.chance, n_cells=self.n_cells)
+
+
+def umap_coordinates(features_ND: Array, *, seed: int = 0) -> FloatArray:
+    """Two-dimensional UMAP of the features as they are (McInnes et al. 2018), the same for the same seed.
+
+    Dimensions are not scaled against each other: that would blow up unused ones. It starts from the first two
+    principal components: the spectral start warns and draws at random on small or disconnected graphs.
+    """
+    from umap import UMAP
+
+    values_ND = np.asarray(features_ND, dtype=np.float32)
+    values_ND = values_ND - values_ND.mean(axis=0)
+    values_ND /= max(float(values_ND.std()), 1e-30)  # one factor for all dimensions, for float32's sake
+    start_N2 = _start(values_ND, np.random.default_rng(seed))
+    n_neighbors = min(15, len(values_ND) - 1)
+    mapper = UMAP(n_neighbors=n_neighbors, init=start_N2, random_state=seed, n_jobs=1)
+    return np.asarray(mapper.fit_transform(values_ND), dtype=np.float64)
+
+
+def umap_check(
+    draw_NK: Array,
+    mean_NK: Array,
+    reference_NK: Array,
+    *,
+    labels_N: Array,
+    seed: int = 0,
+    max_cells: int = MAX_CELLS,
+) -> EmbeddingCheck | None:
+    """Score labels in the three UMAPs; None with fewer than two classes or fewer than ten labelled cells."""
+    cells = labelled_cells(labels_N, minimum=2, max_cells=max_cells, seed=seed)
+    if len(cells.classes) < 2 or len(cells.index_M) < MINIMUM_CELLS:
+        return None
+
+    def score(features_NK: Array) -> EmbeddingScore:
+        coordinates_M2 = umap_coordinates(features_NK[cells.index_M], seed=seed)
+        bound = len(cells.index_M)
+        return EmbeddingScore(
+            neighbourhood_purity(coordinates_M2, cells.codes_M, max_cells=bound),
+            silhouette(coordinates_M2, cells.codes_M, max_cells=bound),
+        )
+
+    return EmbeddingCheck(
+        draw=score(draw_NK),
+        means=score(mean_NK),
+        reference=score(reference_NK),
+        chance=purity_by_chance(cells.codes_M),
+        n_cells=len(cells.index_M),
+    )
+
+
+def _start(values_ND: FloatArray, rng: np.random.Generator) -> FloatArray:
+    from sklearn.utils.extmath import randomized_svd
+
+    start_N2 = rng.normal(scale=1e-2, size=(len(values_ND), 2))
+    if values_ND.shape[1] > 1:
+        u_NK, scale_K, _ = randomized_svd(values_ND, n_components=2, random_state=0)
+        start_N2 += u_NK * scale_K
+    else:
+        start_N2[:, 0] += values_ND[:, 0]
+    return np.asarray(10 * start_N2 / np.abs(start_N2).max(), dtype=np.float32)

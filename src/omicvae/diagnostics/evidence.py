@@ -1,0 +1,111 @@
+"""What a diagnosis is made from: arrays that a fitted model computes once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from omicvae._core.errors import DataError
+from omicvae.metrics.labels import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitEvidence:
+    """Arrays and curves of one fit.
+
+    N all cells, W validation cells (training cells where there are none), K latent dimensions.
+
+    Attributes
+    ----------
+    mean_NK, sd_NK, draw_NK
+        Posterior mean and SD of all cells, and one posterior draw of each.
+    kl_WK
+        Raw KL(q(z_j | x, c) ‖ p(z_j)) per validation cell and dimension, nats.
+    nll_W
+        −log p(x | z, c) of validation cells with their own z (a draw), nats, all constants included.
+    nll_permuted_W
+        The same with z permuted within strata (see :func:`permute_within_strata`).
+    null_nll_W
+        −log p(x | c) of the best decoder without z, nats.
+    history
+        One row per epoch (index from 1) with the columns ``loss_train recon_train kl_train loss_validation
+        recon_validation kl_validation elbo_validation kl_weight lr``; may be empty.
+    reference_NK
+        PCA scores of log-normalised or standardised data with as many dimensions as the latent.
+    n_genes
+        Number of modelled features.
+    labels_N, labels_key, labels_conditioned
+        Labels to probe (None or NaN: missing), their name, and whether the model was conditioned on them.
+    covariates
+        Level names of all cells for each categorical covariate: for leakage, shown and never judged.
+    fallback_groups_N
+        Classes to probe where no labels are given: k-means classes of the null model's residuals.
+    settings_remarks
+        Sentences about the settings; shown, never used for a verdict.
+    schedule_settled_epoch
+        Epoch at which the KL weight reaches its final value (None: constant or unknown); used only where the
+        history does not show the weight.
+    planned_epochs
+        Epochs that were planned, for remedies.
+    """
+
+    mean_NK: Array
+    sd_NK: Array
+    draw_NK: Array
+    kl_WK: Array
+    nll_W: Array
+    nll_permuted_W: Array
+    null_nll_W: Array
+    history: pd.DataFrame
+    reference_NK: Array
+    n_genes: int
+    labels_N: Array | None = None
+    labels_key: str | None = None
+    labels_conditioned: bool = False
+    covariates: Mapping[str, Array] = field(default_factory=dict)
+    fallback_groups_N: Array | None = None
+    settings_remarks: tuple[str, ...] = ()
+    schedule_settled_epoch: float | None = None
+    planned_epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.mean_NK) != 2 or 0 in np.shape(self.mean_NK):
+            raise DataError(
+                f"mean_NK must be cells × dimensions and not empty, got shape {np.shape(self.mean_NK)}."
+            )
+        n_cells, n_latent = self.mean_NK.shape
+        n_judged = len(self.nll_W)
+        if n_judged == 0:
+            raise DataError(
+                "A diagnosis needs at least one cell in nll_W; pass the training cells' values instead."
+            )
+        expected = {
+            "sd_NK": (n_cells, n_latent),
+            "draw_NK": (n_cells, n_latent),
+            "kl_WK": (n_judged, n_latent),
+            "nll_W": (n_judged,),
+            "nll_permuted_W": (n_judged,),
+            "null_nll_W": (n_judged,),
+        }
+        for name, shape in expected.items():
+            if np.shape(getattr(self, name)) != shape:
+                raise DataError(f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}.")
+        per_cell = {"reference_NK": self.reference_NK, "labels_N": self.labels_N, **self.covariates}
+        per_cell["fallback_groups_N"] = self.fallback_groups_N
+        for name, values in per_cell.items():
+            if values is not None and len(values) != n_cells:
+                raise DataError(
+                    f"{name} must have one row for each of the {n_cells} cells, got {len(values)}."
+                )
+
+    @property
+    def elbo_W(self) -> Array:
+        """Bound at β = 1 of each validation cell, nats, higher is better: −NLL − Σ_j KL_j."""
+        return np.asarray(-self.nll_W - self.kl_WK.sum(axis=1), dtype=np.float64)
+
+    def non_finite(self) -> dict[str, int]:
+        """Count the NaN and inf entries of each array that the model computed, where there are any."""
+        names = ("mean_NK", "sd_NK", "draw_NK", "kl_WK", "nll_W", "nll_permuted_W")
+        counts = {name: int((~np.isfinite(getattr(self, name))).sum()) for name in names}
+        return {name: count for name, count in counts.items() if count}

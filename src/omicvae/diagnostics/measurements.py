@@ -1,0 +1,79 @@
+"""All checks of one fit, measured once; the rules of the verdict read nothing else."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from omicvae.diagnostics._statistics import Estimate
+from omicvae.diagnostics.curves import CurveChecks, read_curves
+from omicvae.diagnostics.decoder_use import DecoderUse, decoder_use
+from omicvae.diagnostics.embedding import EmbeddingCheck, umap_check
+from omicvae.diagnostics.evidence import FitEvidence
+from omicvae.diagnostics.null import GainOverNull, gain_over_null
+from omicvae.diagnostics.probing import Probes, leakage, probe_latents
+from omicvae.diagnostics.usage import LatentUsage, latent_usage
+from omicvae.metrics.classification import ProbeScore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurements:
+    """Results of the checks. Those of the latent are None where the model's arrays are not finite.
+
+    Attributes
+    ----------
+    non_finite
+        Array name → number of NaN and inf entries.
+    null_nll
+        NLL of the z-free decoder, nats per cell.
+    null_sd
+        SD of that NLL between cells.
+    elbo
+        Bound at β = 1 of the validation cells, nats per cell.
+    """
+
+    non_finite: dict[str, int]
+    curves: CurveChecks
+    null_nll: float
+    null_sd: float
+    usage: LatentUsage | None = None
+    use: DecoderUse | None = None
+    gain: GainOverNull | None = None
+    elbo: Estimate | None = None
+    probes: Probes | None = None
+    umap: EmbeddingCheck | None = None
+    leakage: dict[str, ProbeScore] | None = None
+    planned_epochs: int | None = None
+
+
+def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measurements:
+    """Run every check; the same seed gives the same result."""
+    curves = read_curves(inputs.history, schedule_settled_epoch=inputs.schedule_settled_epoch)
+    null_W = np.asarray(inputs.null_nll_W, dtype=np.float64)
+    null_nll, null_sd = float(null_W.mean()), float(null_W.std())
+    non_finite = inputs.non_finite()
+    if non_finite:
+        return Measurements(non_finite, curves, null_nll, null_sd, planned_epochs=inputs.planned_epochs)
+    latents = (inputs.draw_NK, inputs.mean_NK, inputs.reference_NK)
+    labels_N, key, fallback = inputs.labels_N, inputs.labels_key or "labels", False
+    probes = None
+    if labels_N is not None:
+        probes = probe_latents(
+            *latents, labels_N=labels_N, key=key, conditioned=inputs.labels_conditioned, seed=seed
+        )
+    if probes is None and inputs.fallback_groups_N is not None:
+        labels_N, key, fallback = inputs.fallback_groups_N, "k-means classes of residuals", True
+        probes = probe_latents(*latents, labels_N=labels_N, key=key, fallback=fallback, seed=seed)
+    return Measurements(
+        non_finite=non_finite,
+        curves=curves,
+        null_nll=null_nll,
+        null_sd=null_sd,
+        usage=latent_usage(inputs.mean_NK, inputs.kl_WK),
+        use=decoder_use(inputs.nll_W, inputs.nll_permuted_W),
+        gain=gain_over_null(inputs.elbo_W, -null_W),
+        elbo=Estimate.of(inputs.elbo_W),
+        probes=probes,
+        umap=umap_check(*latents, labels_N=labels_N, seed=seed) if umap and labels_N is not None else None,
+        leakage=leakage(inputs.draw_NK, inputs.covariates, seed=seed),
+        planned_epochs=inputs.planned_epochs,
+    )

@@ -1,0 +1,73 @@
+"""How much the encoder writes into the latent: rate and active units."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from omicvae.diagnostics._statistics import Estimate
+from omicvae.metrics.labels import Array, FloatArray
+
+ACTIVE_VARIANCE = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LatentUsage:
+    """Rate and activity of each latent dimension.
+
+    Attributes
+    ----------
+    rate
+        Mean over cells of Σ_j KL_j, nats per cell: an upper bound of the information about a cell in its
+        latent.
+    kl_K
+        Mean KL of each dimension, nats.
+    variance_K
+        Var_n(E[z_j | x_n]).
+    """
+
+    rate: Estimate
+    kl_K: FloatArray
+    variance_K: FloatArray
+
+    @property
+    def active_K(self) -> Array:
+        """Which dimensions are active: Var_n(E[z_j | x_n]) > 0.01 (Burda et al. 2016)."""
+        return self.variance_K > ACTIVE_VARIANCE
+
+    @property
+    def n_active(self) -> int:
+        """Number of active dimensions."""
+        return int(self.active_K.sum())
+
+    @property
+    def n_latent(self) -> int:
+        """Number of dimensions, K."""
+        return len(self.kl_K)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per dimension, indexed by ``dimension``: kl (nats), variance_of_mean, active."""
+        columns = {"kl": self.kl_K, "variance_of_mean": self.variance_K, "active": self.active_K}
+        return pd.DataFrame(columns, index=pd.RangeIndex(self.n_latent, name="dimension"))
+
+
+def latent_usage(mean_NK: Array, kl_WK: Array) -> LatentUsage:
+    """Measure rate and active units.
+
+    Parameters
+    ----------
+    mean_NK
+        Posterior means of all cells.
+    kl_WK
+        Raw KL per validation cell and dimension, nats.
+
+    References
+    ----------
+    Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders.
+    """
+    kl_WK = np.asarray(kl_WK, dtype=np.float64)
+    return LatentUsage(
+        rate=Estimate.of(kl_WK.sum(axis=1)),
+        kl_K=kl_WK.mean(axis=0),
+        variance_K=np.asarray(mean_NK, dtype=np.float64).var(axis=0),
+    )

@@ -1,0 +1,27 @@
+"""Likelihoods: what the decoder's outputs mean, with fast and accurate log-probabilities in nats."""
+
+from omicvae.likelihoods._base import Likelihood
+from omicvae.likelihoods._bernoulli import Bernoulli
+from omicvae.likelihoods._gaussian import Gaussian
+from omicvae.likelihoods._negative_binomial import NegativeBinomial
+from omicvae.likelihoods._negative_binomial_kernel import negative_binomial_log_prob
+from omicvae.likelihoods._poisson import Poisson, poisson_log_prob
+from omicvae.likelihoods._zinb import ZeroInflatedNegativeBinomial, zinb_log_prob
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    likelihood.name: likelihood
+    for likelihood in (NegativeBinomial, ZeroInflatedNegativeBinomial, Poisson, Gaussian, Bernoulli)
+}
+
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "Gaussian",
+    "Likelihood",
+    "NegativeBinomial",
+    "Poisson",
+    "ZeroInflatedNegativeBinomial",
+    "negative_binomial_log_prob",
+    "poisson_log_prob",
+    "zinb_log_prob",
+]

@@ -1,0 +1,81 @@
+"""What every likelihood offers to the module, the objective and the model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from omicvae._core import Batch, FeatureMoments, SettingError, choose, integral
+
+
+class Likelihood(nn.Module, ABC):
+    """p(x | decoder heads): declares the decoder outputs it needs and owns the parameters beside them.
+
+    To add one, subclass this, add a line to ``LIKELIHOODS`` and a row to the table of the contract test.
+
+    Parameters
+    ----------
+    n_genes
+        Number of features G.
+    dispersion
+        One of ``dispersions``; None means the first.
+    n_batches
+        Number of levels of the batch covariate (column 0 of ``Batch.categories_BD``).
+    size_factor
+        Whether ``Batch.library_B1`` holds a given size factor s instead of the library size ℓ.
+
+    Raises
+    ------
+    SettingError
+        If ``dispersion`` is none of ``dispersions``.
+    """
+
+    name: ClassVar[str]
+    support: ClassVar[str]
+    dispersions: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, n_genes: int, *, dispersion: str | None = None, n_batches: int = 1, size_factor: bool = False
+    ) -> None:
+        super().__init__()
+        self.n_genes = integral("n_genes", n_genes, minimum=1)
+        self.n_batches = integral("n_batches", n_batches, minimum=1)
+        self.size_factor = size_factor
+        if dispersion is not None and not self.dispersions:
+            raise SettingError(
+                f"likelihood={self.name!r} has no dispersion, got dispersion={dispersion!r}. Leave it out."
+            )
+        default = self.dispersions[0] if self.dispersions else None
+        self.dispersion = (
+            default if dispersion is None else choose("dispersion", dispersion, self.dispersions)
+        )
+
+    @property
+    @abstractmethod
+    def heads(self) -> tuple[str, ...]:
+        """Names of the decoder outputs, each raw (unbounded) and of shape (B, G)."""
+
+    @abstractmethod
+    def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
+        """Set own parameters and buffers from the training cells, and return a bias (G,) for each head.
+
+        With these biases and zero weights the decoder predicts the training cells' mean.
+        """
+
+    @abstractmethod
+    def encoder_input(self, batch: Batch) -> Tensor:
+        """Return the data as the encoder shall see them; shape (B, G), no gradient."""
+
+    @abstractmethod
+    def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return log p(x | heads) per entry, in nats and data units, with every constant; shape (B, G)."""
+
+    @abstractmethod
+    def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Distribution:
+        """Return the distribution in data units, for sampling and moments; batch shape (B, G)."""
+
+    @abstractmethod
+    def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return what is expected of a cell whatever its depth; shape (B, G)."""

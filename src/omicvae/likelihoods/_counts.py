@@ -1,0 +1,120 @@
+"""What the count likelihoods share: the mean, its head, and the dispersion of the negative binomials."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from omicvae._core import Batch, FeatureMoments
+from omicvae.likelihoods._links import LOG_DISPERSION, LOG_MEAN, SOFTMAX, Link
+
+ENCODER_SCALE = 1e4
+_SMALLEST_RATE = 1e-30
+
+
+class CountMean:
+    """μ = ℓ · softmax(scale), or μ = s · exp(scale) with a given size factor.
+
+    Parameters
+    ----------
+    size_factor
+        Whether cells come with a size factor s near 1 instead of a library size ℓ.
+    """
+
+    def __init__(self, size_factor: bool) -> None:
+        self.link: Link = LOG_MEAN if size_factor else SOFTMAX
+        self._encoder_scale = 1.0 if size_factor else ENCODER_SCALE
+
+    def bias(self, moments: FeatureMoments) -> Tensor:
+        """Return the log rate of each gene; genes never seen get half of the smallest rate seen."""
+        rate = moments.rate_G.to(torch.float64)
+        seen = rate[rate > _SMALLEST_RATE]
+        floor = 0.5 * seen.min() if seen.numel() else torch.ones((), dtype=rate.dtype, device=rate.device)
+        return torch.maximum(rate, floor).log().to(torch.get_default_dtype())
+
+    def encoder_input(self, batch: Batch) -> Tensor:
+        """Return log1p(10⁴ x / ℓ), or log1p(x / s) with size factors; shape (B, G)."""
+        return (batch.x_BG * (self._encoder_scale / batch.library_B1)).log1p_()
+
+    def mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return μ, counts; shape (B, G)."""
+        return self.link.forward(heads["scale"].to(batch.x_BG.dtype), batch.library_B1)
+
+    def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return μ of a cell with ℓ = 1 or s = 1; shape (B, G)."""
+        scale = heads["scale"]
+        return self.link.forward(scale, scale.new_ones(scale.shape[0], 1))
+
+
+class GeneDispersion(nn.Module):
+    """One θ per gene; ``log_theta`` has shape (G,)."""
+
+    heads: tuple[str, ...] = ()
+
+    def __init__(self, n_genes: int, n_batches: int) -> None:
+        super().__init__()
+        self.log_theta = nn.Parameter(torch.zeros(n_genes))
+
+    def initialise(self, log_theta_G: Tensor) -> dict[str, Tensor]:
+        """Start at a moment estimate."""
+        with torch.no_grad():
+            self.log_theta.copy_(log_theta_G)
+        return {}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return log θ, shape (G,)."""
+        return self.log_theta
+
+
+class GeneBatchDispersion(nn.Module):
+    """One θ per level of the batch covariate and gene; ``log_theta`` has shape (n_batches, G)."""
+
+    heads: tuple[str, ...] = ()
+
+    def __init__(self, n_genes: int, n_batches: int) -> None:
+        super().__init__()
+        self.log_theta = nn.Parameter(torch.zeros(n_batches, n_genes))
+
+    def initialise(self, log_theta_G: Tensor) -> dict[str, Tensor]:
+        """Start every level at the same moment estimate."""
+        with torch.no_grad():
+            self.log_theta.copy_(log_theta_G.expand_as(self.log_theta))
+        return {}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return log θ, shape (B, G); shape (G,) where no batch covariate was registered."""
+        if batch.categories_BD.shape[1] == 0:
+            return self.log_theta[0]
+        return nn.functional.embedding(batch.categories_BD[:, 0], self.log_theta)
+
+
+class GeneCellDispersion(nn.Module):
+    """θ from a decoder head, one per gene and cell."""
+
+    heads: tuple[str, ...] = ("dispersion",)
+
+    def __init__(self, n_genes: int, n_batches: int) -> None:
+        super().__init__()
+
+    def initialise(self, log_theta_G: Tensor) -> dict[str, Tensor]:
+        """Start the head at a moment estimate."""
+        return {"dispersion": log_theta_G.to(torch.get_default_dtype())}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return log θ, shape (B, G)."""
+        return heads["dispersion"]
+
+
+Dispersion = GeneDispersion | GeneBatchDispersion | GeneCellDispersion
+DISPERSIONS: dict[str, type[Dispersion]] = {
+    "gene": GeneDispersion,
+    "gene-batch": GeneBatchDispersion,
+    "gene-cell": GeneCellDispersion,
+}
+
+
+def log_inverse_dispersion(moments: FeatureMoments) -> Tensor:
+    """Return the log of the moment estimate of θ, inside the range that θ may have; shape (G,), float64."""
+    low, high = (math.exp(bound) for bound in (LOG_DISPERSION.low, LOG_DISPERSION.high))
+    return moments.inverse_dispersion_G.to(torch.float64).clamp(low, high).log()

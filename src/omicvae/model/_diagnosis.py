@@ -1,0 +1,135 @@
+"""``diagnose``: compute what the checks need, once, and hand it over."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omicvae._core import Batch, DataError, integral
+from omicvae.data import CellStore
+from omicvae.data.schema import obs_column
+from omicvae.diagnostics import Diagnosis, FitEvidence, diagnose, permute_within_strata
+from omicvae.metrics import kmeans_classes
+from omicvae.model._build import build_null
+from omicvae.training import (
+    derive_seed,
+    fit_null,
+    map_cells,
+    null_log_likelihood,
+    private_generators,
+    score_cells,
+)
+
+if TYPE_CHECKING:
+    from omicvae.model._cvae import CVAE
+
+FALLBACK_CLASSES = 8
+
+
+class DiagnosisMixin:
+    """Collects the evidence; ``omicvae.diagnostics`` judges it."""
+
+    def diagnose(
+        self: "CVAE", labels_key: str | None = None, *, seed: int | None = None, umap: bool = True
+    ) -> Diagnosis:
+        """Say whether the latent space is alive, show the evidence, and offer remedies.
+
+        Rates, bounds and the cost of a wrong z are measured on the validation cells (on the training cells if
+        there are none), probes on all cells. The verdict comes from what the model does, never from its settings.
+
+        Parameters
+        ----------
+        labels_key
+            Column of ``obs`` to classify from the latent; None takes the ``labels_key`` of set-up. Without labels,
+            k-means classes of the data stand in, marked as such.
+        seed
+            Of draws, folds and subsamples; None for the model's.
+        umap
+            Whether to run the UMAP check, the slowest.
+
+        Raises
+        ------
+        NotSupportedError
+            If the model is not trained or has no data.
+        """
+        self._require_trained("diagnose()")
+        store = self._cells(None)
+        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
+        seed = derive_seed(seed, "diagnosis") % 2**31
+        judged = self.validation_indices if len(self.validation_indices) else self.train_indices
+        evidence = self._evidence(store, judged, labels_key or self.schema.keys.labels_key, seed)
+        return diagnose(evidence, seed=seed, umap=umap)
+
+    def _evidence(
+        self: "CVAE", store: CellStore, judged: NDArray[np.int64], labels_key: str | None, seed: int
+    ) -> FitEvidence:
+        rng = np.random.default_rng(seed)
+        mean_NK, variance_NK = self.get_latent_representation(return_dist=True)
+        sd_NK = np.sqrt(variance_NK)
+        draw_NK = mean_NK + sd_NK * rng.standard_normal(mean_NK.shape).astype(np.float32)
+        scores = score_cells(self.module, store, judged, seed=seed)
+        z_WK = draw_NK[judged]
+        order = permute_within_strata(store.codes_ND[judged], rng)
+        null = build_null(self.config, self.schema)
+        device = self.module.device
+        with private_generators():
+            fit_null(null, store, self.train_indices, seed=self.config.seed, device=device)
+        reference_NK = pca_scores(store, self.config.architecture.n_latent, self.module.likelihood.support, seed)
+        labels_N = None
+        if labels_key is not None:
+            column = obs_column(self.adata, labels_key)
+            labels_N = column.astype(object).where(column.notna(), None).to_numpy()
+        last = self.fits[-1]
+        return FitEvidence(
+            mean_NK=mean_NK,
+            sd_NK=sd_NK,
+            draw_NK=draw_NK,
+            kl_WK=scores.kl_NK,
+            nll_W=self._reconstruction_of(store, judged, z_WK),
+            nll_permuted_W=self._reconstruction_of(store, judged, z_WK[order]),
+            null_nll_W=-null_log_likelihood(null, store, judged, device=device),
+            history=self.history,
+            reference_NK=reference_NK,
+            n_genes=self.module.n_genes,
+            labels_N=labels_N,
+            labels_key=labels_key,
+            labels_conditioned=labels_key in self.schema.keys.categorical_keys,
+            covariates={
+                levels.key: np.asarray(levels.levels, dtype=object)[store.codes_ND[:, d]]
+                for d, levels in enumerate(self.schema.categorical)
+            },
+            fallback_groups_N=(
+                kmeans_classes(reference_NK, min(FALLBACK_CLASSES, len(reference_NK)), rng) if labels_N is None else None
+            ),
+            schedule_settled_epoch=last.settled_epoch,
+            planned_epochs=last.planned_epochs,
+        )
+
+    def _reconstruction_of(
+        self: "CVAE", store: CellStore, indices: NDArray[np.int64], z_WK: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """−log p(x_n | z, c_n) of the given cells under the given z, nats."""
+        device = self.module.device
+        z = torch.from_numpy(np.ascontiguousarray(z_WK)).to(device)
+
+        def reconstruction(batch: Batch, start: int) -> Tensor:
+            return self.module.reconstruction(z[start : start + len(batch)], batch)
+
+        return map_cells(self.module, store, indices, reconstruction, device=device)[0]
+
+
+def pca_scores(store: CellStore, n_components: int, support: str, seed: int) -> NDArray[np.float32]:
+    """PCA of log-normalised counts, standardised real values or 0/1 data: the yardstick of the probes, (N, K)."""
+    from sklearn.decomposition import PCA
+
+    x_NG = store.log_normalised(support=support)
+    if support == "real":
+        sd_G = x_NG.std(0)
+        x_NG = (x_NG - x_NG.mean(0)) / np.where(sd_G > 0, sd_G, 1.0)
+    limit = min(n_components, min(x_NG.shape) - 1)
+    if limit < 1:
+        raise DataError(f"A diagnosis needs at least 2 cells and 2 genes, got {x_NG.shape[0]} × {x_NG.shape[1]}.")
+    solver = "randomized" if support == "real" else "arpack"
+    return PCA(limit, svd_solver=solver, random_state=seed).fit_transform(x_NG).astype(np.float32)

@@ -1,0 +1,226 @@
+"""Latents and bounds: what the encoder and the ELBO say about cells."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from anndata import AnnData
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omicvae._core import Batch, NotSupportedError, integral, keys
+from omicvae.data import CellStore, fingerprint
+from omicvae.model._setup import check_unchanged
+from omicvae.training import derive_seed, map_cells, score_cells
+
+if TYPE_CHECKING:
+    from omicvae.model._cvae import CVAE
+
+
+class LatentMixin:
+    """Methods with scvi-tools' names; cells of another AnnData are matched to the model by gene and level name."""
+
+    def _require_trained(self: "CVAE", what: str) -> None:
+        if not self.fits:
+            raise NotSupportedError(f"{what} needs a trained model; call train() first.")
+
+    def _cells(
+        self: "CVAE", adata: AnnData | None, *, unseen: str = "error", missing_genes: str = "error"
+    ) -> CellStore:
+        """Store of the model's own cells, or of another AnnData encoded by name (the last one is kept)."""
+        if adata is None or adata is self.adata:
+            if self._store is None:
+                raise NotSupportedError("This model was loaded without data; pass adata=.")
+            return self._store
+        state = f"{fingerprint(adata, self.schema.keys.layer)} {unseen} {missing_genes} {len(self.fits)}"
+        if self._query is None or self._query[0]() is not adata or self._query[1] != state:
+            import weakref
+
+            store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
+            self._query = (weakref.ref(adata), state, store)
+        return self._query[2]
+
+    def get_latent_representation(
+        self: "CVAE",
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        give_mean: bool = True,
+        *,
+        batch_size: int | None = None,
+        return_dist: bool = False,
+        unseen: str = "error",
+        missing_genes: str = "error",
+        seed: int | None = None,
+    ) -> NDArray[np.float32] | tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Posterior q(z | x, c) of each cell, shape (N, K).
+
+        Parameters
+        ----------
+        adata
+            Other cells; None for the model's own. Genes and levels are matched by name.
+        indices
+            Rows of ``adata``; None for all.
+        give_mean
+            Posterior means, else one draw per cell (which is what shows whether the latent is alive).
+        batch_size
+            Cells in an evaluation batch.
+        return_dist
+            Return (mean, variance) instead.
+        unseen
+            ``"error"``, or a known level that stands in for unseen ones.
+        missing_genes
+            ``"error"``, or ``"zero"`` to fill a limited share of missing genes with zeros.
+        seed
+            Of the draw; None for the model's.
+
+        Raises
+        ------
+        DataError
+            On unseen levels or missing genes, unless told how to treat them.
+        """
+        self._require_trained("get_latent_representation()")
+        store = self._cells(adata, unseen=unseen, missing_genes=missing_genes)
+        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
+        generator = torch.Generator(self.module.device).manual_seed(derive_seed(seed, "latent"))
+
+        def posterior(batch: Batch, start: int) -> tuple[Tensor, ...]:
+            q = self.module.encode(batch)
+            if return_dist:
+                return q.mean_BK, q.log_variance_BK.exp()
+            return (q.mean_BK if give_mean else q.sample(generator),)
+
+        outputs = map_cells(
+            self.module, store, _rows(indices), posterior, batch_size=batch_size, device=self.module.device
+        )
+        return (outputs[0], outputs[1]) if return_dist else outputs[0]
+
+    def write_latent(
+        self: "CVAE",
+        key: str = keys.LATENT,
+        adata: AnnData | None = None,
+        *,
+        unseen: str = "error",
+        missing_genes: str = "error",
+    ) -> None:
+        """Write posterior means to ``obsm[key]``, their SD to ``obsm[key + "_sd"]`` and provenance to ``uns``.
+
+        Raises
+        ------
+        DataError
+            If the model's own matrix has changed since set-up: latents of other values would be a lie.
+        """
+        target = self.adata if adata is None else adata
+        if target is self.adata and target is not None:
+            check_unchanged(target, self.schema.keys.layer, self._fingerprint)
+        mean_NK, variance_NK = self.get_latent_representation(
+            adata, return_dist=True, unseen=unseen, missing_genes=missing_genes
+        )
+        target.obsm[key] = mean_NK
+        target.obsm[key + keys.LATENT_SD_SUFFIX] = np.sqrt(variance_NK)
+        target.uns[keys.UNS] = {**target.uns.get(keys.UNS, {}), key: json.dumps(self._provenance())}
+
+    def _provenance(self: "CVAE") -> dict[str, Any]:
+        from omicvae import __version__
+
+        elbo = self.history["elbo_validation"].dropna()
+        return {
+            "version": __version__,
+            "model": self.config.to_dict(),
+            "setup": self.schema.keys.to_dict(),
+            "objective": self.objective,
+            "epochs": len(self.history),
+            "elbo_validation": float(elbo.iloc[-1]) if len(elbo) else None,
+        }
+
+    def get_elbo(
+        self: "CVAE",
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        *,
+        return_mean: bool = True,
+        n_samples: int = 1,
+        unseen: str = "error",
+        missing_genes: str = "error",
+    ) -> float | NDArray[np.float64]:
+        """β = 1 bound E_q[log p(x | z, c)] − KL(q ‖ p) in nats per cell; higher is better.
+
+        The expectation is over ``n_samples`` draws. Returns the mean over cells, or shape (N,).
+        """
+        self._require_trained("get_elbo()")
+        store = self._cells(adata, unseen=unseen, missing_genes=missing_genes)
+        elbo_N = self._scores(store, indices, batch_size, n_samples).elbo_N
+        return float(elbo_N.mean()) if return_mean else elbo_N
+
+    def get_reconstruction_error(
+        self: "CVAE",
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        *,
+        return_mean: bool = True,
+        n_samples: int = 1,
+    ) -> dict[str, float | NDArray[np.float64]]:
+        """−E_q[log p(x | z, c)] in nats per cell, every constant included, under ``"reconstruction_loss"``.
+
+        The mapping is scvi-tools' form; its value is the mean over cells, or shape (N,).
+        """
+        self._require_trained("get_reconstruction_error()")
+        error_N = self._scores(self._cells(adata), indices, batch_size, n_samples).reconstruction_N
+        return {"reconstruction_loss": float(error_N.mean()) if return_mean else error_N}
+
+    def _scores(
+        self: "CVAE", store: CellStore, indices: Sequence[int] | None, batch_size: int | None, n_samples: int
+    ) -> Any:
+        return score_cells(
+            self.module,
+            store,
+            _rows(indices),
+            seed=derive_seed(self.config.seed, "latent"),
+            n_samples=integral("n_samples", n_samples, minimum=1),
+            batch_size=batch_size,
+        )
+
+    def get_marginal_ll(
+        self: "CVAE",
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        n_mc_samples: int = 1000,
+        *,
+        batch_size: int | None = None,
+        return_mean: bool = True,
+    ) -> float | NDArray[np.float64]:
+        """Importance-weighted log p(x | c) ≈ log (1/S) Σ_s p(x | z_s, c) p(z_s) / q(z_s | x, c) (Burda et al. 2016).
+
+        In nats per cell; a lower bound in expectation that tightens with the number S of draws.
+        """
+        self._require_trained("get_marginal_ll()")
+        n_samples = integral("n_mc_samples", n_mc_samples, minimum=1)
+        module = self.module
+        generator = torch.Generator(module.device).manual_seed(derive_seed(self.config.seed, "latent"))
+
+        def marginal(batch: Batch, start: int) -> Tensor:
+            q = module.encode(batch)
+            normal = torch.distributions.Normal(q.mean_BK, q.sd_BK)
+            weights = []
+            for _ in range(n_samples):
+                z_BK = q.sample(generator)
+                log_ratio_B = module.prior.log_prob(z_BK) - normal.log_prob(z_BK).sum(-1)
+                weights.append(log_ratio_B - module.reconstruction(z_BK, batch))
+            return torch.logsumexp(torch.stack(weights), 0) - np.log(n_samples)
+
+        store = self._cells(adata)
+        (value_N,) = map_cells(
+            module, store, _rows(indices), marginal, batch_size=batch_size, device=module.device
+        )
+        return float(value_N.mean()) if return_mean else value_N
+
+
+def _rows(indices: Sequence[int] | None) -> NDArray[np.int64] | None:
+    """Row numbers from numbers (integral floats too, as R sends) or a boolean mask."""
+    if indices is None:
+        return None
+    rows = np.atleast_1d(np.asarray(indices))
+    return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)

@@ -1,0 +1,162 @@
+"""Saving and loading: safetensors and JSON, written atomically, read without unpickling."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData, read_h5ad
+from safetensors.torch import load_file, save
+from scvi.model.base import BaseModelClass
+
+from omicvae._core import SavingError
+from omicvae.data import CellStore, DataSchema, check_support
+from omicvae.model._build import ModelConfig
+from omicvae.training import FitResult
+
+if TYPE_CHECKING:
+    from omicvae.model._cvae import CVAE
+
+SCHEMA_VERSION = 1
+STATE, DATA = "model.json", "adata.h5ad"
+
+
+class SavingMixin:
+    """``save`` and ``load``. ``model.json`` is written last and names its weights file, so a save is all or nothing."""
+
+    def save(self: "CVAE", dir_path: str | Path, *, overwrite: bool = False, save_anndata: bool = False) -> None:
+        """Write the model to a folder.
+
+        Parameters
+        ----------
+        dir_path
+            Folder; it is made if it does not exist.
+        overwrite
+            Replace a model that is there. Until the new one is complete, the old one stays intact.
+        save_anndata
+            Write the data beside the model as ``adata.h5ad``.
+
+        Raises
+        ------
+        SavingError
+            If a model is there and ``overwrite`` is False, or the disk cannot take it.
+        """
+        folder = Path(dir_path)
+        if (folder / STATE).exists() and not overwrite:
+            raise SavingError(f"{folder} holds a model already; pass overwrite=True to replace it, or another folder.")
+        tensors = {f"module.{name}": value.contiguous() for name, value in self.module.state_dict().items()}
+        for name in ("train", "validation"):
+            indices = getattr(self, f"{name}_indices", None) if self.fits else None
+            if indices is not None:
+                tensors[f"split.{name}"] = torch.from_numpy(np.asarray(indices, dtype=np.int64))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            content = save(tensors)
+            weights = f"weights-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+            _write(folder / weights, content)
+            if save_anndata and self.adata is not None:
+                temporary = folder / f".{DATA}.partial"
+                self.adata.write_h5ad(temporary)
+                os.replace(temporary, folder / DATA)
+            _write(folder / STATE, json.dumps(self._state(weights), indent=1).encode())
+        except OSError as error:
+            raise SavingError(
+                f"The model could not be saved to {folder}: {error}. A model saved there before is intact."
+            ) from error
+        for old in folder.glob("weights-*.safetensors"):
+            if old.name != weights:
+                old.unlink()
+
+    def _state(self: "CVAE", weights: str) -> dict[str, Any]:
+        from omicvae import __version__
+
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "omicvae_version": __version__,
+            "weights": weights,
+            "config": self.config.to_dict(),
+            "data": self.schema.to_dict(),
+            "objective": self.objective if self.fits else None,
+            "fits": [_fit_to_dict(fit) for fit in self.fits],
+        }
+
+    @classmethod
+    def load(cls: "type[CVAE]", dir_path: str | Path, adata: AnnData | None = None) -> "CVAE":
+        """Read a model from a folder.
+
+        Parameters
+        ----------
+        dir_path
+            Folder written by ``save``.
+        adata
+            The model's cells, or others with the same genes and levels (matched by name). None takes the data
+            saved with the model, if any; without data the model still takes other cells as ``adata=`` arguments.
+
+        Raises
+        ------
+        SavingError
+            If there is no model, or it is of a newer format.
+        DataError
+            If ``adata`` does not fit the model.
+        """
+        folder = Path(dir_path)
+        if not (folder / STATE).exists():
+            raise SavingError(f"{folder} holds no omicvae model: {STATE} is missing.")
+        state = json.loads((folder / STATE).read_text())
+        if state["schema_version"] > SCHEMA_VERSION:
+            raise SavingError(
+                f"The model in {folder} has format {state['schema_version']}, this omicvae reads up to "
+                f"{SCHEMA_VERSION}. Update omicvae (the model was written by {state['omicvae_version']})."
+            )
+        tensors = load_file(folder / state["weights"])
+        model: CVAE = cls.__new__(cls)
+        model._assemble(ModelConfig.from_dict(state["config"]), DataSchema.from_dict(state["data"]))
+        if adata is None and (folder / DATA).exists():
+            adata = read_h5ad(folder / DATA)
+        if adata is None:
+            BaseModelClass.__init__(model, registry={"field_registries": {}})
+        else:
+            store = CellStore.build(adata, model.schema)
+            check_support(store.audit, model.module.likelihood.support)
+            model._attach(adata, store)
+        prefix = "module."
+        model.module.load_state_dict(
+            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        )
+        model.module.eval()
+        model.fits = [_fit_from_dict(fit) for fit in state["fits"]]
+        if model.fits:
+            model.objective = state["objective"]
+            model.is_trained_ = True
+            for name in ("train", "validation"):
+                if f"split.{name}" in tensors:
+                    setattr(model, f"{name}_indices", tensors[f"split.{name}"].numpy())
+        return model
+
+
+def _fit_to_dict(fit: FitResult) -> dict[str, Any]:
+    state = {name: getattr(fit, name) for name in FitResult.__slots__ if name != "history"}
+    return {**state, "history": json.loads(fit.history.to_json(orient="split", double_precision=15))}
+
+
+def _fit_from_dict(state: dict[str, Any]) -> FitResult:
+    table = state.pop("history")
+    index = pd.RangeIndex(table["index"][0], table["index"][-1] + 1, name="epoch") if table["index"] else None
+    return FitResult(history=pd.DataFrame(table["data"], index, table["columns"], dtype=float), **state)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write beside the target, flush to the disk, then rename: readers see the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

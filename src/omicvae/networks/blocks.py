@@ -1,0 +1,98 @@
+"""Multi-layer perceptron blocks that take covariates beside their input."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation (Ioffe & Szegedy 2015) that survives a minibatch of one cell.
+
+    One cell has no variance, so such a minibatch is normalised with the running statistics. The momentum of 0.1
+    keeps those statistics right after a run of a few hundred steps.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``input`` of shape (B, H) over its cells."""
+        if self.training and input.shape[0] == 1:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        return super().forward(input)
+
+
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": lambda width: BatchNorm(width, eps=1e-3, momentum=0.1),
+    "layer": nn.LayerNorm,
+    "none": lambda width: nn.Identity(),
+}
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+class ConditionedLinear(nn.Module):
+    """h = W x + U c + b, with the covariates' weights U in a matrix of their own.
+
+    Keeping U apart spares the concatenation of a wide x and lets covariate columns be found by level name.
+    """
+
+    def __init__(self, n_in: int, n_out: int, n_covariates: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_in, n_out)
+        self.covariates = nn.Linear(n_covariates, n_out, bias=False) if n_covariates else None
+
+    def forward(self, x_BI: Tensor, c_BC: Tensor) -> Tensor:
+        """Map x (B, I) and c (B, C) to (B, O)."""
+        h_BO = self.linear(x_BI)
+        return h_BO if self.covariates is None else h_BO + self.covariates(c_BC)
+
+
+class Perceptron(nn.Module):
+    """``n_layers`` blocks of conditioned linear map, normalisation, activation and dropout.
+
+    Parameters
+    ----------
+    n_in, n_hidden, n_layers
+        Input width, width of every hidden layer, number of hidden layers (at least 1).
+    n_covariates
+        Width C of the covariate encoding; 0 leaves covariates out.
+    deeply_inject
+        Covariates enter every layer, else the first alone.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_layers: int,
+        *,
+        n_covariates: int,
+        deeply_inject: bool,
+        normalization: str,
+        activation: str,
+        dropout_rate: float,
+    ) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList()
+        self.tails = nn.ModuleList()
+        for layer in range(n_layers):
+            width = n_in if layer == 0 else n_hidden
+            covariates = n_covariates if layer == 0 or deeply_inject else 0
+            self.linears.append(ConditionedLinear(width, n_hidden, covariates))
+            self.tails.append(
+                nn.Sequential(
+                    NORMALIZATIONS[normalization](n_hidden), ACTIVATIONS[activation](), nn.Dropout(dropout_rate)
+                )
+            )
+
+    def forward(self, x_BI: Tensor, c_BC: Tensor) -> Tensor:
+        """Map x (B, I) and c (B, C) to hidden units (B, H)."""
+        for linear, tail in zip(self.linears, self.tails, strict=True):
+            x_BI = tail(linear(x_BI, c_BC))
+        return x_BI

@@ -1,0 +1,64 @@
+"""Numeric encoding of categorical and continuous covariates."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omicvae._core import Batch
+
+
+class OneHot(nn.Module):
+    """Indicator vector of a level."""
+
+    def __init__(self, n_levels: int) -> None:
+        super().__init__()
+        self.width = n_levels
+
+    def forward(self, codes_B: Tensor) -> Tensor:
+        """Map codes (B,) to indicators (B, L)."""
+        return F.one_hot(codes_B, self.width).float()
+
+
+class LevelEmbedding(nn.Module):
+    """Learned vector of a level; its width grows slowly with the number of levels, as min(16, ⌈L / 2⌉ + 1)."""
+
+    def __init__(self, n_levels: int) -> None:
+        super().__init__()
+        self.width = min(16, (n_levels + 1) // 2 + 1)
+        self.table = nn.Embedding(n_levels, self.width)
+
+    def forward(self, codes_B: Tensor) -> Tensor:
+        """Map codes (B,) to vectors (B, E)."""
+        return self.table(codes_B)
+
+
+COVARIATE_ENCODINGS: dict[str, Callable[[int], OneHot | LevelEmbedding]] = {
+    "one_hot": OneHot,
+    "embedding": LevelEmbedding,
+}
+
+
+class CovariateEncoding(nn.Module):
+    """c = [encoding of each categorical covariate, continuous covariates], shape (B, C).
+
+    Parameters
+    ----------
+    n_levels
+        Number of levels of each categorical covariate, in the order of ``Batch.categories_BD``.
+    n_continuous
+        Number of continuous covariates.
+    encoding
+        Key of ``COVARIATE_ENCODINGS``.
+    """
+
+    def __init__(self, n_levels: Sequence[int], n_continuous: int, *, encoding: str = "one_hot") -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(COVARIATE_ENCODINGS[encoding](n) for n in n_levels)
+        self.width = sum(int(level.width) for level in self.levels) + n_continuous  # type: ignore[arg-type]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Encode the covariates of a minibatch, shape (B, C)."""
+        parts = [level(batch.categories_BD[:, d]) for d, level in enumerate(self.levels)]
+        return torch.cat([*parts, batch.continuous_BV], dim=1)

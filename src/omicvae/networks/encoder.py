@@ -1,0 +1,32 @@
+"""The encoder q(z | x, c)."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from omicvae._core import LatentPosterior
+from omicvae.networks.blocks import Perceptron
+
+# variance between 5e-7 and 150: wide enough for any useful posterior, narrow enough for finite float32 gradients
+LOG_VARIANCE_BOUNDS = (-14.5, 5.0)
+
+
+class Encoder(nn.Module):
+    """Perceptron with a mean head and a log-variance head (Kingma & Welling 2014).
+
+    The log variance is clamped to ``LOG_VARIANCE_BOUNDS``. Its head starts at zero weights, so the untrained
+    posterior has unit variance.
+    """
+
+    def __init__(self, n_in: int, n_latent: int, n_hidden: int, n_layers: int, **block: Any) -> None:
+        super().__init__()
+        self.body = Perceptron(n_in, n_hidden, n_layers, **block)
+        self.mean = nn.Linear(n_hidden, n_latent)
+        self.log_variance = nn.Linear(n_hidden, n_latent)
+        nn.init.zeros_(self.log_variance.weight)
+        nn.init.zeros_(self.log_variance.bias)
+
+    def forward(self, x_BG: Tensor, c_BC: Tensor) -> LatentPosterior:
+        """Map transformed data (B, G) and covariates (B, C) to a diagonal Gaussian over (B, K)."""
+        h_BH = self.body(x_BG, c_BC)
+        return LatentPosterior(self.mean(h_BH), self.log_variance(h_BH).clamp(*LOG_VARIANCE_BOUNDS))

@@ -1,0 +1,10 @@
+"""Figures from results, public as ``omicvae.pl``.
+
+Every function draws on the axes that it is given, or on a figure of its own, and returns the axes. None shows
+a window, picks a backend or changes a style: save with ``ax.figure.savefig("file.png")``.
+"""
+
+from omicvae.plotting._curves import loss_curves
+from omicvae.plotting._latent import embedding, kl_per_dimension
+
+__all__ = ["embedding", "kl_per_dimension", "loss_curves"]

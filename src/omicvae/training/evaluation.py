@@ -1,0 +1,107 @@
+"""Passes over stored cells without gradients, in large batches straight from the store."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from omicvae._core import Batch
+from omicvae.data import CellStore
+from omicvae.module import ConditionalVAE
+
+# entries of a dense evaluation batch: large enough to fill the cores, small enough for any machine
+BATCH_ENTRIES = 2**22
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Switch ``module`` to evaluation without gradients and back to the mode it was in."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        module.train(training)
+
+
+def rows_per_batch(n_genes: int, batch_size: int | None = None) -> int:
+    """Cells in an evaluation batch."""
+    return batch_size or int(np.clip(BATCH_ENTRIES // max(1, n_genes), 16, 8192))
+
+
+def map_cells(
+    module: nn.Module,
+    store: CellStore,
+    indices: NDArray[np.int64] | None,
+    function: Callable[[Batch, int], Tensor | tuple[Tensor, ...]],
+    *,
+    batch_size: int | None = None,
+    device: torch.device | str = "cpu",
+) -> list[NDArray]:
+    """Apply ``function(batch, position)`` to the cells ``indices`` in order and join its outputs along cells.
+
+    Parameters
+    ----------
+    function
+        Gets a minibatch and the position of its first cell among ``indices``; returns tensors with a row per cell.
+    """
+    rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
+    size = rows_per_batch(store.n_genes, batch_size)
+    parts: list[tuple[NDArray, ...]] = []
+    with evaluating(module):
+        for start in range(0, len(rows), size):
+            outputs = function(store.batch(rows[start : start + size], device=device), start)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            parts.append(tuple(output.cpu().numpy() for output in outputs))
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class CellScores:
+    """Per-cell parts of the ELBO, in nats.
+
+    Attributes
+    ----------
+    reconstruction_N
+        −log p(x | z, c) for one draw z of the posterior, float64.
+    kl_NK
+        Raw KL per latent dimension.
+    """
+
+    reconstruction_N: NDArray[np.float64]
+    kl_NK: NDArray[np.float32]
+
+    @property
+    def elbo_N(self) -> NDArray[np.float64]:
+        """β = 1 evidence lower bound of each cell, nats; higher is better."""
+        return -self.reconstruction_N - self.kl_NK.sum(1, dtype=np.float64)
+
+
+def score_cells(
+    module: ConditionalVAE,
+    store: CellStore,
+    indices: NDArray[np.int64] | None = None,
+    *,
+    seed: int,
+    n_samples: int = 1,
+    batch_size: int | None = None,
+) -> CellScores:
+    """Reconstruction and KL of the given cells; the same seed gives the same draws.
+
+    With ``n_samples`` above 1 the reconstruction is the mean over as many draws.
+    """
+    device = module.device
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def score(batch: Batch, start: int) -> tuple[Tensor, Tensor]:
+        posterior = module.encode(batch)
+        draws = [module.reconstruction(posterior.sample(generator), batch) for _ in range(n_samples)]
+        return torch.stack(draws).mean(0), module.prior.kl(posterior)
+
+    reconstruction_N, kl_NK = map_cells(module, store, indices, score, batch_size=batch_size, device=device)
+    return CellScores(reconstruction_N, kl_NK)

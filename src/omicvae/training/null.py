@@ -1,0 +1,42 @@
+"""Fit of the z-free null model, against which the latent has to prove its worth."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from omicvae.data import CellStore, minibatch_sizes
+from omicvae.module import CovariateModel
+from omicvae.training.budget import OneCycle
+from omicvae.training.evaluation import map_cells
+from omicvae.training.seeds import derive_seed
+from omicvae.training.step import adam, null_update
+
+# the null model is a generalised linear model started at the moments: a few hundred steps settle it
+NULL_STEPS = 400
+NULL_RATE = 2e-2
+NULL_BATCH = 512
+
+
+def fit_null(
+    model: CovariateModel, store: CellStore, train: NDArray[np.int64], *, seed: int, device: torch.device | str
+) -> CovariateModel:
+    """Maximise Σ_n log p(x_n | c_n) over the training cells by minibatches, with a one-cycle rate."""
+    model.initialise(store.moments(train))
+    model.to(device)
+    optimizer = adam(model, NULL_RATE)
+    rate = OneCycle(NULL_RATE, NULL_STEPS, rise=0.1)
+    rng = np.random.default_rng(derive_seed(seed, "null"))
+    sizes = minibatch_sizes(len(train), NULL_BATCH)
+    step = 0
+    while step < NULL_STEPS:
+        for rows in np.split(rng.permutation(train), np.cumsum(sizes)[:-1])[: NULL_STEPS - step]:
+            null_update(model, optimizer, store.batch(rows, device=device), rate(step))
+            step += 1
+    return model
+
+
+def null_log_likelihood(
+    model: CovariateModel, store: CellStore, indices: NDArray[np.int64], *, device: torch.device | str
+) -> NDArray[np.float64]:
+    """Return log p(x | c) of the given cells in nats, shape (N,)."""
+    return map_cells(model, store, indices, lambda batch, start: model(batch), device=device)[0]

@@ -1,0 +1,11 @@
+"""Seeds for every purpose, derived from one number so that no purpose disturbs another."""
+
+import numpy as np
+
+PURPOSES = ("weights", "split", "order", "noise", "validation", "latent", "null", "diagnosis")
+
+
+def derive_seed(seed: int, purpose: str, *path: int) -> int:
+    """Independent 63-bit seed for ``purpose`` and, where given, an epoch or chunk number."""
+    sequence = np.random.SeedSequence([seed, PURPOSES.index(purpose), *path])
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,164 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from omicvae.cli import VERBS, main
+from omicvae.cli._train import parse_objective
+
+
+def run_fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "omicvae.cli", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_lists_the_verbs():
+    result = run_fresh("--help")
+    assert result.returncode == 0
+    for verb in VERBS:
+        assert verb in result.stdout
+
+
+def test_help_loads_nothing_heavy():
+    program = (
+        "import sys\nfrom omicvae.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'scanpy', 'anndata', 'numpy', 'scvi', 'lightning', 'matplotlib', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"omicvae {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["trian"], [], ["train"], ["datasets", "pbmc3k"]])
+def test_what_cannot_be_read_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: omicvae" in capsys.readouterr().err
+
+
+@pytest.fixture
+def bad_h5ad(tmp_path):
+    path = tmp_path / "bad.h5ad"
+    path.write_text("these are no cells")
+    return path
+
+
+def test_a_damaged_file_is_one_clear_message(bad_h5ad, tmp_path):
+    result = run_fresh(
+        "train", str(bad_h5ad), "--out", str(tmp_path / "o.h5ad"), "--model", str(tmp_path / "m")
+    )
+    assert result.returncode == 2
+    assert "cannot be read as an h5ad file" in result.stderr
+    assert str(bad_h5ad) in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "o.h5ad").exists()
+
+
+def test_a_missing_file_is_named(tmp_path, capsys):
+    missing = tmp_path / "missing.h5ad"
+    assert main(["embed", str(tmp_path / "model"), str(missing), "--out", str(tmp_path / "o.h5ad")]) == 2
+    assert capsys.readouterr().err == f"omicvae: error: There is no file {str(missing)!r}.\n"
+
+
+def test_errors_that_are_not_ours_are_not_hidden(monkeypatch):
+    def fail(_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(VERBS["datasets"], "run", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["datasets"])
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VERBS["datasets"], "run", interrupt)
+    assert main(["datasets"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_datasets_lists_all_of_them(capsys):
+    from omicvae import datasets
+
+    assert main(["datasets"]) == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert listed == set(datasets.__all__)
+
+
+def test_datasets_writes_one(tmp_path):
+    import anndata
+
+    path = tmp_path / "new" / "cells.h5ad"
+    assert main(["datasets", "simulate_counts", "--out", str(path), "--seed", "3"]) == 0
+    assert anndata.read_h5ad(path).uns["simulation"]["seed"] == 3
+    assert [file.name for file in path.parent.iterdir()] == ["cells.h5ad"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, capsys, monkeypatch):
+    from anndata import AnnData
+
+    path = tmp_path / "cells.h5ad"
+    path.write_text("precious")
+
+    def full_disk(self, name):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(AnnData, "write_h5ad", full_disk)
+    assert main(["datasets", "simulate_counts", "--out", str(path)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_objective_values_keep_their_types():
+    fields = ["beta=2", "warmup=0.5", "reduction=mean", "free_bits=null"]
+    assert parse_objective(fields) == {"beta": 2, "warmup": 0.5, "reduction": "mean", "free_bits": None}
+
+
+def test_an_objective_without_value_is_explained(tmp_path, capsys):
+    arguments = ["--out", str(tmp_path / "o"), "--model", str(tmp_path / "m"), "--objective", "beta"]
+    assert main(["train", str(tmp_path / "x.h5ad"), *arguments]) == 2
+    assert "--objective takes NAME=VALUE, such as beta=2, got 'beta'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_train_embed_diagnose(tmp_path, capsys):
+    import anndata
+
+    cells, latents, model = tmp_path / "cells.h5ad", tmp_path / "latents.h5ad", tmp_path / "model"
+    assert main(["datasets", "simulate_counts", "--out", str(cells)]) == 0
+    arguments = ["--batch-key", "batch", "--labels-key", "cell_type", "--n-latent", "4", "--max-epochs", "30"]
+    assert main(["train", str(cells), "--out", str(latents), "--model", str(model), *arguments]) == 0
+    assert "verdict" in capsys.readouterr().out.lower()
+    trained = anndata.read_h5ad(latents)
+    assert trained.obsm["X_omicvae"].shape == trained.obsm["X_omicvae_sd"].shape == (500, 4)
+
+    again = tmp_path / "again.h5ad"
+    assert main(["embed", str(model), str(cells), "--out", str(again), "--key", "X_new"]) == 0
+    np.testing.assert_allclose(
+        anndata.read_h5ad(again).obsm["X_new"], trained.obsm["X_omicvae"], rtol=1e-4, atol=1e-5
+    )
+
+    report = tmp_path / "diagnosis.json"
+    capsys.readouterr()
+    assert main(["diagnose", str(model), str(cells), "--labels-key", "cell_type", "--json", str(report)]) == 0
+    record = json.loads(report.read_text())
+    assert record["verdict"] in capsys.readouterr().out
+    assert {"check", "value", "threshold", "passed", "meaning"} <= set(record["evidence"][0])
+
+    # a model that is there already is not replaced by accident
+    assert main(["train", str(cells), "--out", str(latents), "--model", str(model), "--max-epochs", "2"]) == 2

@@ -1,0 +1,274 @@
+"""Verdicts on evidence with known truth: DESIGN's table of PBMC fits, and what must not change a verdict."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from omicvae._core.errors import DataError
+from omicvae.diagnostics import RULES, Remedy, diagnose, measure
+from omicvae.diagnostics.remedies import REMEDIES
+
+TRUTH = {
+    "healthy": "healthy",
+    "partial": "partial_collapse",
+    "faint": "partial_collapse",
+    "collapsed": "collapsed",
+    "noise": "overfit",
+}
+
+
+def verdict_of(evidence):
+    return diagnose(evidence, umap=False).verdict
+
+
+@pytest.mark.parametrize(("name", "verdict"), TRUTH.items())
+def test_known_fits_get_their_verdict(sim, name, verdict):
+    evidence = getattr(sim, name)()
+    diagnosis = diagnose(evidence, umap=False)
+    assert diagnosis.verdict == verdict
+    assert len(diagnosis.remedies) == 0 if verdict == "healthy" else len(diagnosis.remedies) > 0
+    # without labels nothing worse than partial collapse can be missed, and nothing is invented
+    unlabelled = replace(evidence, labels_N=None)
+    assert (verdict_of(unlabelled) == "collapsed") == (verdict == "collapsed")
+
+
+def test_collapsed_fit_is_convicted_although_its_means_classify_perfectly(sim):
+    diagnosis = diagnose(sim.collapsed(), umap=False)
+    scores = diagnosis.probes.query("classifier == 'logistic'").set_index("representation")[
+        "balanced_accuracy"
+    ]
+    assert scores["standardised means"] > 0.9
+    assert scores["posterior draw"] <= diagnosis.probes["permuted_high"].iloc[0]
+    assert "no better than chance" in diagnosis.headline
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_settings_change_no_verdict(sim, name):
+    evidence = getattr(sim, name)()
+    history = evidence.history.assign(kl_weight=evidence.history["kl_weight"] * 1e4, loss_train=1.0)
+    altered = replace(
+        evidence,
+        settings_remarks=("the effective β is 72.",),
+        history=history,
+        schedule_settled_epoch=39.0,
+        planned_epochs=7,
+        n_genes=3,
+    )
+    assert verdict_of(altered) == TRUTH[name]
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_dead_dimensions_change_no_verdict(sim, name):
+    evidence = getattr(sim, name)()
+    rng = np.random.default_rng(5)
+    n, dead = len(evidence.mean_NK), 16
+    widened = replace(
+        evidence,
+        mean_NK=np.hstack([evidence.mean_NK, np.zeros((n, dead))]),
+        sd_NK=np.hstack([evidence.sd_NK, np.ones((n, dead))]),
+        draw_NK=np.hstack([evidence.draw_NK, rng.normal(size=(n, dead))]),
+        kl_WK=np.hstack([evidence.kl_WK, np.zeros((len(evidence.kl_WK), dead))]),
+    )
+    diagnosis = diagnose(widened, umap=False)
+    assert diagnosis.verdict == TRUTH[name]
+    if name == "healthy":
+        assert any("16 of 48 dimensions are unused" in remark for remark in diagnosis.remarks)
+
+
+@pytest.mark.parametrize("gain", [0.0, -0.01, -50.0])
+@pytest.mark.parametrize("rate", [0.01, 0.5, 12.0])
+def test_a_gain_at_or_below_zero_never_acquits(sim, gain, rate):
+    assert verdict_of(sim.healthy(gain=gain, rate=rate)) != "healthy"
+
+
+def test_a_positive_gain_does_not_acquit_a_silent_encoder(sim):
+    # a null model that was fitted badly must not hide a collapse
+    assert verdict_of(sim.collapsed(gain=6.0)) == "collapsed"
+
+
+def test_free_bits_that_the_decoder_ignores_are_collapse(sim):
+    assert verdict_of(sim.fit(rate=3.2, n_active=32, use=0.0, gain=-3.2, gain_spread=0.5)) == "collapsed"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_eight_validation_samples_convict_nobody_of_collapse(sim, seed):
+    # bulk: 48 samples, a gain whose error is as large as itself
+    evidence = sim.healthy(n_cells=48, n_judged=8, rate=25.0, use=300, gain=60, gain_spread=250.0, seed=seed)
+    evidence = replace(evidence, labels_N=np.repeat(["case", "control"], 24).astype(object))
+    assert diagnose(evidence, umap=False).verdict != "collapsed"
+
+
+def test_one_validation_cell_is_judged_without_error(sim):
+    assert verdict_of(sim.healthy(n_judged=1, gain_spread=0.0)) == "healthy"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_collapse_is_seen_on_eight_samples_as_well(sim, seed):
+    assert verdict_of(sim.collapsed(n_cells=60, n_judged=8, seed=seed)) == "collapsed"
+
+
+def test_unfinished_runs_are_undertrained(sim):
+    cut_off = sim.healthy(history=sim.history(epochs=20, settled=20))
+    slow = sim.healthy(history=sim.history(start=2000, pace=0.02))
+    one_epoch = sim.healthy(gain=-30, rate=1.2, history=sim.history(settled=1).iloc[:1])
+    early = sim.collapsed(history=sim.history(settled=1).iloc[:3])
+    lagging = sim.fit(rate=1.6, n_active=10, use=6, gain=-25, gap=-3, strength=0.3)
+    for evidence in (cut_off, slow, one_epoch, early, lagging):
+        diagnosis = diagnose(evidence, umap=False)
+        assert diagnosis.verdict == "undertrained"
+        assert diagnosis.headline.startswith("Undertrained")
+        assert diagnosis.remedies[0].arguments["max_epochs"] >= 20
+
+
+def test_finished_one_cycle_runs_are_not_undertrained(sim):
+    # the bound rises to the end because the rate is annealed, by 3 of 46 nats in the last quarter
+    assert verdict_of(sim.healthy(history=sim.history(pace=0.12))) == "healthy"
+    assert verdict_of(sim.collapsed(history=sim.history(pace=0.12))) == "collapsed"
+    # very large data: three epochs are plenty when the gain is there and the curve has come to rest
+    assert verdict_of(sim.healthy(history=sim.history(epochs=3, settled=1, pace=5.0))) == "healthy"
+
+
+def test_non_finite_output_is_divergence(sim):
+    evidence = sim.healthy()
+    broken = evidence.mean_NK.copy()
+    broken[3, 1] = np.nan
+    diagnosis = diagnose(replace(evidence, mean_NK=broken), umap=False)
+    assert diagnosis.verdict == "diverged"
+    assert "mean_NK" in diagnosis.headline
+    assert np.isnan(diagnosis.kl_per_dimension).all()
+    assert json.loads(json.dumps(diagnosis.to_dict()))["kl_per_dimension"][0] is None
+
+
+def test_bad_epochs_convict_only_where_the_kept_weights_are_bad(sim):
+    history = sim.history()
+    history.loc[38:, ["loss_train", "recon_train", "loss_validation"]] = np.nan
+    assert verdict_of(sim.healthy(history=history)) == "healthy"
+    assert verdict_of(sim.noise(history=history)) == "diverged"
+    blown = sim.history()
+    blown.loc[36:, "recon_train"] += 5000
+    assert verdict_of(sim.noise(history=blown)) == "diverged"
+
+
+def test_collapse_while_beta_ramps_is_not_divergence(sim):
+    # reconstruction rises from its best to the null's level as β presses the latent out
+    history = sim.history(end=555, kl=0.002)
+    history["recon_train"] = np.where(history.index < 15, 330.0, 553.0)
+    assert verdict_of(sim.collapsed(history=history)) == "collapsed"
+
+
+def test_labels_the_model_was_given_prove_nothing(sim):
+    evidence = sim.partial(labels_conditioned=True)
+    diagnosis = diagnose(evidence, umap=False)
+    assert diagnosis.verdict == "healthy"
+    assert any("conditioned on cell_type" in remark for remark in diagnosis.remarks)
+
+
+def test_labels_that_pca_cannot_read_prove_nothing(sim):
+    evidence = sim.healthy()
+    shuffled = np.random.default_rng(0).permutation(evidence.labels_N)
+    diagnosis = diagnose(replace(evidence, labels_N=shuffled), umap=False)
+    assert diagnosis.verdict == "healthy"
+    assert any("no better than chance" in remark for remark in diagnosis.remarks)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        [None] * 700,
+        ["one"] * 700,
+        [f"cell {i}" for i in range(700)],
+        [float("nan")] * 350 + ["x"] * 350,
+    ],
+)
+def test_labels_that_cannot_be_probed_are_no_obstacle(sim, labels):
+    labels_N = None if labels is None else np.array(labels, dtype=object)
+    diagnosis = diagnose(sim.healthy(labels_N=labels_N), umap=True)
+    assert diagnosis.verdict == "healthy"
+    assert diagnosis.probes.empty
+    assert any("not probed" in remark for remark in diagnosis.remarks)
+
+
+def test_missing_labels_and_tiny_classes_are_named(sim):
+    labels = sim.healthy().labels_N.copy()
+    labels[:50] = None
+    labels[50:53] = "tiny"
+    diagnosis = diagnose(sim.healthy(labels_N=labels), umap=False)
+    assert diagnosis.verdict == "healthy"
+    assert any("tiny" in remark for remark in diagnosis.remarks)
+
+
+def test_classes_cut_from_the_data_are_marked(sim):
+    evidence = sim.healthy()
+    fallback = replace(evidence, labels_N=None, fallback_groups_N=evidence.labels_N)
+    diagnosis = diagnose(fallback, umap=False)
+    assert diagnosis.verdict == "healthy"
+    assert diagnosis.probes["fallback"].all()
+    assert diagnosis.evidence["meaning"].str.contains("classes cut from the data").any()
+
+
+def test_leakage_is_shown_and_not_judged(sim):
+    evidence = sim.healthy()
+    covariates = {"donor": evidence.labels_N, "constant": np.full(700, "x", dtype=object)}
+    diagnosis = diagnose(replace(evidence, covariates=covariates), umap=False)
+    rows = diagnosis.evidence[diagnosis.evidence["check"].str.startswith("leakage")]
+    assert rows["check"].tolist() == ["leakage of donor"]
+    assert rows["value"].iloc[0] > 0.9
+    assert rows["passed"].iloc[0] is None
+
+
+def test_every_rule_has_remedies_that_are_mappings():
+    assert {rule.name for rule in RULES} | {"healthy"} == set(REMEDIES)
+
+
+def test_remedies_are_objective_mappings(sim):
+    from omicvae.objective import Objective
+
+    for name in ("collapsed", "partial", "noise"):
+        for remedy in diagnose(getattr(sim, name)(), umap=False).remedies:
+            assert isinstance(remedy, Remedy)
+            assert Objective.parse(remedy).beta == remedy["beta"]
+            assert dict(remedy) == {key: remedy[key] for key in remedy}
+            assert eval(remedy.line.replace("model.train", "dict"))["objective"] == dict(remedy)
+
+
+def test_same_seed_same_diagnosis_and_global_state_untouched(sim):
+    evidence = sim.partial()
+    state = np.random.get_state()[1].copy()
+    first, second = diagnose(evidence, seed=3, umap=False), diagnose(evidence, seed=3, umap=False)
+    pd.testing.assert_frame_equal(first.evidence, second.evidence)
+    assert (np.random.get_state()[1] == state).all()
+
+
+def test_diagnosis_reads_as_text_html_and_json(sim):
+    for name in TRUTH:
+        diagnosis = diagnose(getattr(sim, name)(), umap=False)
+        text = str(diagnosis)
+        assert max(map(len, text.splitlines())) <= 110
+        assert diagnosis.verdict in text.splitlines()[0]
+        assert ("model.train(objective=" in text or "model.train(max_epochs=" in text) == (name != "healthy")
+        assert diagnosis.headline.split(":")[0] in diagnosis._repr_html_()
+        record = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
+        assert list(record["evidence"][0]) == ["check", "value", "threshold", "passed", "meaning"]
+        assert record["verdict"] == diagnosis.verdict
+        assert len(record["kl_per_dimension"]) == 32
+        frame = diagnosis.to_frame()
+        assert frame.columns.tolist() == ["check", "value", "threshold", "passed", "meaning"]
+        assert set(map(type, frame["passed"])) <= {bool, type(None)}
+
+
+def test_results_are_tables(sim):
+    measured = measure(sim.healthy(), umap=False)
+    for result in (measured.use, measured.gain, measured.usage, measured.probes, measured.curves):
+        assert isinstance(result.to_frame(), pd.DataFrame)
+
+
+def test_evidence_of_wrong_shape_is_refused(sim):
+    evidence = sim.healthy()
+    with pytest.raises(DataError, match=r"kl_WK must have shape \(70, 32\)"):
+        replace(evidence, kl_WK=evidence.kl_WK[:, :5])
+    with pytest.raises(DataError, match="labels_N must have one row for each of the 700 cells, got 3"):
+        replace(evidence, labels_N=np.array(["a", "b", "c"]))

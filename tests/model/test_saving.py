@@ -1,0 +1,88 @@
+import json
+
+import numpy as np
+import pytest
+
+import omicvae as ov
+from omicvae._core import NotSupportedError, SavingError
+from omicvae.model import _saving
+
+
+def test_a_round_trip_keeps_outputs_history_and_split(fitted, counts, tmp_path):
+    fitted.save(tmp_path / "m")
+    loaded = ov.CVAE.load(tmp_path / "m", adata=counts)
+    np.testing.assert_array_equal(loaded.get_latent_representation(), fitted.get_latent_representation())
+    assert loaded.get_elbo() == fitted.get_elbo()
+    np.testing.assert_allclose(loaded.history, fitted.history)
+    np.testing.assert_array_equal(loaded.validation_indices, fitted.validation_indices)
+    assert repr(loaded) == repr(fitted)
+
+
+def test_levels_keep_their_type(counts, tmp_path):
+    counts.obs["batch"] = (counts.obs["batch"] == "b2").astype(int)
+    ov.CVAE.setup_anndata(counts, batch_key="batch")
+    model = ov.CVAE(counts, "nb", 2, n_hidden=8)
+    model.save(tmp_path / "m")
+    levels = ov.CVAE.load(tmp_path / "m").schema.categorical[0].levels
+    assert levels == (0, 1)
+    assert all(isinstance(level, int) for level in levels)
+
+
+def test_data_can_be_saved_beside_the_model_or_come_later(fitted, counts, tmp_path):
+    fitted.save(tmp_path / "with", save_anndata=True)
+    assert ov.CVAE.load(tmp_path / "with").adata.shape == counts.shape
+    fitted.save(tmp_path / "without")
+    bare = ov.CVAE.load(tmp_path / "without")
+    with pytest.raises(NotSupportedError, match="adata="):
+        bare.get_latent_representation()
+    np.testing.assert_array_equal(bare.get_latent_representation(counts), fitted.get_latent_representation())
+
+
+def test_a_loaded_model_trains_on(fitted, counts, tmp_path):
+    fitted.save(tmp_path / "m")
+    loaded = ov.CVAE.load(tmp_path / "m", adata=counts)
+    loaded.train(max_epochs=2, progress_bar=False)
+    assert len(loaded.history) == len(fitted.history) + 2
+
+
+def test_nothing_is_pickled(fitted, tmp_path):
+    fitted.save(tmp_path / "m")
+    assert sorted(path.suffix for path in (tmp_path / "m").iterdir()) == [".json", ".safetensors"]
+
+
+def test_an_existing_model_is_only_replaced_on_request(fitted, tmp_path):
+    fitted.save(tmp_path / "m")
+    with pytest.raises(SavingError, match="overwrite=True"):
+        fitted.save(tmp_path / "m")
+    fitted.save(tmp_path / "m", overwrite=True)
+
+
+@pytest.mark.parametrize("fails_at", [0, 1])
+def test_a_full_disk_leaves_the_old_model_intact(fitted, counts, tmp_path, monkeypatch, fails_at):
+    fitted.save(tmp_path / "m")
+    expected = fitted.get_latent_representation()
+    fitted.train(max_epochs=2, progress_bar=False)
+    write, calls = _saving._write, []
+
+    def full(path, content):
+        calls.append(path)
+        if len(calls) > fails_at:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(_saving, "_write", full)
+    with pytest.raises(SavingError, match=r"No space left.*intact"):
+        fitted.save(tmp_path / "m", overwrite=True)
+    monkeypatch.undo()
+    loaded = ov.CVAE.load(tmp_path / "m", adata=counts)
+    np.testing.assert_array_equal(loaded.get_latent_representation(), expected)
+
+
+def test_missing_and_newer_models_are_explained(fitted, tmp_path):
+    with pytest.raises(SavingError, match=r"model\.json is missing"):
+        ov.CVAE.load(tmp_path)
+    fitted.save(tmp_path / "m")
+    state = json.loads((tmp_path / "m/model.json").read_text())
+    (tmp_path / "m/model.json").write_text(json.dumps({**state, "schema_version": 99}))
+    with pytest.raises(SavingError, match="format 99"):
+        ov.CVAE.load(tmp_path / "m")

@@ -1,0 +1,88 @@
+import pytest
+import torch
+
+from omicvae._core import Batch
+from omicvae.networks import CovariateEncoding, Decoder, Encoder
+from omicvae.networks.blocks import ACTIVATIONS, NORMALIZATIONS, BatchNorm, ConditionedLinear
+from omicvae.networks.encoder import LOG_VARIANCE_BOUNDS
+
+BLOCK = {"normalization": "batch", "activation": "relu", "deeply_inject": True, "dropout_rate": 0.0}
+
+
+def batch(n=6):
+    return Batch(
+        torch.rand(n, 8),
+        torch.ones(n, 1),
+        torch.tensor([[i % 3, i % 2] for i in range(n)]),
+        torch.linspace(-1, 1, n)[:, None],
+    )
+
+
+def test_batch_norm_survives_one_cell_and_uses_its_running_statistics():
+    norm = BatchNorm(3)
+    norm(torch.randn(64, 3) * 2 + 5)
+    one = norm(torch.full((1, 3), 5.0))
+    norm.eval()
+    torch.testing.assert_close(one, norm(torch.full((1, 3), 5.0)))
+
+
+def test_batch_norm_statistics_are_right_after_a_short_run():
+    norm = BatchNorm(2)
+    for _ in range(50):
+        norm(torch.randn(128, 2) + 7.0)
+    assert (norm.running_mean - 7).abs().max() < 0.1
+
+
+def test_one_hot_encoding_puts_covariates_side_by_side():
+    c = CovariateEncoding((3, 2), 1)(batch())
+    assert c.shape == (6, 6)
+    assert c[4].tolist() == [0, 1, 0, 1, 0, pytest.approx(0.6)]
+
+
+def test_embedding_is_narrower_than_many_levels_and_learns():
+    encoding = CovariateEncoding((40, 2), 0, encoding="embedding")
+    assert encoding.width == 16 + 2
+    assert sum(p.numel() for p in encoding.parameters()) == 40 * 16 + 2 * 2
+
+
+def test_conditioned_linear_equals_the_linear_map_of_the_concatenation():
+    layer = ConditionedLinear(4, 3, 2)
+    x, c = torch.randn(5, 4), torch.randn(5, 2)
+    joint = torch.nn.functional.linear(
+        torch.cat([x, c], 1), torch.cat([layer.linear.weight, layer.covariates.weight], 1), layer.linear.bias
+    )
+    torch.testing.assert_close(layer(x, c), joint)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_block_choice_gives_finite_posteriors(normalization, activation):
+    block = {**BLOCK, "normalization": normalization, "activation": activation}
+    q = Encoder(8, 2, 16, 2, n_covariates=3, **block)(torch.rand(5, 8), torch.rand(5, 3))
+    assert q.mean_BK.shape == q.log_variance_BK.shape == (5, 2)
+    assert torch.isfinite(q.mean_BK).all()
+
+
+def test_the_untrained_posterior_has_unit_variance_and_the_variance_is_bounded():
+    encoder = Encoder(8, 2, 16, 1, n_covariates=0, **BLOCK)
+    assert torch.equal(encoder(torch.rand(5, 8), torch.empty(5, 0)).log_variance_BK, torch.zeros(5, 2))
+    with torch.no_grad():
+        encoder.log_variance.bias.fill_(1e9)
+    assert encoder(torch.rand(5, 8), torch.empty(5, 0)).log_variance_BK.max() == LOG_VARIANCE_BOUNDS[1]
+
+
+def test_covariates_reach_the_first_or_every_layer():
+    deep = Encoder(8, 2, 16, 3, n_covariates=3, **BLOCK)
+    first = Encoder(8, 2, 16, 3, n_covariates=3, **{**BLOCK, "deeply_inject": False})
+    assert [layer.covariates is not None for layer in deep.body.linears] == [True] * 3
+    assert [layer.covariates is not None for layer in first.body.linears] == [True, False, False]
+
+
+def test_decoder_starts_at_the_given_bias():
+    decoder = Decoder(2, 8, ("scale", "zero_logit"), 16, 1, n_covariates=0, **BLOCK)
+    decoder.set_bias({"scale": torch.arange(8.0), "zero_logit": torch.full((8,), -2.0)})
+    for head in decoder.heads.values():
+        torch.nn.init.zeros_(head.weight)
+    out = decoder(torch.randn(4, 2), torch.empty(4, 0))
+    assert torch.equal(out["scale"][2], torch.arange(8.0))
+    assert (out["zero_logit"] == -2).all()

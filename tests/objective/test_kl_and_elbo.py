@@ -1,0 +1,45 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omicvae.objective import elbo_terms
+from omicvae.objective.kl import regularised_kl
+
+KL = torch.tensor([[0.0, 0.4, 2.0], [0.2, 0.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("dimension", 0.5 + 0.5 + 3.0),  # means 0.1, 0.2, 3.0
+        ("cell", (0.5 + 0.5 + 2.0 + 0.5 + 0.5 + 4.0) / 2),
+        ("total", 3.3),  # mean total 3.3 is above 3 · 0.5
+    ],
+)
+def test_free_bits_by_hand(mode, expected):
+    assert float(regularised_kl(KL, free_bits=0.5, mode=mode)) == pytest.approx(expected)
+
+
+def test_total_free_bits_act_below_their_sum():
+    assert float(regularised_kl(KL, free_bits=2.0, mode="total")) == pytest.approx(6.0)
+
+
+@given(st.floats(0, 5), st.sampled_from(["dimension", "cell", "total"]))
+def test_free_bits_never_lower_the_kl_and_vanish_at_zero(nats, mode):
+    raw = float(regularised_kl(KL, free_bits=0.0, mode=mode))
+    assert raw == pytest.approx(3.3)
+    assert float(regularised_kl(KL, free_bits=nats, mode=mode)) >= raw - 1e-6
+
+
+def test_no_gradient_flows_below_the_free_bits():
+    kl = KL.clone().requires_grad_()
+    regularised_kl(kl, free_bits=0.5, mode="dimension").backward()
+    assert torch.equal(kl.grad, torch.tensor([[0.0, 0.0, 0.5], [0.0, 0.0, 0.5]]))
+
+
+def test_loss_is_reconstruction_plus_weighted_kl_while_the_raw_kl_is_kept():
+    reconstruction = torch.tensor([10.0, 20.0])
+    terms = elbo_terms(reconstruction, KL, kl_weight=2.0, free_bits=0.5)
+    assert float(terms.loss) == pytest.approx(15.0 + 2 * 4.0)
+    assert torch.equal(terms.kl_BK, KL)

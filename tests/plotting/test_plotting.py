@@ -1,0 +1,172 @@
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from omicvae._core import DataError
+from omicvae.plotting import embedding, kl_per_dimension, loss_curves
+
+EPOCHS = 30
+
+
+@pytest.fixture
+def history():
+    epochs = np.arange(EPOCHS)
+    columns = {"kl_weight": np.minimum(1, epochs / 10)}
+    for number, name in enumerate(("loss", "recon", "kl")):
+        for shift, split in enumerate(("train", "validation")):
+            columns[f"{name}_{split}"] = 100 * number + shift + 50 * np.exp(-epochs / 2)
+    return pd.DataFrame(columns)
+
+
+def test_loss_curves_draw_every_column(history):
+    axes = loss_curves(history)
+    assert [ax.get_title() for ax in axes] == ["Total loss", "Reconstruction", "KL"]
+    for ax, name in zip(axes, ("loss", "recon", "kl"), strict=True):
+        lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+        assert set(lines) == {"train", "validation"}
+        for split, y in lines.items():
+            np.testing.assert_array_equal(y, history[f"{name}_{split}"])
+    assert axes[0].get_ylabel() == "nats per cell"
+
+
+def test_loss_curves_range_shows_what_follows_the_first_tenth(history):
+    for ax, name in zip(loss_curves(history), ("loss", "recon", "kl"), strict=True):
+        low, high = ax.get_ylim()
+        late = history.loc[3:, [f"{name}_train", f"{name}_validation"]].to_numpy()
+        assert low <= late.min()
+        assert high >= late.max()
+        assert high < history[f"{name}_train"].iloc[0]
+
+
+def test_kl_weight_stands_behind_the_kl(history):
+    panel = loss_curves(history)[2]
+    (behind,) = [ax for ax in panel.figure.axes if ax.get_ylabel() == "KL weight"]
+    area = behind.collections[0].get_paths()[0].vertices
+    assert area[:, 1].max() == pytest.approx(1.0)
+    assert panel.get_zorder() > behind.get_zorder()
+
+
+def test_loss_curves_without_validation_or_weight(history):
+    train_only = history[["loss_train", "recon_train", "kl_train"]].assign(epoch=np.arange(1, EPOCHS + 1))
+    axes = loss_curves(train_only)
+    assert [line.get_label() for line in axes[0].lines] == ["train"]
+    assert axes[0].lines[0].get_xdata()[0] == 1
+    assert len(axes[0].figure.axes) == 3
+
+
+def test_loss_curves_with_one_epoch_and_with_non_finite_values(history):
+    single = loss_curves(history.iloc[:1])[0]
+    assert single.lines[0].get_marker() == "o"
+    history.loc[5, "loss_train"] = np.inf
+    low, high = loss_curves(history)[0].get_ylim()
+    assert np.isfinite([low, high]).all()
+
+
+def test_loss_curves_use_the_axes_they_are_given(history):
+    given = Figure().subplots(1, 3)
+    assert loss_curves(history, axes=given) == list(given)
+    with pytest.raises(DataError, match="draws on 3 axes, got 2"):
+        loss_curves(history, axes=given[:2])
+
+
+def test_loss_curves_refuse_a_table_without_curves(history):
+    with pytest.raises(DataError, match=r"columns \['kl_weight'\]"):
+        loss_curves(history[["kl_weight"]])
+    with pytest.raises(DataError, match="0 epochs"):
+        loss_curves(history.iloc[:0])
+
+
+def test_kl_bars_are_sorted_and_coloured_by_activity():
+    ax = kl_per_dimension([0.5, 2.0, 0.003, 0.0])
+    tops = [bar.get_y() + bar.get_height() for bar in ax.patches]
+    np.testing.assert_allclose(tops, [2.0, 0.5, 0.003, 1e-4])
+    colours = [bar.get_facecolor() for bar in ax.patches]
+    assert colours[0] == colours[1] != colours[2] == colours[3]
+    assert ax.lines[0].get_ydata()[0] == 0.01
+    assert "2 of 4 dimensions" in ax.get_title()
+
+
+def test_kl_bars_from_a_diagnosis():
+    class Diagnosis:
+        kl_per_dimension = np.array([1.0, 0.001])
+
+    assert "1 of 2 dimensions" in kl_per_dimension(Diagnosis()).get_title()
+
+
+@pytest.mark.parametrize("values", [[], [[1.0]], [np.nan, 1.0]])
+def test_kl_bars_refuse_what_is_no_list_of_kls(values):
+    with pytest.raises(DataError, match="one finite KL for each dimension"):
+        kl_per_dimension(values)
+
+
+@pytest.fixture
+def xy():
+    return np.random.default_rng(0).normal(size=(40, 2))
+
+
+def test_embedding_of_categories_has_a_legend_and_all_cells(xy):
+    labels = pd.Series(
+        pd.Categorical(["b", "a", "b", None] * 10, categories=["b", "a", "unused"]), name="type"
+    )
+    ax = embedding(xy, labels)
+    assert ax.get_title() == "type"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b", "a", "unused"]
+    drawn = {points.get_label(): len(points.get_offsets()) for points in ax.collections}
+    assert drawn["b"] == 20
+    assert drawn["a"] == 10
+    assert sum(drawn.values()) == 40
+    b_points = next(points for points in ax.collections if points.get_label() == "b")
+    np.testing.assert_array_equal(b_points.get_offsets(), xy[(labels == "b").to_numpy()])
+
+
+def test_embedding_tells_more_levels_than_colours_apart(xy):
+    ax = embedding(xy, [f"level {i:02d}" for i in range(40)])
+    looks = {
+        (tuple(points.get_facecolor()[0]), points.get_paths()[0].vertices.tobytes())
+        for points in ax.collections
+        if len(points.get_offsets())
+    }
+    assert len(looks) == 40
+
+
+def test_embedding_of_numbers_has_a_colour_bar_and_draws_high_values_last(xy):
+    values = np.arange(40.0)[::-1].copy()
+    values[3] = np.nan
+    ax = embedding(xy, values, title="score")
+    assert ax.get_legend() is None
+    assert len(ax.figure.axes) == 2
+    drawn = ax.collections[-1].get_array()
+    np.testing.assert_array_equal(drawn, np.sort(values[np.isfinite(values)]))
+    assert sum(len(points.get_offsets()) for points in ax.collections) == 40
+    assert ax.get_title() == "score"
+
+
+def test_embedding_of_booleans_and_of_nothing(xy):
+    assert embedding(xy, xy[:, 0] > 0).get_legend() is not None
+    assert len(embedding(xy).collections[0].get_offsets()) == 40
+
+
+def test_embedding_refuses_other_shapes(xy):
+    with pytest.raises(DataError, match=r"shape \(cells, 2\), got \(40, 1\)"):
+        embedding(xy[:, :1])
+    with pytest.raises(DataError, match="40 cells and 3 values"):
+        embedding(xy, [1, 2, 3])
+
+
+def test_figures_are_saved_without_a_display(xy, history, tmp_path):
+    for number, ax in enumerate((embedding(xy), kl_per_dimension([1.0]), loss_curves(history)[0])):
+        ax.figure.savefig(tmp_path / f"{number}.png")
+        assert (tmp_path / f"{number}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_drawing_leaves_pyplot_alone(xy):
+    import subprocess
+
+    program = (
+        "import sys, numpy, omicvae.plotting as pl; pl.embedding(numpy.zeros((3, 2)), [1, 2, 3]); "
+        "pl.kl_per_dimension([1.0]); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,46 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omicvae._core import SettingError
+from omicvae.training import OneCycle, plan_budget
+from omicvae.training.seeds import derive_seed
+
+
+@given(n=st.integers(1, 200_000), batch_size=st.integers(2, 1024))
+def test_budgets_are_in_steps_not_epochs(n, batch_size):
+    budget = plan_budget(n, batch_size)
+    assert budget.total_steps == budget.max_epochs * budget.steps_per_epoch
+    assert budget.total_steps >= 100
+
+
+def test_small_data_get_many_epochs_and_large_data_few():
+    small, large = plan_budget(43, 128), plan_budget(200_000, 128)
+    assert small.max_epochs > 20 * large.max_epochs
+
+
+def test_given_epochs_and_rate_are_kept():
+    budget = plan_budget(1000, 128, max_epochs=5.0, learning_rate=0.5)
+    assert (budget.max_epochs, budget.steps_per_epoch, budget.peak_rate) == (5, 8, 0.5)
+
+
+@pytest.mark.parametrize("settings", [{"max_epochs": 0}, {"learning_rate": 0}, {"learning_rate": float("nan")}])
+def test_impossible_budgets_are_refused(settings):
+    with pytest.raises(SettingError):
+        plan_budget(1000, 128, **settings)
+
+
+@given(total=st.integers(1, 5000), rise=st.floats(0, 1))
+def test_one_cycle_peaks_where_it_says_and_ends_near_zero(total, rise):
+    rate = OneCycle(1.0, total, rise=rise)
+    values = [rate(step) for step in range(total)]
+    assert all(0 < value <= 1.0 for value in values)
+    assert rate(rate.peak_step) == pytest.approx(1.0)
+    assert rate(total) == pytest.approx(1e-3, rel=1e-6) or rate.peak_step == total
+
+
+def test_seeds_differ_by_purpose_and_path_and_repeat():
+    seeds = {derive_seed(0, p, i) for p in ("weights", "split", "noise") for i in range(50)}
+    assert len(seeds) == 150
+    assert derive_seed(7, "order", 3) == derive_seed(7, "order", 3)
+    assert derive_seed(7, "order", 3) != derive_seed(8, "order", 3)
