@@ -124,6 +124,20 @@ def test_known_positions_change_nothing(name, dispersion, size_factor, dtype):
 
 
 @variants
+def test_memory_layout_changes_nothing(name, dispersion, size_factor):
+    model, batch, heads = make(name, dispersion, size_factor)
+    columns_first = replace(batch, x_BG=batch.x_BG.T.contiguous().T)
+    turned = {head: value.T.contiguous().T for head, value in heads.items()}
+    results = []
+    for data, raw in ((batch, heads), (columns_first, heads), (batch, turned)):
+        value = model.log_prob(data, raw)
+        results.append((value, *torch.autograd.grad(value.sum(), (*heads.values(), *model.parameters()))))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@variants
 @pytest.mark.parametrize("head_value", [-1e3, -1e2, 0.0, 1e2, 1e3])
 @pytest.mark.parametrize("sparse", [True, False])
 def test_extreme_values_stay_finite(name, dispersion, size_factor, head_value, sparse):

@@ -29,7 +29,7 @@ def test_non_finite_covariates_name_the_row(counts, column):
         ov.CVAE.setup_anndata(counts, **keys)
 
 
-@pytest.mark.parametrize(("value", "words"), [(-1.0, "negative"), (0.5, "fraction|whole|integer")])
+@pytest.mark.parametrize(("value", "words"), [(-1.0, "at least 0"), (0.5, "whole numbers")])
 def test_set_up_records_and_construction_refuses_non_counts(counts, value, words):
     counts.X[0, 0] = value
     ov.CVAE.setup_anndata(counts)  # knows no likelihood
@@ -40,7 +40,7 @@ def test_set_up_records_and_construction_refuses_non_counts(counts, value, words
 def test_log_normalised_values_are_refused_under_auto_and_fine_as_gaussian(counts):
     x = counts.X.toarray()
     counts.X = sp.csr_matrix(np.log1p(x / x.sum(1, keepdims=True) * 1e4))
-    with pytest.raises(DataError, match=r'(?s)layer=.*\.raw.*likelihood="gaussian"'):
+    with pytest.raises(DataError, match=r"(?s)layer=.*\.raw.*likelihood='gaussian'"):
         ov.CVAE(counts)
     assert ov.CVAE(counts, "gaussian").config.likelihood == "gaussian"
 

@@ -1,5 +1,6 @@
 """The UMAP check: do labels hold together in UMAP of a draw, of the means, and of PCA."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,10 @@ def umap_coordinates(features_ND: Array, *, seed: int = 0) -> FloatArray:
     Dimensions are not scaled against each other: that would blow up unused ones. It starts from the first two
     principal components: the spectral start warns and draws at random on small or disconnected graphs.
     """
-    from umap import UMAP
+    with warnings.catch_warnings():
+        # on import umap announces that TensorFlow, which nothing here needs, is missing
+        warnings.simplefilter("ignore", ImportWarning)
+        from umap import UMAP
 
     values_ND = np.asarray(features_ND, dtype=np.float32)
     values_ND = values_ND - values_ND.mean(axis=0)

@@ -212,6 +212,8 @@ def negative_binomial_from_heads(
         Flat positions of the non-zero counts, where they are known.
     """
     links = (mean_link, dispersion_link)
+    # flat positions need rows that follow one another in memory
+    x_BG, raw_mean_BG = x_BG.contiguous(), raw_mean_BG.contiguous()
     return _NegativeBinomial.apply(x_BG, raw_mean_BG, raw_dispersion, factor_B1, nonzero_M, links)
 
 

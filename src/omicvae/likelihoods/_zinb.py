@@ -59,7 +59,7 @@ class _ZeroInflate(torch.autograd.Function):
 
 
 def _zero_inflate(base_BG: Tensor, zero_logit_BG: Tensor, x_BG: Tensor, nonzero_M: Tensor | None) -> Tensor:
-    return _ZeroInflate.apply(base_BG, zero_logit_BG, x_BG, nonzero_M)
+    return _ZeroInflate.apply(base_BG, zero_logit_BG.contiguous(), x_BG, nonzero_M)
 
 
 def zinb_log_prob(

@@ -19,6 +19,8 @@ from omicvae.metrics.labels import Array, FloatArray, IntArray, LabelledCells, a
 
 MAX_CELLS = 5000
 MAX_PERMUTED_CELLS = 2000
+# under permuted labels the score does not depend on the size of the training part
+PERMUTED_FOLDS = 3
 
 
 def _logistic() -> Any:
@@ -168,9 +170,8 @@ def permuted_interval(
     scores_P = np.empty(n_permutations)
     for number in range(n_permutations):
         codes_M = rng.permutation(cells.codes_M)
-        predicted_M = _predict(
-            features_MD, codes_M, _folds(codes_M, None, n_folds=n_folds, seed=seed), "logistic"
-        )
+        folds = _folds(codes_M, None, n_folds=min(n_folds, PERMUTED_FOLDS), seed=seed)
+        predicted_M = _predict(features_MD, codes_M, folds, "logistic")
         scores_P[number] = _recalls(codes_M, predicted_M == codes_M, len(cells.classes)).mean()
     sd = float(scores_P.std(ddof=1)) * np.sqrt(len(cells.index_M) / len(full.index_M))
     margin = float(stdtrit(n_permutations - 1, 0.975)) * sd * np.sqrt(1 + 1 / n_permutations)

@@ -88,19 +88,20 @@ def fit(
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
+        "limit_val_batches": 1 if len(split.validation) else 0,
         "callbacks": [best, EpochLog(), *([ProgressBar()] if progress_bar else []), *callbacks],
         **trainer_arguments,
     }
-    interrupted = False
+    module.train()
     with private_generators(), quiet_lightning():
         trainer = pl.Trainer(max_epochs=budget.max_epochs, **settings)
         try:
-            trainer.fit(plan, range(plan.n_chunks), range(1) if len(split.validation) else None)
+            trainer.fit(plan, range(plan.n_chunks), range(1))
         except (KeyboardInterrupt, SystemExit):
             # Lightning turns Ctrl-C into SystemExit; the epochs so far are worth keeping
-            interrupted = True
-        interrupted = interrupted or trainer.interrupted
-    if interrupted:
+            if not trainer.interrupted:
+                raise
+    if trainer.interrupted:
         logging.getLogger("omicvae").warning(
             "Training was interrupted after %d of %d epochs; the model is usable.",
             len(plan.rows),
@@ -114,7 +115,7 @@ def fit(
         planned_epochs=budget.max_epochs,
         settled_epoch=planned.settled_step // budget.steps_per_epoch + 1,
         stopped_early=best.stopped_early,
-        interrupted=interrupted,
+        interrupted=trainer.interrupted,
         effective_beta=planned.effective_beta,
     )
 
