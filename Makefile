@@ -12,6 +12,9 @@ OUT ?= omicvae_demo
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
+# On a machine that is shared, threads that wait actively for each other cost several times the work itself.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 

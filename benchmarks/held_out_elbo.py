@@ -48,7 +48,7 @@ def fit_scvi(fit, test, seed: int) -> dict:
     )
     seconds = time.perf_counter() - started
     elbo = float(np.mean([float(model.get_elbo(test)) for _ in range(N_DRAWS)]))
-    return {"seconds": seconds, "elbo": elbo, "epochs": len(model.history["train_loss_epoch"])}
+    return {"seconds": seconds, "elbo": elbo, "epochs": model.trainer.current_epoch}
 
 
 SIDES = {"omicvae": fit_omicvae, "scvi": fit_scvi}

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,3 +163,31 @@ def test_train_embed_diagnose(tmp_path, capsys):
 
     # a model that is there already is not replaced by accident
     assert main(["train", str(cells), "--out", str(latents), "--model", str(model), "--max-epochs", "2"]) == 2
+
+
+@pytest.mark.slow
+def test_demo_tells_the_collapsed_fit_from_the_healthy_one(tmp_path):
+    import anndata
+
+    # a process of its own, as a newcomer runs it
+    result = run_fresh("demo", "--quick", "--out", str(tmp_path / "demo"))
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    fits = summary["fits"]
+    assert fits["pbmc_mean_mean"]["verdict"] == "collapsed"
+    assert fits["pbmc_defaults"]["verdict"] == "healthy"
+    assert fits["bulk_gaussian"]["correlation_with_truth"]["batch_effect"] > 0.9
+    for word in ("collapsed", "healthy", "model.train(objective=", "summary.json"):
+        assert word in result.stdout
+
+    adata = anndata.read_h5ad(tmp_path / "demo" / "pbmc.h5ad")
+    assert adata.obsm["X_omicvae"].shape == adata.obsm["X_omicvae_sd"].shape == (700, 10)
+    assert adata.obsm["X_omicvae_umap"].shape == (700, 2)
+    assert adata.obsm["X_omicvae_collapsed"].shape == (700, 32)
+    pictures = {path.name for path in (tmp_path / "demo").glob("*.png")}
+    assert {f"{name}_loss.png" for name in fits} < pictures
+    assert {"kl_per_dimension.png", "pbmc_umap_bulk_labels.png", "pbmc_umap_phase.png"} < pictures
+    # what it says is written is there
+    for line in result.stdout.splitlines():
+        if line.startswith("  /"):
+            assert Path(line.strip()).is_file()

@@ -16,10 +16,11 @@ FULL = {"n_samples": 5000, "n_genes": 2000, "max_epochs": 12}
 QUICK = {"n_samples": 1000, "n_genes": 300, "max_epochs": 12}
 
 STORY = (
-    "The first fit averages its losses over genes and over dimensions, as many tutorials do. Its loss curves "
-    "look fine, and a classifier on its (rescaled) posterior means does nearly as well as PCA; but the "
-    "model itself uses none of it: a posterior draw tells nothing about the cell. The second fit, with the "
-    "defaults, has a latent space that is alive. The third knows the truth that it should find."
+    "The first fit averages its losses over genes and over dimensions, as many tutorials do. Its loss curves look "
+    "fine, and a classifier of its posterior means does nearly as well as PCA, because it rescales them. But the "
+    "model itself uses none of it: one draw from the posterior, which is what the decoder sees, tells nothing about "
+    "the cell. The second fit, with the defaults, is alive. The third is compared with the effects that were "
+    "simulated."
 )
 
 

@@ -44,6 +44,10 @@ def draw_kl(fits: list[DemoFit], out: Path) -> Path:
     for fit, ax in zip(fits, axes, strict=True):
         ov.pl.kl_per_dimension(fit.diagnosis, ax)
         ax.set_title(f"{fit.title}\n{ax.get_title()}", fontsize="medium")
+    # one scale, so that the bars can be compared
+    top = max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(top=top)
     return _save(axes[0], out / "kl_per_dimension.png")
 
 

@@ -1,7 +1,6 @@
 """Reading and writing of what the verbs take and leave."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,20 +39,16 @@ def write_h5ad(adata: "AnnData", path: Path) -> None:
     """
     from omicvae._core.errors import SavingError
 
-    temporary: Path | None = None
+    # in the same folder, because a file moves atomically only within one file system
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # in the same folder, because a file moves atomically only within one file system
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".h5ad")
-        os.close(handle)
-        temporary = Path(name)
         adata.write_h5ad(temporary)
         temporary.replace(path)
     except OSError as error:
         raise SavingError(f"{str(path)!r} could not be written: {error}") from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:

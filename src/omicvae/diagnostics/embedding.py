@@ -50,18 +50,30 @@ def umap_coordinates(features_ND: Array, *, seed: int = 0) -> FloatArray:
     Dimensions are not scaled against each other: that would blow up unused ones. It starts from the first two
     principal components: the spectral start warns and draws at random on small or disconnected graphs.
     """
-    with warnings.catch_warnings():
-        # on import umap announces that TensorFlow, which nothing here needs, is missing
-        warnings.simplefilter("ignore", ImportWarning)
-        from umap import UMAP
+    from sklearn.neighbors import NearestNeighbors
 
     values_ND = np.asarray(features_ND, dtype=np.float32)
     values_ND = values_ND - values_ND.mean(axis=0)
     values_ND /= max(float(values_ND.std()), 1e-30)  # one factor for all dimensions, for float32's sake
-    start_N2 = _start(values_ND, np.random.default_rng(seed))
     n_neighbors = min(15, len(values_ND) - 1)
-    mapper = UMAP(n_neighbors=n_neighbors, init=start_N2, random_state=seed, n_jobs=1)
-    return np.asarray(mapper.fit_transform(values_ND), dtype=np.float64)
+    # exact neighbours from here: umap's own search for small data calls Python once per pair of cells
+    distance_Nk, index_Nk = NearestNeighbors(n_neighbors=n_neighbors).fit(values_ND).kneighbors(values_ND)
+    with warnings.catch_warnings():
+        # umap announces that TensorFlow is missing and that new cells could not be added: no matter
+        warnings.simplefilter("ignore", ImportWarning)
+        warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)
+        from umap import UMAP
+
+        mapper = UMAP(
+            n_neighbors=n_neighbors,
+            init=_start(values_ND, np.random.default_rng(seed)),
+            precomputed_knn=(index_Nk, distance_Nk.astype(np.float32), None),
+            force_approximation_algorithm=True,
+            n_epochs=200,
+            random_state=seed,
+            n_jobs=1,
+        )
+        return np.asarray(mapper.fit_transform(values_ND), dtype=np.float64)
 
 
 def umap_check(

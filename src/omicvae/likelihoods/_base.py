@@ -57,6 +57,11 @@ class Likelihood(nn.Module, ABC):
     def heads(self) -> tuple[str, ...]:
         """Names of the decoder outputs, each raw (unbounded) and of shape (B, G)."""
 
+    @property
+    def constant_genes(self) -> Tensor:
+        """Indices of genes that were constant in training and are left out, int64; none unless a likelihood says so."""
+        return torch.empty(0, dtype=torch.int64)
+
     @abstractmethod
     def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
         """Set own parameters and buffers from the training cells, and return a bias (G,) for each head.

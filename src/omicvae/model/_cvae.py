@@ -258,6 +258,7 @@ class CVAE(
             self.schema = self.schema.fit_scaling(self._store, split.train)
             self._store = self._store.with_schema(self.schema)
             self.module.initialise(self._store.moments(split.train))
+            self._name_constant_genes()
         else:
             logger.warning("Training goes on from epoch %d with the present weights.", len(self.history))
         if goal.reduction == "mean":
@@ -291,6 +292,15 @@ class CVAE(
         self.objective = goal.to_dict()
         self.train_indices, self.validation_indices = split.train, split.validation
         self.is_trained_ = True
+
+    def _name_constant_genes(self) -> None:
+        left_out = [self.schema.gene_names[g] for g in self.module.likelihood.constant_genes.tolist()]
+        if left_out:
+            logger.warning(
+                "%d gene(s) are constant over the training cells and are left out of the likelihood, such as %s.",
+                len(left_out),
+                ", ".join(left_out[:5]),
+            )
 
     def _split(self, train_size: float, seed: int) -> Split:
         """Same cells in every run with the same seed and size; stratified by the categorical covariates."""

@@ -179,7 +179,7 @@ class ExpressionMixin:
             return [None]
         if self.schema.keys.batch_key is None:
             raise SettingError("transform_batch needs a batch_key, and this model was set up without one.")
-        return [int(code) for code in self.schema.categorical[0].encode(wanted)]
+        return [int(code) for code in self.schema.categorical[0].encode(pd.Series(wanted))]
 
     def _gene_columns(self: "CVAE", gene_list: Sequence[str] | None) -> list[int]:
         if gene_list is None:

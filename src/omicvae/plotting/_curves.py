@@ -57,6 +57,7 @@ def loss_curves(history: "pd.DataFrame", axes: "Sequence[Axes] | None" = None) -
         _draw_panel(ax, history, x, name)
         ax.set_title(title)
         ax.set_xlabel("epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("nats per cell")
     panels[0].legend(frameon=False)
     if "kl_weight" in history.columns:

@@ -32,7 +32,7 @@ class Budget:
 def plan_budget(
     n_train: int, batch_size: int, *, max_epochs: int | None = None, learning_rate: float | None = None
 ) -> Budget:
-    """Fix epochs and peak rate; what is None follows the rule measured in ``benchmarks/defaults.py``.
+    """Fix epochs and peak rate; what is None follows the rule chosen by ``benchmarks/defaults.py``.
 
     Raises
     ------
@@ -49,11 +49,17 @@ def plan_budget(
 
 
 DEFAULT_PEAK_RATE = 1e-2
+MIN_STEPS, MAX_STEPS = 250, 8000
+STEPS_PER_CELL = 40 / 128
 
 
 def default_steps(n_train: int) -> int:
-    """Planned optimiser steps for ``n_train`` cells."""
-    return int(min(max(800, 0.25 * n_train), 20_000))
+    """Planned optimiser steps for ``n_train`` cells: about 40 epochs of 128 cells, within bounds.
+
+    Fewer steps than the lower bound leave a network unfinished however few the cells are; more passes over few
+    cells overfit, and beyond the upper bound more steps no longer pay.
+    """
+    return round(min(max(MIN_STEPS, STEPS_PER_CELL * n_train), MAX_STEPS))
 
 
 @dataclass(frozen=True, slots=True)

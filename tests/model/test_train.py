@@ -1,0 +1,205 @@
+import logging
+import re
+
+import lightning.pytorch as pl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import omicvae as ov
+from omicvae._core import SettingError
+from omicvae.priors import StandardNormal
+
+from .conftest import FAST, SETUP  # noqa: TID252
+
+COLUMNS = (
+    "loss_train recon_train kl_train loss_validation recon_validation kl_validation elbo_validation kl_weight lr "
+    "cells_per_second"
+).split()
+
+
+def make(counts, **settings):
+    ov.CVAE.setup_anndata(counts, **SETUP)
+    return ov.CVAE(counts, "nb", 3, n_hidden=16, **settings)
+
+
+def test_history_has_a_row_per_epoch_with_the_columns_of_the_contract(fitted):
+    assert list(fitted.history.columns) == COLUMNS
+    assert list(fitted.history.index) == [1, 2, 3, 4, 5, 6]
+    assert np.isfinite(fitted.history).all(axis=None)
+
+
+def test_the_history_is_consistent(fitted):
+    history = fitted.history
+    np.testing.assert_allclose(
+        history["loss_validation"],
+        history["recon_validation"] + history["kl_weight"] * history["kl_validation"],
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(
+        history["elbo_validation"], -history["recon_validation"] - history["kl_validation"], rtol=1e-6
+    )
+    assert history["kl_weight"].iloc[-1] == 1.0
+
+
+def test_training_lowers_the_loss(counts):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 60})
+    assert model.history["elbo_validation"].iloc[-1] > model.history["elbo_validation"].iloc[0] + 1
+
+
+def test_the_same_seed_gives_the_same_result_and_another_a_different_one(counts):
+    latents = []
+    for seed in (1, 1, 2):
+        model = make(counts.copy(), seed=seed)
+        model.train(**FAST)
+        latents.append(model.get_latent_representation())
+    np.testing.assert_array_equal(latents[0], latents[1])
+    assert not np.array_equal(latents[0], latents[2])
+
+
+def test_global_generators_and_the_threads_are_left_alone(counts):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002  # the legacy generator is what users' code may rely on
+    expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+    threads = torch.get_num_threads()
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    model = make(counts)
+    model.train(**FAST)
+    model.get_elbo()
+    model.posterior_predictive_sample(indices=[0])
+    model.diagnose(umap=False)
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
+    assert torch.get_num_threads() == threads
+
+
+def test_one_log_line_an_epoch(counts, caplog):
+    model = make(counts)
+    with caplog.at_level(logging.INFO, "omicvae"):
+        model.train(**FAST)
+    lines = [record.message for record in caplog.records if record.message.startswith("epoch")]
+    number = r"-?\d+\.\d+"
+    part = rf"loss={number} recon={number} kl={number}"
+    assert len(lines) == 6
+    assert re.fullmatch(rf"epoch 003 \| train {part} \| val {part} \| kl_weight=[\d.e-]+", lines[2])
+
+
+def test_the_best_weights_are_kept(counts):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 80})
+    result = model.fits[0]
+    settled = model.history.loc[result.settled_epoch :]
+    best = settled.loc[result.best_epoch, "elbo_validation"]
+    assert best >= settled["elbo_validation"].iloc[-1]
+
+
+def test_early_stopping_counts_only_once_the_objective_has_settled(counts):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 400, "learning_rate": 0.1, "early_stopping_patience": 3})
+    result = model.fits[0]
+    assert result.stopped_early
+    assert result.settled_epoch < len(model.history) < 400
+    assert len(model.history) - result.best_epoch == 3
+
+
+def test_a_second_run_goes_on_at_the_final_weight(fitted, caplog):
+    before = fitted.get_latent_representation()
+    fitted.train(**FAST)
+    assert list(fitted.history.index) == list(range(1, 13))
+    assert (fitted.history["kl_weight"].iloc[6:] == 1.0).all()
+    assert "goes on from epoch 6" in caplog.text
+    assert not np.array_equal(fitted.get_latent_representation(), before)
+
+
+def test_a_run_that_ends_before_the_weight_settles_is_an_error_with_both_numbers(counts):
+    with pytest.raises(SettingError, match=r"step 400.*ends after 6 steps"):
+        make(counts).train(**FAST, objective={"warmup_epochs": 400})
+
+
+def test_the_mean_convention_is_loud(counts, caplog):
+    make(counts).train(**FAST, objective={"beta": 3.0, "reduction": "mean"})
+    assert "acts like beta=30 on the ELBO" in caplog.text
+
+
+def test_all_cells_can_train_without_validation(counts):
+    model = make(counts)
+    model.train(**FAST, train_size=1.0)
+    assert len(model.validation_indices) == 0
+    assert model.history["loss_validation"].isna().all()
+    assert model.diagnose(umap=False).verdict
+
+
+def test_lightning_callbacks_see_metrics_and_steps(counts):
+    seen = []
+
+    class Spy(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            seen.append((trainer.global_step, float(trainer.callback_metrics["elbo_validation"])))
+
+    model = make(counts)
+    model.train(**{**FAST, "batch_size": 16}, callbacks=[Spy()])
+    steps = len(range(0, len(model.train_indices), 16))
+    assert [step for step, _ in seen] == [steps * epoch for epoch in range(1, 7)]
+    np.testing.assert_allclose([elbo for _, elbo in seen], model.history["elbo_validation"], rtol=1e-5)
+
+
+class BrokenPrior(StandardNormal):
+    def kl(self, posterior):
+        return super().kl(posterior) * float("nan")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_weights(counts, caplog):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 30})
+    good = {name: value.clone() for name, value in model.module.named_parameters()}
+    model.module.prior = BrokenPrior(3)
+    model.train(**FAST)
+    assert "not finite" in caplog.text
+    assert len(model.history) == 31
+    assert all(torch.equal(value, good[name]) for name, value in model.module.named_parameters())
+
+
+def test_a_run_that_was_never_finite_is_diverged(counts):
+    model = make(counts)
+    model.module.prior = BrokenPrior(3)
+    model.train(**FAST)
+    assert model.diagnose(umap=False).verdict == "diverged"
+
+
+def test_ctrl_c_keeps_history_and_a_usable_model(counts):
+    class Interrupt(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if trainer.current_epoch == 3:
+                raise KeyboardInterrupt
+
+    model = make(counts)
+    model.train(**FAST, callbacks=[Interrupt()])
+    assert len(model.history) == 4
+    assert np.isfinite(model.get_latent_representation()).all()
+
+
+def test_cells_are_split_disjoint_and_covering(fitted, counts):
+    joined = np.sort(np.concatenate([fitted.train_indices, fitted.validation_indices]))
+    np.testing.assert_array_equal(joined, np.arange(counts.n_obs))
+
+
+def test_gene_order_in_training_changes_nothing_but_rounding(counts):
+    # the untrained weights of a gene depend on its place, so the bound is compared, not the latent
+    bounds = []
+    for order in (np.arange(30), np.random.default_rng(0).permutation(30)):
+        model = make(counts[:, order].copy())
+        model.train(**{**FAST, "max_epochs": 80})
+        bounds.append(model.get_elbo())
+    assert bounds[0] == pytest.approx(bounds[1], abs=1.5)
+
+
+def test_the_scaling_of_continuous_covariates_is_that_of_the_training_cells(fitted, counts):
+    ages = counts.obs["age"].to_numpy()[fitted.train_indices]
+    assert fitted.schema.continuous[0].mean == pytest.approx(ages.mean())
+
+
+def test_history_is_a_frame_even_before_training(counts):
+    assert isinstance(make(counts).history, pd.DataFrame)
