@@ -68,7 +68,11 @@ def provenance() -> dict:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
     )
     model = next(
-        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
         platform.processor(),
     )
     packages = ("torch", "scvi-tools", "lightning", "anndata", "scanpy", "numpy")
@@ -86,7 +90,10 @@ def provenance() -> dict:
 def run_child(script: str, **arguments: object) -> dict:
     """Run ``script --child JSON`` in a fresh process and read the JSON on its last line."""
     done = subprocess.run(
-        [sys.executable, script, "--child", json.dumps(arguments)], capture_output=True, text=True, check=False
+        [sys.executable, script, "--child", json.dumps(arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         return {**arguments, "error": done.stderr.strip().splitlines()[-1:]}

@@ -1,4 +1,4 @@
-"""Sweep of peak rate, steps and warm-up on the tuning sets; the defaults are chosen from its table, by held-out ELBO."""
+"""Sweep of peak rate, steps and warm-up on the tuning sets: the defaults are chosen from it by held-out ELBO."""
 
 import argparse
 import itertools

@@ -36,7 +36,8 @@ def fit_scvi(fit, test, seed: int) -> dict:
     import omicvae as ov
 
     ov.CVAE.setup_anndata(fit, batch_key="batch")
-    split = ov.CVAE(fit, "nb", seed=seed)._split(0.9, seed)
+    twin = ov.CVAE(fit, "nb", seed=seed)
+    split = twin._split(twin._store, 0.9, seed)
     scvi.settings.seed = seed
     SCVI.setup_anndata(fit, batch_key="batch")
     model = SCVI(fit, gene_likelihood="nb")

@@ -96,9 +96,7 @@ def test_public_names_are_there():
 
 def test_source_files_stay_small():
     source = Path(omicvae.__file__).parent
-    lengths = {
-        str(path.relative_to(source)): len(path.read_text().splitlines()) for path in source.rglob("*.py")
-    }
+    lengths = {str(path.relative_to(source)): len(path.read_text().splitlines()) for path in source.rglob("*.py")}
     assert len(lengths) > 30
     assert {path: length for path, length in lengths.items() if length > 400} == {}
 
@@ -112,9 +110,7 @@ def test_no_variant_is_chosen_by_comparing_its_name():
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Compare):
                 continue
-            compared = [
-                side.value for side in (node.left, *node.comparators) if isinstance(side, ast.Constant)
-            ]
+            compared = [side.value for side in (node.left, *node.comparators) if isinstance(side, ast.Constant)]
             if set(map(str, compared)) & set(LIKELIHOODS):
                 offenders.append(f"{path.name}:{node.lineno}")
     assert offenders == []

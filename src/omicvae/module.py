@@ -9,7 +9,14 @@ from torch.distributions import Distribution
 
 from omicvae._core import Batch, FeatureMoments, LatentPosterior, SettingError, choose, integral
 from omicvae.likelihoods import Likelihood
-from omicvae.networks import ACTIVATIONS, COVARIATE_ENCODINGS, NORMALIZATIONS, CovariateEncoding, Decoder, Encoder
+from omicvae.networks import (
+    ACTIVATIONS,
+    COVARIATE_ENCODINGS,
+    NORMALIZATIONS,
+    CovariateEncoding,
+    Decoder,
+    Encoder,
+)
 from omicvae.priors import Prior
 
 

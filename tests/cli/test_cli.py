@@ -58,9 +58,7 @@ def bad_h5ad(tmp_path):
 
 
 def test_a_damaged_file_is_one_clear_message(bad_h5ad, tmp_path):
-    result = run_fresh(
-        "train", str(bad_h5ad), "--out", str(tmp_path / "o.h5ad"), "--model", str(tmp_path / "m")
-    )
+    result = run_fresh("train", str(bad_h5ad), "--out", str(tmp_path / "o.h5ad"), "--model", str(tmp_path / "m"))
     assert result.returncode == 2
     assert "cannot be read as an h5ad file" in result.stderr
     assert str(bad_h5ad) in result.stderr
@@ -150,9 +148,7 @@ def test_train_embed_diagnose(tmp_path, capsys):
 
     again = tmp_path / "again.h5ad"
     assert main(["embed", str(model), str(cells), "--out", str(again), "--key", "X_new"]) == 0
-    np.testing.assert_allclose(
-        anndata.read_h5ad(again).obsm["X_new"], trained.obsm["X_omicvae"], rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(anndata.read_h5ad(again).obsm["X_new"], trained.obsm["X_omicvae"], rtol=1e-4, atol=1e-5)
 
     report = tmp_path / "diagnosis.json"
     capsys.readouterr()

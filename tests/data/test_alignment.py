@@ -21,9 +21,7 @@ def test_extra_genes_are_ignored_with_a_line(caplog):
 
 
 def test_missing_genes_are_listed_and_counted():
-    with pytest.raises(
-        DataError, match=r"2 of the model's 10 genes are missing.*'g8', 'g9'.*missing_genes='zero'"
-    ):
+    with pytest.raises(DataError, match=r"2 of the model's 10 genes are missing.*'g8', 'g9'.*missing_genes='zero'"):
         align_genes(GENES, GENES[:8])
 
 
@@ -45,17 +43,13 @@ def test_another_kind_of_name_is_recognised():
 
 
 def test_repeated_genes_matter_only_if_needed():
-    with pytest.raises(
-        DataError, match=r"1 genes of the model occur more than once .*'g3'.*var_names_make_unique"
-    ):
+    with pytest.raises(DataError, match=r"1 genes of the model occur more than once .*'g3'.*var_names_make_unique"):
         align_genes(GENES, [*GENES, "g3"])
     assert align_genes(GENES, ["x", *GENES, "x"]).tolist() == list(range(1, 11))
 
 
 def test_settings():
-    with pytest.raises(
-        SettingError, match=r"missing_genes='mean' is not known\. Choose one of: 'error', 'zero'"
-    ):
+    with pytest.raises(SettingError, match=r"missing_genes='mean' is not known\. Choose one of: 'error', 'zero'"):
         align_genes(GENES, GENES, missing="mean")
     with pytest.raises(SettingError, match="max_missing_fraction must lie in 0…1, got 2"):
         align_genes(GENES, GENES, max_missing_fraction=2)

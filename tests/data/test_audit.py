@@ -38,9 +38,7 @@ def test_zero_cells_and_genes_are_one_info_line(counts, caplog):
     counts[:, 7] = 0
     with caplog.at_level(logging.INFO, "omicvae"):
         audit(counts)
-    assert [record.getMessage() for record in caplog.records] == [
-        "2 all-zero cells and 1 all-zero genes in the data."
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["2 all-zero cells and 1 all-zero genes in the data."]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300], ids=str)

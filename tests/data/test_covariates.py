@@ -53,9 +53,7 @@ def test_order_of_categories_has_no_effect():
 @pytest.mark.parametrize("gap", [None, np.nan, pd.NA], ids=str)
 @pytest.mark.parametrize("categorical", [False, True])
 def test_missing_levels(gap, categorical):
-    column = series(
-        pd.Series(["a", gap, "b", gap], dtype="category" if categorical else object).to_numpy(dtype=object)
-    )
+    column = series(pd.Series(["a", gap, "b", gap], dtype="category" if categorical else object).to_numpy(dtype=object))
     column = column.astype("category") if categorical else column
     message = r"obs\['site'\] is missing in 2 of 4 cells \('cell1', 'cell3'\).*fillna\('missing'\)"
     with pytest.raises(DataError, match=message):
@@ -170,19 +168,13 @@ def test_numeric_columns(values):
 
 @pytest.mark.parametrize("values", [["a", "b"], ["1", "2"], pd.Categorical([1, 2]), [1j, 2j]], ids=repr)
 def test_text_is_no_continuous_covariate(values):
-    with pytest.raises(
-        DataError, match=r"obs\['age'\] is not numeric .*pandas.to_numeric.*categorical covariate"
-    ):
+    with pytest.raises(DataError, match=r"obs\['age'\] is not numeric .*pandas.to_numeric.*categorical covariate"):
         numeric_column("age", series(values))
 
 
-@pytest.mark.parametrize(
-    "values", [[1.0, np.nan, np.inf], pd.array([1, None, None], dtype="Int64")], ids=repr
-)
+@pytest.mark.parametrize("values", [[1.0, np.nan, np.inf], pd.array([1, None, None], dtype="Int64")], ids=repr)
 def test_gaps_in_continuous_covariates_name_the_rows(values):
-    with pytest.raises(
-        DataError, match=r"obs\['age'\] is missing or infinite in 2 of 3 cells \('cell1', 'cell2'\)"
-    ):
+    with pytest.raises(DataError, match=r"obs\['age'\] is missing or infinite in 2 of 3 cells \('cell1', 'cell2'\)"):
         numeric_column("age", series(values))
 
 

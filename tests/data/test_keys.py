@@ -43,9 +43,7 @@ def test_a_column_plays_one_role(settings):
         SetupKeys(**settings)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"batch_key": 3}, {"layer": ["x"]}, {"categorical_covariate_keys": [1]}], ids=str
-)
+@pytest.mark.parametrize("settings", [{"batch_key": 3}, {"layer": ["x"]}, {"categorical_covariate_keys": [1]}], ids=str)
 def test_names_are_strings(settings):
     with pytest.raises(SettingError, match=f"{next(iter(settings))} must be"):
         SetupKeys(**settings)

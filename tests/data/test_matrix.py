@@ -39,9 +39,7 @@ def test_number_types(counts, dtype):
     x = np.minimum(counts, 100).astype(dtype)
     chunks = list(iter_rows(x, 7))
     assert np.array_equal(np.vstack([chunk.toarray() for chunk in chunks]), x)
-    assert all(
-        chunk.dtype.isnative and chunk.dtype.itemsize > (chunk.dtype.kind == "f") * 2 for chunk in chunks
-    )
+    assert all(chunk.dtype.isnative and chunk.dtype.itemsize > (chunk.dtype.kind == "f") * 2 for chunk in chunks)
     if dtype not in ("f2", ">f4", ">i4"):  # scipy holds none of these
         assert np.array_equal(whole(sp.csr_matrix(x)), x)
 
@@ -70,9 +68,7 @@ def test_hdf5_dataset(counts, tmp_path):
 @pytest.mark.parametrize("convert", [sp.csr_matrix, sp.csc_matrix, np.asarray], ids=["csr", "csc", "dense"])
 def test_views(adata, counts, convert):
     adata.X = convert(counts)
-    assert np.array_equal(
-        whole(get_matrix(adata[[4, 1], ["gene3", "gene0"]], None)), counts[[4, 1]][:, [3, 0]]
-    )
+    assert np.array_equal(whole(get_matrix(adata[[4, 1], ["gene3", "gene0"]], None)), counts[[4, 1]][:, [3, 0]])
     assert np.array_equal(whole(get_matrix(adata[10:25], None)), counts[10:25])
 
 

@@ -59,8 +59,7 @@ def test_one_cell(adata):
     assert len(batch) == 1
     assert batch.continuous_BV.tolist() == [[0.0]]
     assert all(
-        moment.isfinite().all()
-        for moment in (store.moments([0]).variance_G, store.moments([0]).inverse_dispersion_G)
+        moment.isfinite().all() for moment in (store.moments([0]).variance_G, store.moments([0]).inverse_dispersion_G)
     )
 
 

@@ -134,9 +134,7 @@ def test_genes_and_categories_in_another_order_change_nothing(adata, rng):
     shuffled.obs["batch"] = shuffled.obs["batch"].cat.set_categories(["a", "unused", "c", "b"])
     shuffled.obs["site"] = shuffled.obs["site"].astype(str)
     assert_same(CellStore.build(shuffled, schema), reference)
-    assert_same(
-        CellStore.build(shuffled[::-1], schema).with_schema(schema), CellStore.build(adata[::-1], schema)
-    )
+    assert_same(CellStore.build(shuffled[::-1], schema).with_schema(schema), CellStore.build(adata[::-1], schema))
 
 
 def test_extra_genes_do_not_enter_the_library(adata, counts):
@@ -174,9 +172,7 @@ def test_unseen_levels_of_a_query(adata):
 
 
 def test_queries_need_their_columns_but_no_labels(adata):
-    schema = DataSchema.register(
-        adata, SetupKeys(batch_key="batch", labels_key="label", size_factor_key="size")
-    )
+    schema = DataSchema.register(adata, SetupKeys(batch_key="batch", labels_key="label", size_factor_key="size"))
     query = adata.copy()
     del query.obs["label"]
     assert CellStore.build(query, schema).library_N.tolist() == adata.obs["size"].tolist()

@@ -78,9 +78,7 @@ def test_bulk_survives_an_h5ad_round_trip(cohort, tmp_path):
 
 def test_counts_have_the_moments_of_the_negative_binomial():
     adata = simulate_counts(20_000, 4, n_types=1, n_batches=1, library=400, dispersion=3.0, seed=0)
-    share_G = np.exp(
-        adata.var["mean"] + adata.varm["type_effect"]["type_0"] + adata.varm["batch_effect"]["batch_0"]
-    )
+    share_G = np.exp(adata.var["mean"] + adata.varm["type_effect"]["type_0"] + adata.varm["batch_effect"]["batch_0"])
     share_G /= share_G.sum()
     # E[ℓ] and E[ℓ²] of the log-normal library
     first, second = 400 * np.exp(0.3**2 / 2), 400**2 * np.exp(2 * 0.3**2)
@@ -99,10 +97,7 @@ def test_counts_signal_zero_leaves_no_type_difference():
     def spread(adata):
         share = adata.X.toarray() / adata.X.sum(1)
         return np.std(
-            [
-                share[(adata.obs["cell_type"] == t).to_numpy()].mean(0)
-                for t in adata.obs["cell_type"].cat.categories
-            ],
+            [share[(adata.obs["cell_type"] == t).to_numpy()].mean(0) for t in adata.obs["cell_type"].cat.categories],
             0,
         ).mean()
 

@@ -30,8 +30,7 @@ def test_a_straight_line_wins_its_slope_times_a_quarter():
 def test_noise_around_a_level_is_no_improvement():
     rng = np.random.default_rng(0)
     noisy = [
-        read_curves(frame(recon_validation=500 + rng.normal(size=40), kl_validation=np.zeros(40)))
-        for _ in range(200)
+        read_curves(frame(recon_validation=500 + rng.normal(size=40), kl_validation=np.zeros(40))) for _ in range(200)
     ]
     assert np.mean([curves.still_improving for curves in noisy]) < 0.03
 

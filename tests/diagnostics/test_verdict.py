@@ -37,9 +37,7 @@ def test_known_fits_get_their_verdict(sim, name, verdict):
 
 def test_collapsed_fit_is_convicted_although_its_means_classify_perfectly(sim):
     diagnosis = diagnose(sim.collapsed(), umap=False)
-    scores = diagnosis.probes.query("classifier == 'logistic'").set_index("representation")[
-        "balanced_accuracy"
-    ]
+    scores = diagnosis.probes.query("classifier == 'logistic'").set_index("representation")["balanced_accuracy"]
     assert scores["standardised means"] > 0.9
     assert scores["posterior draw"] <= diagnosis.probes["permuted_high"].iloc[0]
     assert "no better than chance" in diagnosis.headline
@@ -128,10 +126,7 @@ def test_finished_one_cycle_runs_are_not_undertrained(sim):
     assert verdict_of(sim.healthy(labels_N=None, history=sim.history(pace=0.12))) == "healthy"
     assert verdict_of(sim.collapsed(labels_N=None, history=sim.history(pace=0.12))) == "collapsed"
     # very large data: three epochs are plenty when the gain is there and the curve has come to rest
-    assert (
-        verdict_of(sim.healthy(labels_N=None, history=sim.history(epochs=3, settled=1, pace=5.0)))
-        == "healthy"
-    )
+    assert verdict_of(sim.healthy(labels_N=None, history=sim.history(epochs=3, settled=1, pace=5.0))) == "healthy"
 
 
 def test_non_finite_output_is_divergence(sim):

@@ -124,9 +124,7 @@ def test_gradients(points, sparse):
     expected = [(a - b) * c / (b + c) for a, b, c in exact]
     assert (errors(slope_mu, expected) <= 1e-6 * np.abs(np.array(expected, dtype=float))).all()
 
-    expected = [
-        c * (mp.digamma(a + c) - mp.digamma(c) - mp.log1p(b / c) - (a - b) / (b + c)) for a, b, c in exact
-    ]
+    expected = [c * (mp.digamma(a + c) - mp.digamma(c) - mp.log1p(b / c) - (a - b) / (b + c)) for a, b, c in exact]
     size = np.abs(np.array(expected, dtype=float))
     reach = torch.minimum(torch.maximum(x, mu), theta).double().numpy()
     excess = errors(slope_theta, expected) / (1e-4 * size + 3e-7 * reach)

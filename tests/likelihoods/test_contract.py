@@ -28,9 +28,7 @@ def test_log_prob_equals_scipy(name, dispersion, size_factor, fill):
     value = model.log_prob(batch, heads)
     assert value.shape == (B, G)
     assert value.dtype == torch.float64
-    np.testing.assert_allclose(
-        value.detach().numpy(), CASES[name].oracle(model, batch, heads), rtol=1e-8, atol=1e-8
-    )
+    np.testing.assert_allclose(value.detach().numpy(), CASES[name].oracle(model, batch, heads), rtol=1e-8, atol=1e-8)
 
 
 @variants
@@ -40,9 +38,7 @@ def test_float32_agrees_with_scipy(name, dispersion, size_factor, fill):
     batch = fill(batch)
     value = model.log_prob(batch, heads)
     assert value.dtype == torch.float32
-    np.testing.assert_allclose(
-        value.detach().numpy(), CASES[name].oracle(model, batch, heads), rtol=2e-6, atol=2e-5
-    )
+    np.testing.assert_allclose(value.detach().numpy(), CASES[name].oracle(model, batch, heads), rtol=2e-6, atol=2e-5)
 
 
 @variants

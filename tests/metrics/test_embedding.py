@@ -8,9 +8,7 @@ from omicvae.metrics import kmeans_classes, neighbourhood_purity, purity_by_chan
 
 def two_islands(n=30):
     rng = np.random.default_rng(0)
-    return np.repeat([[0.0, 0.0], [100.0, 0.0]], n, axis=0) + rng.normal(size=(2 * n, 2)), np.repeat(
-        ["a", "b"], n
-    )
+    return np.repeat([[0.0, 0.0], [100.0, 0.0]], n, axis=0) + rng.normal(size=(2 * n, 2)), np.repeat(["a", "b"], n)
 
 
 def test_purity_is_exactly_one_on_islands():

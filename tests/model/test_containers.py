@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 import omicvae as ov
 
-from .conftest import FAST  # noqa: TID252
+from .conftest import FAST
 
 
 def latent(adata, **setup):

@@ -11,7 +11,7 @@ import omicvae as ov
 from omicvae._core import NotSupportedError
 from omicvae.model._refusals import REASONS
 
-from .conftest import FAST  # noqa: TID252
+from .conftest import FAST
 
 
 def test_it_is_a_scvi_tools_model(fitted):
@@ -88,9 +88,7 @@ def test_scanpy_neighbours_take_the_latent(fitted, counts):
 
 
 def test_tl_does_everything_in_one_call(counts):
-    model = ov.tl.cvae(
-        counts, "nb", 3, batch_key="batch", labels_key="label", train_arguments=FAST, umap=False
-    )
+    model = ov.tl.cvae(counts, "nb", 3, batch_key="batch", labels_key="label", train_arguments=FAST, umap=False)
     assert counts.obsm["X_omicvae"].shape == (120, 3)
     assert json.loads(counts.uns["omicvae"]["diagnosis"])["verdict"] == model.diagnosis.verdict
 

@@ -3,7 +3,7 @@ import pytest
 
 import omicvae as ov
 
-from .conftest import FAST, SETUP  # noqa: TID252
+from .conftest import FAST, SETUP
 
 DATA = {
     "nb": lambda x: x,
@@ -99,15 +99,11 @@ def test_switches_decide_where_covariates_enter(counts):
     other.obs["batch"] = other.obs["batch"].cat.rename_categories({"b1": "b2", "b2": "b1"})
     encoder_off = model_of(counts, "nb", encode_covariates=False)
     encoder_off.train(**FAST)
-    np.testing.assert_array_equal(
-        encoder_off.get_latent_representation(other), encoder_off.get_latent_representation()
-    )
+    np.testing.assert_array_equal(encoder_off.get_latent_representation(other), encoder_off.get_latent_representation())
     assert encoder_off.get_elbo(other) != encoder_off.get_elbo()
     decoder_off = model_of(counts, "nb", decode_covariates=False)
     decoder_off.train(**FAST)
-    assert not np.array_equal(
-        decoder_off.get_latent_representation(other), decoder_off.get_latent_representation()
-    )
+    assert not np.array_equal(decoder_off.get_latent_representation(other), decoder_off.get_latent_representation())
 
 
 def test_size_factors_replace_the_library(counts):

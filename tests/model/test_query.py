@@ -7,7 +7,7 @@ import pytest
 import omicvae as ov
 from omicvae._core import DataError
 
-from .conftest import FAST  # noqa: TID252
+from .conftest import FAST
 
 
 def test_reordered_genes_give_the_same_latent(fitted, counts):
@@ -28,7 +28,7 @@ def test_extra_genes_are_ignored(fitted, counts):
 
 def test_missing_genes_are_an_error_with_a_fill_option_and_a_limit(fitted, counts):
     few = counts[:, 2:].copy()
-    with pytest.raises(DataError, match=r'(?s)2 .*gene0.*missing_genes=.zero'):
+    with pytest.raises(DataError, match=r"(?s)2 .*gene0.*missing_genes=.zero"):
         fitted.get_latent_representation(few)
     assert np.isfinite(fitted.get_latent_representation(few, missing_genes="zero")).all()
     with pytest.raises(DataError, match=r"(?s)15.*30|50"):

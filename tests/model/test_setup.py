@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import omicvae as ov
 from omicvae._core import DataError, SettingError
 
-from .conftest import FAST, SETUP  # noqa: TID252
+from .conftest import FAST, SETUP
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

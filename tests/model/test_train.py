@@ -11,12 +11,20 @@ import omicvae as ov
 from omicvae._core import SettingError
 from omicvae.priors import StandardNormal
 
-from .conftest import FAST, SETUP  # noqa: TID252
+from .conftest import FAST, SETUP
 
-COLUMNS = (
-    "loss_train recon_train kl_train loss_validation recon_validation kl_validation elbo_validation kl_weight lr "
-    "cells_per_second"
-).split()
+COLUMNS = [
+    "loss_train",
+    "recon_train",
+    "kl_train",
+    "loss_validation",
+    "recon_validation",
+    "kl_validation",
+    "elbo_validation",
+    "kl_weight",
+    "lr",
+    "cells_per_second",
+]
 
 
 def make(counts, **settings):

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -23,7 +24,7 @@ def test_ramps_have_exact_endpoints_and_rise_monotonically(name, warmup, beta):
     assert weights[0] == (0.0 if warmup else beta)
     assert weights[warmup] == beta
     assert weights[-1] == beta
-    assert all(0 <= low <= high <= beta for low, high in zip(weights, weights[1:], strict=False))
+    assert all(0 <= low <= high <= beta for low, high in itertools.pairwise(weights))
 
 
 @pytest.mark.parametrize(

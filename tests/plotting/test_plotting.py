@@ -108,9 +108,7 @@ def xy():
 
 
 def test_embedding_of_categories_has_a_legend_and_all_cells(xy):
-    labels = pd.Series(
-        pd.Categorical(["b", "a", "b", None] * 10, categories=["b", "a", "unused"]), name="type"
-    )
+    labels = pd.Series(pd.Categorical(["b", "a", "b", None] * 10, categories=["b", "a", "unused"]), name="type")
     ax = embedding(xy, labels)
     assert ax.get_title() == "type"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b", "a", "unused"]

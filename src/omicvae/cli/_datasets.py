@@ -14,9 +14,7 @@ DESCRIPTIONS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument(
-        "name", nargs="?", choices=sorted(DESCRIPTIONS), help="data set to write; without it, list"
-    )
+    parser.add_argument("name", nargs="?", choices=sorted(DESCRIPTIONS), help="data set to write; without it, list")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: NAME.h5ad)")
     parser.add_argument("--seed", type=int, default=0, help="seed of a simulation (default: 0)")
 

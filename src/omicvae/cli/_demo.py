@@ -16,19 +16,17 @@ FULL = {"n_samples": 5000, "n_genes": 2000, "max_epochs": 12}
 QUICK = {"n_samples": 1000, "n_genes": 300, "max_epochs": 12}
 
 STORY = (
-    "The first fit averages its losses over genes and over dimensions, as many tutorials do. Its loss curves look "
-    "fine, and a classifier of its posterior means does nearly as well as PCA, because it rescales them. But the "
-    "model itself uses none of it: one draw from the posterior, which is what the decoder sees, tells nothing about "
-    "the cell. The second fit, with the defaults, is alive. The third is compared with the effects that were "
-    "simulated."
+    "The first fit averages its losses over genes and over dimensions, as many tutorials do. Its loss "
+    "curves look fine, and a classifier of its posterior means does nearly as well as PCA, because it "
+    "rescales them. But the model itself uses none of it: one draw from the posterior, which is what "
+    "the decoder sees, tells nothing about the cell. The second fit, with the defaults, is alive. The "
+    "third is compared with the effects that were simulated."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument(
-        "--out", type=Path, default=Path("omicvae_demo"), metavar="FOLDER", help="where files go"
-    )
+    parser.add_argument("--out", type=Path, default=Path("omicvae_demo"), metavar="FOLDER", help="where files go")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--quick", action="store_true", help="a smaller bulk cohort")
 
@@ -79,9 +77,7 @@ def summary(fits: "list[DemoFit]", *, seed: int, seconds: float) -> dict[str, An
     import platform
     from importlib import metadata
 
-    versions = {
-        name: metadata.version(name) for name in ("omicvae", "torch", "scvi-tools", "scanpy", "anndata")
-    }
+    versions = {name: metadata.version(name) for name in ("omicvae", "torch", "scvi-tools", "scanpy", "anndata")}
     return {
         "seed": seed,
         "seconds": round(seconds, 1),

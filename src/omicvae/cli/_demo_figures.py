@@ -79,9 +79,7 @@ def draw_pbmc(adata: "AnnData", collapsed: DemoFit, defaults: DemoFit, out: Path
     paths = []
     for column in ("bulk_labels", "phase"):
         axes = _grid(2, 2, width=5.2, height=3.6)
-        panels = [
-            (f"{title}: {kind}", xy) for title, kinds in coordinates.items() for kind, xy in kinds.items()
-        ]
+        panels = [(f"{title}: {kind}", xy) for title, kinds in coordinates.items() for kind, xy in kinds.items()]
         for position, (ax, (title, xy_N2)) in enumerate(zip(axes, panels, strict=True)):
             ov.pl.embedding(xy_N2, adata.obs[column], title=title, ax=ax)
             if position != 1:

@@ -123,10 +123,7 @@ def recovered_truth(model: "CVAE", adata: "AnnData") -> dict[str, float]:
     """
     batches = list(adata.obs["batch"].cat.categories)
     decoded_BG = np.stack(
-        [
-            model.get_normalized_expression(transform_batch=batch, return_mean=True).mean(axis=0)
-            for batch in batches
-        ]
+        [model.get_normalized_expression(transform_batch=batch, return_mean=True).mean(axis=0) for batch in batches]
     )
     truth_BG = adata.varm["batch_effect"].to_numpy().T
     batch = np.corrcoef((decoded_BG - decoded_BG[0])[1:].ravel(), (truth_BG - truth_BG[0])[1:].ravel())[0, 1]

@@ -11,12 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a saved model")
     parser.add_argument("data", type=Path, metavar="H5AD", help="the cells or samples that it was trained on")
-    parser.add_argument(
-        "--labels-key", metavar="COLUMN", help="obs column with known classes, for the probes"
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write verdict, evidence and remedies there as well"
-    )
+    parser.add_argument("--labels-key", metavar="COLUMN", help="obs column with known classes, for the probes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write verdict, evidence and remedies there as well")
 
 
 def run(options: argparse.Namespace) -> None:

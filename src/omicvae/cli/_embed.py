@@ -10,9 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a saved model")
     parser.add_argument("data", type=Path, metavar="H5AD", help="cells or samples; genes are matched by name")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="H5AD", help="where the data go with their latents"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="H5AD", help="where the data go with their latents")
     parser.add_argument("--key", help="name in obsm (default: X_omicvae)")
 
 

@@ -11,9 +11,7 @@ HELP = "train a model on an h5ad file"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("data", type=Path, metavar="H5AD", help="cells or samples to train on")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="H5AD", help="where the data go with their latents"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="H5AD", help="where the data go with their latents")
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="where the model goes")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
     keys = parser.add_argument_group("data", "names of layers and obs columns")
@@ -24,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_argument("--continuous-covariate-keys", nargs="+", metavar="COLUMN")
     keys.add_argument("--size-factor-key", metavar="COLUMN")
     settings = parser.add_argument_group("model")
-    settings.add_argument(
-        "--likelihood", default="auto", help="auto, nb, zinb, poisson, gaussian or bernoulli"
-    )
+    settings.add_argument("--likelihood", default="auto", help="auto, nb, zinb, poisson, gaussian or bernoulli")
     settings.add_argument("--n-latent", type=int, default=10, help="latent dimensions (default: 10)")
     settings.add_argument("--max-epochs", type=int, help="default: chosen from the size of the data")
     settings.add_argument(

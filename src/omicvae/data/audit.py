@@ -124,9 +124,7 @@ class MatrixAuditor:
         has_zeros = self._n_nonzero < self._n_cells * n_genes
         n_zero_genes = int((~self._gene_seen_G).sum())
         if self._n_zero_cells or n_zero_genes:
-            logger.info(
-                "%d all-zero cells and %d all-zero genes in the data.", self._n_zero_cells, n_zero_genes
-            )
+            logger.info("%d all-zero cells and %d all-zero genes in the data.", self._n_zero_cells, n_zero_genes)
         log_normalised = has_zeros and self._found["fractional"] is not None and self._log_normalised.verdict
         return MatrixAudit(
             n_cells=self._n_cells,

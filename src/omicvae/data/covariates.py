@@ -83,9 +83,7 @@ class CategoricalLevels:
         """Code of a level by its name, in any type (1, 1.0, "1" match if unambiguous); None if unknown."""
         return self._find([value])[0]
 
-    def encode(
-        self, column: pd.Series, *, unseen: object = "error", allow_missing: bool = False
-    ) -> np.ndarray:
+    def encode(self, column: pd.Series, *, unseen: object = "error", allow_missing: bool = False) -> np.ndarray:
         """Codes (int64, one per row) of ``column`` by the names of its values.
 
         Parameters
@@ -116,9 +114,7 @@ class CategoricalLevels:
         if code is not None:
             return code
         kinds = _kind_of(unknown)
-        types = (
-            "" if kinds == self.kind else f" (known levels are of type {self.kind}, these of type {kinds})"
-        )
+        types = "" if kinds == self.kind else f" (known levels are of type {self.kind}, these of type {kinds})"
         problem = (
             f"obs[{self.key!r}] has {len(unknown)} unknown {'level' if len(unknown) == 1 else 'levels'}: "
             f"{listing(unknown)}{types}. Known levels: {listing(self.levels, 20)}."
@@ -174,9 +170,7 @@ class ContinuousScaling:
     def fit(cls, key: str, values_N: np.ndarray) -> "ContinuousScaling":
         """Take mean and population SD of ``values_N`` (finite, float64)."""
         if values_N.min() == values_N.max():
-            logger.info(
-                "Continuous covariate %r is constant (%g): it carries no information.", key, values_N[0]
-            )
+            logger.info("Continuous covariate %r is constant (%g): it carries no information.", key, values_N[0])
             return cls(key, float(values_N[0]), 1.0)
         mean, sd = float(values_N.mean()), float(values_N.std())
         return cls(key, mean, max(sd, 1e-12 * abs(mean)))  # below that, differences are rounding errors

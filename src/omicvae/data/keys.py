@@ -65,9 +65,7 @@ class SetupKeys:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of plain Python values that JSON can hold."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SetupKeys":

@@ -25,9 +25,7 @@ def get_matrix(adata: "AnnData", layer: str | None) -> Any:
     """
     layers = ", ".join(map(repr, adata.layers)) or "none"
     if layer is not None and layer not in adata.layers:
-        raise DataError(
-            f"adata.layers has no {layer!r}. Layers that exist: {layers}; layer=None means adata.X."
-        )
+        raise DataError(f"adata.layers has no {layer!r}. Layers that exist: {layers}; layer=None means adata.X.")
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise DataError(f"adata.X is empty (None). Pass layer= with one of the layers that exist: {layers}.")

@@ -73,9 +73,7 @@ class DataSchema:
         """
         keys = SetupKeys() if keys is None else keys
         _check_names(adata)
-        categorical = tuple(
-            CategoricalLevels.register(key, obs_column(adata, key)) for key in keys.categorical_keys
-        )
+        categorical = tuple(CategoricalLevels.register(key, obs_column(adata, key)) for key in keys.categorical_keys)
         continuous = tuple(
             ContinuousScaling.fit(key, numeric_column(key, obs_column(adata, key)))
             for key in keys.continuous_covariate_keys

@@ -161,9 +161,7 @@ class CellStore:
         position += np.arange(len(position))
         return length, self.columns.take(position), self.values.take(position)
 
-    def batch(
-        self, indices: Tensor | np.ndarray | Sequence[int], *, device: torch.device | str = "cpu"
-    ) -> Batch:
+    def batch(self, indices: Tensor | np.ndarray | Sequence[int], *, device: torch.device | str = "cpu") -> Batch:
         """Return the cells ``indices``, in that order, as a dense minibatch on ``device``.
 
         The non-zeros travel to the device in compact form and are scattered there.
@@ -202,9 +200,7 @@ class CellStore:
         length, columns, gathered = self.gather(rows)
         values = gathered.astype(np.float32)
         if support == "counts":
-            scale = (LIBRARY_SCALE if self.schema.keys.size_factor_key is None else 1.0) / self.library_N[
-                rows
-            ]
+            scale = (LIBRARY_SCALE if self.schema.keys.size_factor_key is None else 1.0) / self.library_N[rows]
             values *= np.repeat(scale.astype(np.float32), length)
             np.log1p(values, out=values)
         indptr = np.concatenate([[0], length.cumsum()])

@@ -125,9 +125,7 @@ def _remarks(m: Measurements) -> tuple[str, ...]:
     elif m.probes is not None and not probe_counts(m):
         remarks.append(f"PCA reads {m.probes.key} no better than chance: probing it proves nothing.")
     if m.probes is not None and m.probes.draw.left_out:
-        remarks.append(
-            f"classes with too few cells for the folds, left out: {', '.join(m.probes.draw.left_out)}."
-        )
+        remarks.append(f"classes with too few cells for the folds, left out: {', '.join(m.probes.draw.left_out)}.")
     if m.probes is None and not m.non_finite:
         remarks.append("no labels with two classes of 5 cells or more: the latent was not probed.")
     if m.curves.n_epochs == 0:

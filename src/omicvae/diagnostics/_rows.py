@@ -122,9 +122,7 @@ def _probes(m: Measurements) -> Iterator[Row]:
         "PCA": (p.reference, p.reference_knn, f"with as many dimensions, same folds{left_out}"),
     }
     for title, (score, knn, text) in shown.items():
-        scores = (
-            f"macro-F1 {score.macro_f1:.2f}, accuracy {score.accuracy:.2f}, kNN {knn.balanced_accuracy:.2f}"
-        )
+        scores = f"macro-F1 {score.macro_f1:.2f}, accuracy {score.accuracy:.2f}, kNN {knn.balanced_accuracy:.2f}"
         yield Row(f"{name}, {title}", score.balanced_accuracy, "", None, f"{text}; {scores}")
 
 
@@ -176,8 +174,7 @@ def _curves(m: Measurements) -> Iterator[Row]:
             c.gap,
             f"≤ {limit + m.elbo.margin:.2f}",
             c.gap - m.elbo.margin <= limit,
-            f"nats per cell between −ELBO of validation and training cells; the former's error is "
-            f"{m.elbo.se:.2g}",
+            f"nats per cell between −ELBO of validation and training cells; the former's error is {m.elbo.se:.2g}",
         )
     yield Row(
         "epochs not finite",

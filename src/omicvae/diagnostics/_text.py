@@ -45,8 +45,7 @@ def as_html(headline: str, verdict: str, evidence: pd.DataFrame, remedies: Seque
     )
     head = "".join(f"<th>{name}</th>" for name in evidence.columns)
     items = "".join(
-        f"<li>{html.escape(remedy.why)}<br><code>{html.escape(remedy.line)}</code></li>"
-        for remedy in remedies
+        f"<li>{html.escape(remedy.why)}<br><code>{html.escape(remedy.line)}</code></li>" for remedy in remedies
     )
     return (
         f"<div><b>{html.escape(verdict)}</b>: {html.escape(headline)}"

@@ -42,9 +42,7 @@ def decoder_use(nll_W: Array, nll_permuted_W: Array) -> DecoderUse:
     return DecoderUse(Estimate.of(difference_W))
 
 
-def permute_within_strata(
-    strata: Array, rng: np.random.Generator, *, minimum: int = MINIMUM_STRATUM
-) -> IntArray:
+def permute_within_strata(strata: Array, rng: np.random.Generator, *, minimum: int = MINIMUM_STRATUM) -> IntArray:
     """Index of the cell whose z each cell receives: never its own where there are two cells or more.
 
     Within each joint stratum of at least ``minimum`` cells a random order is shifted by one; the cells of

@@ -71,15 +71,11 @@ class FitEvidence:
 
     def __post_init__(self) -> None:
         if np.ndim(self.mean_NK) != 2 or 0 in np.shape(self.mean_NK):
-            raise DataError(
-                f"mean_NK must be cells × dimensions and not empty, got shape {np.shape(self.mean_NK)}."
-            )
+            raise DataError(f"mean_NK must be cells × dimensions and not empty, got shape {np.shape(self.mean_NK)}.")
         n_cells, n_latent = self.mean_NK.shape
         n_judged = len(self.nll_W)
         if n_judged == 0:
-            raise DataError(
-                "A diagnosis needs at least one cell in nll_W; pass the training cells' values instead."
-            )
+            raise DataError("A diagnosis needs at least one cell in nll_W; pass the training cells' values instead.")
         expected = {
             "sd_NK": (n_cells, n_latent),
             "draw_NK": (n_cells, n_latent),
@@ -95,9 +91,7 @@ class FitEvidence:
         per_cell["fallback_groups_N"] = self.fallback_groups_N
         for name, values in per_cell.items():
             if values is not None and len(values) != n_cells:
-                raise DataError(
-                    f"{name} must have one row for each of the {n_cells} cells, got {len(values)}."
-                )
+                raise DataError(f"{name} must have one row for each of the {n_cells} cells, got {len(values)}.")
 
     @property
     def elbo_W(self) -> Array:

@@ -57,11 +57,9 @@ def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measure
     labels_N, key, fallback = inputs.labels_N, inputs.labels_key or "labels", False
     probes = None
     if labels_N is not None:
-        probes = probe_latents(
-            *latents, labels_N=labels_N, key=key, conditioned=inputs.labels_conditioned, seed=seed
-        )
+        probes = probe_latents(*latents, labels_N=labels_N, key=key, conditioned=inputs.labels_conditioned, seed=seed)
     if probes is None and inputs.fallback_groups_N is not None:
-        labels_N, key, fallback = inputs.fallback_groups_N, "k-means classes of residuals", True
+        labels_N, key, fallback = inputs.fallback_groups_N, "k-means classes", True
         probes = probe_latents(*latents, labels_N=labels_N, key=key, fallback=fallback, seed=seed)
     return Measurements(
         non_finite=non_finite,

@@ -76,9 +76,7 @@ class Probes:
             "standardised means": (self.means, self.means_knn),
             "PCA": (self.reference, self.reference_knn),
         }
-        frames = [
-            score.to_frame().assign(representation=name) for name, pair in scores.items() for score in pair
-        ]
+        frames = [score.to_frame().assign(representation=name) for name, pair in scores.items() for score in pair]
         table = pd.concat(frames, ignore_index=True)
         table.insert(0, "representation", table.pop("representation"))
         return table.assign(

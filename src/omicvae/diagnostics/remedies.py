@@ -70,8 +70,7 @@ def _collapsed(m: Measurements) -> tuple[Remedy, ...]:
         ),
         Remedy(
             {"beta": 1.0, "schedule": "cyclical", "n_cycles": 4, "reduction": "sum"},
-            "A cyclical schedule (Fu et al. 2019) reopens the latent several times, each time from a better "
-            "decoder.",
+            "A cyclical schedule (Fu et al. 2019) reopens the latent several times, each time from a better decoder.",
         ),
     )
 
@@ -92,9 +91,7 @@ def _longer(m: Measurements) -> dict[str, int]:
 
 
 def _undertrained(m: Measurements) -> tuple[Remedy, ...]:
-    settings = (
-        RAMP if m.curves.settled is False else {"beta": 1.0, "schedule": "constant", "reduction": "sum"}
-    )
+    settings = RAMP if m.curves.settled is False else {"beta": 1.0, "schedule": "constant", "reduction": "sum"}
     return (
         Remedy(settings, "Twice the epochs let the bound come to rest.", _longer(m)),
         Remedy(RAMP, "The same with a fresh ramp, should the longer run stay flat.", _longer(m)),

@@ -101,9 +101,7 @@ def is_collapsed(m: Measurements) -> bool:
     no_gain, no_active = gain_is_negligible(gain), m.usage.n_active == 0
     faint = no_active and rate < T.ONE_FACT and (no_gain or cost.mean < T.IGNORED_COST)
     ignored = cost.high < T.IGNORED_COST and no_gain
-    unreadable = (
-        rate < T.ONE_FACT and no_gain and probe_counts(m) and m.probes is not None and m.probes.at_chance
-    )
+    unreadable = rate < T.ONE_FACT and no_gain and probe_counts(m) and m.probes is not None and m.probes.at_chance
     return is_silent(m) or faint or ignored or unreadable
 
 
@@ -199,11 +197,7 @@ def _partial(m: Measurements) -> str:
 
 
 def _overfit(m: Measurements) -> str:
-    gap = (
-        f"train–validation gap {m.curves.gap:.3g} nats per cell"
-        if m.curves.gap == m.curves.gap
-        else "gap unknown"
-    )
+    gap = f"train–validation gap {m.curves.gap:.3g} nats per cell" if m.curves.gap == m.curves.gap else "gap unknown"
     return (
         "The model overfits: what it encodes does not carry over to new cells (gain over a decoder without z "
         f"{_gain(m):+.3g} nats, {gap})."

@@ -48,9 +48,7 @@ class Likelihood(nn.Module, ABC):
                 f"likelihood={self.name!r} has no dispersion, got dispersion={dispersion!r}. Leave it out."
             )
         default = self.dispersions[0] if self.dispersions else None
-        self.dispersion = (
-            default if dispersion is None else choose("dispersion", dispersion, self.dispersions)
-        )
+        self.dispersion = default if dispersion is None else choose("dispersion", dispersion, self.dispersions)
 
     @property
     @abstractmethod

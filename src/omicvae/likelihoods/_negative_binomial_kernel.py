@@ -98,9 +98,7 @@ def _dense_dispersion_slope(x_BG: Tensor, theta: Tensor, theta_part_BG: Tensor) 
     return slope
 
 
-def _positive_forward(
-    x_M: Tensor, mu_M: Tensor, theta_M: Tensor, constant_M: Tensor
-) -> tuple[Tensor, Tensor]:
+def _positive_forward(x_M: Tensor, mu_M: Tensor, theta_M: Tensor, constant_M: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability and θ φ(s) of positive counts, block by block."""
     value, theta_part = torch.empty_like(x_M), torch.empty_like(x_M)
     for part in blocks(x_M):
@@ -226,6 +224,4 @@ def negative_binomial_log_prob(
     and θ from 1e-3 to 1e8 (saddle-point form, Loader 2000). Differentiable once in ``mu_BG`` (B, G) and in
     ``theta``, of shape (G,) or (B, G).
     """
-    return negative_binomial_from_heads(
-        x_BG, mu_BG, theta, mean_link=PLAIN, dispersion_link=PLAIN, nonzero_M=nonzero_M
-    )
+    return negative_binomial_from_heads(x_BG, mu_BG, theta, mean_link=PLAIN, dispersion_link=PLAIN, nonzero_M=nonzero_M)

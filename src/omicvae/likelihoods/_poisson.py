@@ -60,9 +60,7 @@ class _PoissonFunction(torch.autograd.Function):
         return None, ctx.link.backward(slope, mu, factor_B1), None, None, None
 
 
-def _poisson(
-    x_BG: Tensor, raw_BG: Tensor, factor_B1: Tensor | None, nonzero_M: Tensor | None, link: Link
-) -> Tensor:
+def _poisson(x_BG: Tensor, raw_BG: Tensor, factor_B1: Tensor | None, nonzero_M: Tensor | None, link: Link) -> Tensor:
     # flat positions need rows that follow one another in memory
     return _PoissonFunction.apply(x_BG.contiguous(), raw_BG.contiguous(), factor_B1, nonzero_M, link)
 

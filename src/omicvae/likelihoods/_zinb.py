@@ -28,9 +28,7 @@ class _ZeroInflate(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, base_BG: Tensor, zero_logit_BG: Tensor, x_BG: Tensor, nonzero_M: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, base_BG: Tensor, zero_logit_BG: Tensor, x_BG: Tensor, nonzero_M: Tensor | None) -> Tensor:
         bounded = zero_logit_BG.clamp(-ZERO_LOGIT_BOUND, ZERO_LOGIT_BOUND)
         pi = torch.sigmoid(bounded)
         positions = positive_entries(x_BG, nonzero_M)
@@ -95,9 +93,7 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         size_factor: bool = False,
     ) -> None:
         super().__init__(n_genes, dispersion=dispersion, n_batches=n_batches, size_factor=size_factor)
-        self.counts = NegativeBinomial(
-            n_genes, dispersion=dispersion, n_batches=n_batches, size_factor=size_factor
-        )
+        self.counts = NegativeBinomial(n_genes, dispersion=dispersion, n_batches=n_batches, size_factor=size_factor)
 
     @property
     def heads(self) -> tuple[str, ...]:

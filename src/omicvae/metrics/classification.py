@@ -185,9 +185,7 @@ def compare_probes(first: ProbeScore, second: ProbeScore) -> tuple[float, float]
     SE² = Σ_c Var_{i in c}(hit1_i − hit2_i) / n_c / C².
     """
     if not np.array_equal(first.codes_M, second.codes_M):
-        raise DataError(
-            "The two probes used different cells; run both on the same labels with the same seed."
-        )
+        raise DataError("The two probes used different cells; run both on the same labels with the same seed.")
     paired_M = first.correct_M.astype(float) - second.correct_M.astype(float)
     n_classes = len(first.classes)
     squared = 0.0
@@ -215,9 +213,7 @@ def _cells_for_probe(labels_N: Array, *, n_folds: int, max_cells: int, seed: int
     return cells
 
 
-def _folds(
-    codes_M: IntArray, group_M: Array | None, *, n_folds: int, seed: int
-) -> list[tuple[IntArray, IntArray]]:
+def _folds(codes_M: IntArray, group_M: Array | None, *, n_folds: int, seed: int) -> list[tuple[IntArray, IntArray]]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     splitter = StratifiedKFold if group_M is None else StratifiedGroupKFold
@@ -233,7 +229,7 @@ def _predict(
 
     make: Any = choose("classifier", classifier, CLASSIFIERS)
     predicted_M = np.full(len(codes_M), -1, dtype=np.int64)
-    # these fits are tiny: a pool of threads would wait for itself, twenty times slower on a busy machine
+    # these fits are tiny: a pool of threads would wait for itself, many times slower on a busy machine
     with threadpool_limits(limits=1):
         for train, test in folds:
             model = make_pipeline(StandardScaler(), make())

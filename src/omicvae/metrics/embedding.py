@@ -40,9 +40,7 @@ def neighbourhood_purity(
         raise DataError(f"Neighbourhood purity needs at least 2 labelled cells, got {n_cells}.")
     values_MD = as_features(embedding_ND, len(np.asarray(labels_N)), "embedding")[cells.index_M]
     # without an argument, kneighbors leaves each point out of its own neighbours, ties included
-    neighbours_Mk = (
-        NearestNeighbors(n_neighbors=min(k, n_cells - 1)).fit(values_MD).kneighbors(return_distance=False)
-    )
+    neighbours_Mk = NearestNeighbors(n_neighbors=min(k, n_cells - 1)).fit(values_MD).kneighbors(return_distance=False)
     return float((cells.codes_M[neighbours_Mk] == cells.codes_M[:, None]).mean())
 
 

@@ -46,9 +46,7 @@ def labelled_cells(labels_N: Array, *, minimum: int, max_cells: int, seed: int) 
     if labels_N.ndim != 1:
         raise DataError(f"Labels must be one value a cell (one-dimensional), got shape {labels_N.shape}.")
     known_M = np.flatnonzero(~pd.isna(labels_N))
-    names, codes_M, counts_C = np.unique(
-        labels_N[known_M].astype(str), return_inverse=True, return_counts=True
-    )
+    names, codes_M, counts_C = np.unique(labels_N[known_M].astype(str), return_inverse=True, return_counts=True)
     kept_C = counts_C >= minimum
     share = min(1.0, max_cells / max(int(counts_C[kept_C].sum()), 1))
     rng = np.random.default_rng(seed)
@@ -75,7 +73,5 @@ def as_features(features_ND: Array, n_cells: int, name: str = "features") -> Flo
             f"got shape {values_ND.shape}."
         )
     if not np.isfinite(values_ND).all():
-        raise DataError(
-            f"{name} must be finite; {int((~np.isfinite(values_ND)).sum())} entries are NaN or inf."
-        )
+        raise DataError(f"{name} must be finite; {int((~np.isfinite(values_ND)).sum())} entries are NaN or inf.")
     return values_ND

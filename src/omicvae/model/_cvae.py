@@ -1,43 +1,37 @@
 """The conditional VAE on AnnData."""
 
 import logging
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from anndata import AnnData
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
-from omicvae._core import NotSupportedError, integral
+from omicvae._core import integral
 from omicvae.data import (
     CellStore,
     DataSchema,
     SetupKeys,
     check_support,
     choose_likelihood,
-    fingerprint,
     train_validation_split,
 )
 from omicvae.likelihoods import LIKELIHOODS
-from omicvae.model._build import ModelConfig, build_module
+from omicvae.model._build import ModelConfig
 from omicvae.model._diagnosis import DiagnosisMixin
 from omicvae.model._expression import ExpressionMixin
-from omicvae.model._host import make_manager
-from omicvae.model._latent import LatentMixin
 from omicvae.model._refusals import RefusalsMixin
 from omicvae.model._saving import SavingMixin
 from omicvae.model._setup import check_unchanged, own_memory, record_setup, recorded_setup
 from omicvae.module import Architecture
 from omicvae.objective import Objective
-from omicvae.training import FitResult, Split, derive_seed, fit, history_frame, plan_budget
+from omicvae.training import Split, derive_seed, fit, plan_budget
 
 logger = logging.getLogger("omicvae")
 
 
 class CVAE(
-    LatentMixin,
     ExpressionMixin,
     DiagnosisMixin,
     SavingMixin,
@@ -133,23 +127,6 @@ class CVAE(
         self._assemble(config, schema)
         self._attach(adata, store)
 
-    def _assemble(self, config: ModelConfig, schema: DataSchema) -> None:
-        """Everything that needs no data: shared by construction and loading."""
-        self.config = config
-        self.schema = schema
-        self.module = build_module(config, schema)
-        self.fits: list[FitResult] = []
-        self._store: CellStore | None = None
-        self._query: tuple[weakref.ref[AnnData], str, CellStore] | None = None
-
-    def _attach(self, adata: AnnData, store: CellStore) -> None:
-        """Make ``adata`` the model's own data."""
-        manager = make_manager(adata, self.schema, type(self).__name__)
-        self.register_manager(manager)
-        BaseModelClass.__init__(self, adata)
-        self._store = store
-        self._fingerprint = fingerprint(adata, self.schema.keys.layer)
-
     @classmethod
     def setup_anndata(
         cls,
@@ -244,27 +221,26 @@ class CVAE(
         SettingError
             If the run would end before the KL weight is final, or a setting is impossible.
         """
-        if self._store is None or self.adata is None:
-            raise NotSupportedError("This model has no data: load it with CVAE.load(path, adata=adata) to train it.")
-        check_unchanged(self.adata, self.schema.keys.layer, self._fingerprint)
+        check_unchanged(self._own_adata(), self.schema.keys.layer, self._fingerprint)
+        store = self._cells(None)
         seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
         if objective is None and self.fits:
             objective = {"schedule": "constant"}
         goal = Objective.parse(objective)
         batch_size = integral("batch_size", batch_size, minimum=1)
-        split = self._split(train_size, seed)
+        split = self._split(store, train_size, seed)
         budget = plan_budget(len(split.train), batch_size, max_epochs=max_epochs, learning_rate=learning_rate)
         if not self.fits:
-            self.schema = self.schema.fit_scaling(self._store, split.train)
-            self._store = self._store.with_schema(self.schema)
-            self.module.initialise(self._store.moments(split.train))
+            self.schema = self.schema.fit_scaling(store, split.train)
+            self._store = store = store.with_schema(self.schema)
+            self.module.initialise(store.moments(split.train))
             self._name_constant_genes()
         else:
             logger.warning("Training goes on from epoch %d with the present weights.", len(self.history))
         if goal.reduction == "mean":
             logger.warning(
-                'reduction="mean" averages the reconstruction over %d genes and the KL over %d dimensions: beta=%g acts '
-                "like beta=%.4g on the ELBO.",
+                'reduction="mean" averages the reconstruction over %d genes and the KL over %d dimensions: '
+                "beta=%g acts like beta=%.4g on the ELBO.",
                 self.module.n_genes,
                 self.config.architecture.n_latent,
                 goal.beta,
@@ -272,7 +248,7 @@ class CVAE(
             )
         result = fit(
             self.module,
-            self._store,
+            store,
             split,
             objective=goal,
             budget=budget,
@@ -302,17 +278,12 @@ class CVAE(
                 ", ".join(left_out[:5]),
             )
 
-    def _split(self, train_size: float, seed: int) -> Split:
-        """Same cells in every run with the same seed and size; stratified by the categorical covariates."""
+    def _split(self, store: CellStore, train_size: float, seed: int) -> Split:
+        """Split the same way in every run with the same seed and size; stratified by the categorical covariates."""
         rng = np.random.default_rng(derive_seed(seed, "split"))
-        codes_ND = self._store.codes_ND
+        codes_ND = store.codes_ND
         strata = np.unique(codes_ND, axis=0, return_inverse=True)[1].ravel() if codes_ND.shape[1] else None
-        return Split(*train_validation_split(self._store.n_cells, train_size=train_size, strata=strata, rng=rng))
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """A row per epoch over all runs; losses in nats per cell, ``elbo_validation`` higher is better."""
-        return pd.concat([fit.history for fit in self.fits]) if self.fits else history_frame([])
+        return Split(*train_validation_split(store.n_cells, train_size=train_size, strata=strata, rng=rng))
 
     def __repr__(self) -> str:
         """Return one line on likelihood, sizes and state."""

@@ -1,7 +1,5 @@
 """``diagnose``: compute what the checks need, once, and hand it over."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +11,7 @@ from omicvae.data.schema import obs_column
 from omicvae.diagnostics import Diagnosis, FitEvidence, diagnose, permute_within_strata
 from omicvae.metrics import kmeans_classes
 from omicvae.model._build import build_null
+from omicvae.model._latent import LatentMixin
 from omicvae.training import (
     derive_seed,
     fit_null,
@@ -22,18 +21,13 @@ from omicvae.training import (
     score_cells,
 )
 
-if TYPE_CHECKING:
-    from omicvae.model._cvae import CVAE
-
 FALLBACK_CLASSES = 8
 
 
-class DiagnosisMixin:
+class DiagnosisMixin(LatentMixin):
     """Collects the evidence; ``omicvae.diagnostics`` judges it."""
 
-    def diagnose(
-        self: "CVAE", labels_key: str | None = None, *, seed: int | None = None, umap: bool = True
-    ) -> Diagnosis:
+    def diagnose(self, labels_key: str | None = None, *, seed: int | None = None, umap: bool = True) -> Diagnosis:
         """Say whether the latent space is alive, show the evidence, and offer remedies.
 
         Rates, bounds and the cost of a wrong z are measured on the validation cells (on the training cells if
@@ -62,9 +56,7 @@ class DiagnosisMixin:
         evidence = self._evidence(store, judged, labels_key or self.schema.keys.labels_key, seed)
         return diagnose(evidence, seed=seed, umap=umap)
 
-    def _evidence(
-        self: "CVAE", store: CellStore, judged: NDArray[np.int64], labels_key: str | None, seed: int
-    ) -> FitEvidence:
+    def _evidence(self, store: CellStore, judged: NDArray[np.int64], labels_key: str | None, seed: int) -> FitEvidence:
         rng = np.random.default_rng(seed)
         mean_NK, variance_NK = self.get_latent_representation(return_dist=True)
         sd_NK = np.sqrt(variance_NK)
@@ -79,7 +71,7 @@ class DiagnosisMixin:
         reference_NK = pca_scores(store, self.config.architecture.n_latent, self.module.likelihood.support, seed)
         labels_N = None
         if labels_key is not None:
-            column = obs_column(self.adata, labels_key)
+            column = obs_column(self._own_adata(), labels_key)
             labels_N = column.astype(object).where(column.notna(), None).to_numpy()
         last = self.fits[-1]
         return FitEvidence(
@@ -101,14 +93,16 @@ class DiagnosisMixin:
                 for d, levels in enumerate(self.schema.categorical)
             },
             fallback_groups_N=(
-                kmeans_classes(reference_NK, min(FALLBACK_CLASSES, len(reference_NK)), rng) if labels_N is None else None
+                kmeans_classes(reference_NK, min(FALLBACK_CLASSES, len(reference_NK)), rng)
+                if labels_N is None
+                else None
             ),
             schedule_settled_epoch=last.settled_epoch,
             planned_epochs=last.planned_epochs,
         )
 
     def _reconstruction_of(
-        self: "CVAE", store: CellStore, indices: NDArray[np.int64], z_WK: NDArray[np.float32]
+        self, store: CellStore, indices: NDArray[np.int64], z_WK: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         """−log p(x_n | z, c_n) of the given cells under the given z, nats."""
         device = self.module.device
@@ -125,11 +119,11 @@ def pca_scores(store: CellStore, n_components: int, support: str, seed: int) -> 
     from sklearn.decomposition import PCA
 
     x_NG = store.log_normalised(support=support)
-    if support == "real":
+    if isinstance(x_NG, np.ndarray):
         sd_G = x_NG.std(0)
         x_NG = (x_NG - x_NG.mean(0)) / np.where(sd_G > 0, sd_G, 1.0)
     limit = min(n_components, min(x_NG.shape) - 1)
     if limit < 1:
         raise DataError(f"A diagnosis needs at least 2 cells and 2 genes, got {x_NG.shape[0]} × {x_NG.shape[1]}.")
-    solver = "randomized" if support == "real" else "arpack"
+    solver = "randomized" if isinstance(x_NG, np.ndarray) else "arpack"
     return PCA(limit, svd_solver=solver, random_state=seed).fit_transform(x_NG).astype(np.float32)

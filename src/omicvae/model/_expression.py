@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,18 +13,15 @@ from scvi.model.base import RNASeqMixin
 from torch import Tensor
 
 from omicvae._core import Batch, DataError, NotSupportedError, SettingError, integral
-from omicvae.model._latent import _rows
+from omicvae.model._latent import LatentMixin, _rows
 from omicvae.training import derive_seed, map_cells, private_generators
 
-if TYPE_CHECKING:
-    from omicvae.model._cvae import CVAE
 
-
-class ExpressionMixin:
+class ExpressionMixin(LatentMixin):
     """Methods of scvi-tools' ``RNASeqMixin`` that are right here, with its argument names."""
 
     def get_normalized_expression(
-        self: "CVAE",
+        self,
         adata: AnnData | None = None,
         indices: Sequence[int] | None = None,
         transform_batch: str | int | Sequence[str | int] | None = None,
@@ -39,7 +36,7 @@ class ExpressionMixin:
         return_numpy: bool | None = None,
         silent: bool = True,
     ) -> pd.DataFrame | NDArray[np.float32]:
-        """Decoded expression: ρ = softmax(f(z, c)) times ``library_size`` for counts, the mean in data units else.
+        """Decode expression: ρ = softmax(f(z, c)) times ``library_size`` for counts, the mean in data units else.
 
         Parameters
         ----------
@@ -73,9 +70,12 @@ class ExpressionMixin:
                 f"{self.config.likelihood!r}. Leave library_size at 1."
             )
         if library_size == "latent":
-            raise SettingError('library_size="latent" is not offered: omicvae uses the observed library. Pass a number.')
+            raise SettingError(
+                'library_size="latent" is not offered: omicvae uses the observed library. Pass a number.'
+            )
         store = self._cells(adata)
-        rows = np.arange(store.n_cells) if indices is None else _rows(indices)
+        chosen = _rows(indices)
+        rows = np.arange(store.n_cells) if chosen is None else chosen
         if n_samples_overall is not None:
             n_samples = integral("n_samples_overall", n_samples_overall, minimum=1) // len(rows) + 1
         n_samples = integral("n_samples", n_samples, minimum=1)
@@ -109,11 +109,11 @@ class ExpressionMixin:
             return values.transpose(1, 0, 2)
         if return_numpy:
             return values
-        cells = (self.adata if adata is None else adata).obs_names[rows]
+        cells = (self._own_adata() if adata is None else adata).obs_names[rows]
         return pd.DataFrame(values, index=cells, columns=names)
 
     def posterior_predictive_sample(
-        self: "CVAE",
+        self,
         adata: AnnData | None = None,
         indices: Sequence[int] | None = None,
         transform_batch: str | int | Sequence[str | int] | None = None,
@@ -146,11 +146,16 @@ class ExpressionMixin:
         with private_generators():
             torch.manual_seed(derive_seed(seed, "latent"))
             (values,) = map_cells(
-                module, self._cells(adata), _rows(indices), sample, batch_size=batch_size, device=module.device
+                module,
+                self._cells(adata),
+                _rows(indices),
+                sample,
+                batch_size=batch_size,
+                device=module.device,
             )
         return sparse.GCXS.from_numpy(values)
 
-    def differential_expression(self: "CVAE", adata: AnnData | None = None, **arguments: Any) -> pd.DataFrame:
+    def differential_expression(self, adata: AnnData | None = None, **arguments: Any) -> pd.DataFrame:
         """Differential expression of counts as in scvi-tools (Lopez et al. 2018; Boyeau et al. 2019).
 
         Arguments are those of ``scvi.model.SCVI.differential_expression``. Only for count likelihoods: its fold
@@ -166,11 +171,11 @@ class ExpressionMixin:
             raise NotSupportedError("differential_expression() works on the model's own cells; leave adata at None.")
         return RNASeqMixin.differential_expression(self, adata, **arguments)
 
-    def _validate_anndata(self: "CVAE", adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:
+    def _validate_anndata(self, adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:
         """scvi-tools' hook; genes and levels are checked by name where cells are encoded."""
         return self.adata if adata is None else adata
 
-    def _batch_codes(self: "CVAE", levels: str | int | Sequence[str | int] | None) -> list[int | None]:
+    def _batch_codes(self, levels: str | int | Sequence[str | int] | None) -> list[int | None]:
         """Codes of levels of the batch covariate; None stands for each cell's own."""
         if levels is None:
             return [None]
@@ -181,7 +186,7 @@ class ExpressionMixin:
             raise SettingError("transform_batch needs a batch_key, and this model was set up without one.")
         return [int(code) for code in self.schema.categorical[0].encode(pd.Series(wanted))]
 
-    def _gene_columns(self: "CVAE", gene_list: Sequence[str] | None) -> list[int]:
+    def _gene_columns(self, gene_list: Sequence[str] | None) -> list[int]:
         if gene_list is None:
             return list(range(len(self.schema.gene_names)))
         wanted = {gene_list} if isinstance(gene_list, str) else set(gene_list)

@@ -36,11 +36,11 @@ class MatrixField(BaseAnnDataField):
         return {"n_obs": adata.n_obs, "n_vars": len(self.gene_names), "column_names": self.gene_names}
 
     def transfer_field(self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any) -> dict[str, Any]:
-        """Same state for another AnnData."""
+        """Give the same state for another AnnData."""
         return self.register_field(adata_target)
 
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
-        """Sizes."""
+        """Give the sizes."""
         return {"n_vars": state_registry["n_vars"], "n_cells": state_registry["n_obs"]}
 
     def view_state_registry(self, state_registry: dict[str, Any]) -> None:
@@ -69,11 +69,11 @@ class LevelsField(BaseAnnDataField):
         return {"categorical_mapping": self.levels, "original_key": self.attr_key}
 
     def transfer_field(self, state_registry: dict[str, Any], adata_target: AnnData, **kwargs: Any) -> dict[str, Any]:
-        """Same state for another AnnData."""
+        """Give the same state for another AnnData."""
         return self.register_field(adata_target)
 
     def get_summary_stats(self, state_registry: dict[str, Any]) -> dict[str, int]:
-        """Number of levels."""
+        """Give the number of levels."""
         return {f"n_{self.registry_key}": len(self.levels)}
 
     def view_state_registry(self, state_registry: dict[str, Any]) -> None:

@@ -1,8 +1,10 @@
 """Latents and bounds: what the encoder and the ELBO say about cells."""
 
 import json
+import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,40 +12,30 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omicvae._core import Batch, NotSupportedError, integral, keys
+from omicvae._core import Batch, integral, keys
 from omicvae.data import CellStore, fingerprint
 from omicvae.model._setup import check_unchanged
+from omicvae.model._state import ModelState
 from omicvae.training import derive_seed, map_cells, score_cells
 
-if TYPE_CHECKING:
-    from omicvae.model._cvae import CVAE
 
-
-class LatentMixin:
+class LatentMixin(ModelState):
     """Methods with scvi-tools' names; cells of another AnnData are matched to the model by gene and level name."""
 
-    def _require_trained(self: "CVAE", what: str) -> None:
-        if not self.fits:
-            raise NotSupportedError(f"{what} needs a trained model; call train() first.")
-
-    def _cells(
-        self: "CVAE", adata: AnnData | None, *, unseen: str = "error", missing_genes: str = "error"
-    ) -> CellStore:
+    def _cells(self, adata: AnnData | None, *, unseen: str = "error", missing_genes: str = "error") -> CellStore:
         """Store of the model's own cells, or of another AnnData encoded by name (the last one is kept)."""
         if adata is None or adata is self.adata:
-            if self._store is None:
-                raise NotSupportedError("This model was loaded without data; pass adata=.")
+            self._own_adata()
+            assert self._store is not None  # it comes with the data
             return self._store
         state = f"{fingerprint(adata, self.schema.keys.layer)} {unseen} {missing_genes} {len(self.fits)}"
         if self._query is None or self._query[0]() is not adata or self._query[1] != state:
-            import weakref
-
             store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
             self._query = (weakref.ref(adata), state, store)
         return self._query[2]
 
     def get_latent_representation(
-        self: "CVAE",
+        self,
         adata: AnnData | None = None,
         indices: Sequence[int] | None = None,
         give_mean: bool = True,
@@ -97,7 +89,7 @@ class LatentMixin:
         return (outputs[0], outputs[1]) if return_dist else outputs[0]
 
     def write_latent(
-        self: "CVAE",
+        self,
         key: str = keys.LATENT,
         adata: AnnData | None = None,
         *,
@@ -111,8 +103,8 @@ class LatentMixin:
         DataError
             If the model's own matrix has changed since set-up: latents of other values would be a lie.
         """
-        target = self.adata if adata is None else adata
-        if target is self.adata and target is not None:
+        target = self._own_adata() if adata is None else adata
+        if target is self.adata:
             check_unchanged(target, self.schema.keys.layer, self._fingerprint)
         mean_NK, variance_NK = self.get_latent_representation(
             adata, return_dist=True, unseen=unseen, missing_genes=missing_genes
@@ -121,12 +113,10 @@ class LatentMixin:
         target.obsm[key + keys.LATENT_SD_SUFFIX] = np.sqrt(variance_NK)
         target.uns[keys.UNS] = {**target.uns.get(keys.UNS, {}), key: json.dumps(self._provenance())}
 
-    def _provenance(self: "CVAE") -> dict[str, Any]:
-        from omicvae import __version__
-
+    def _provenance(self) -> dict[str, Any]:
         elbo = self.history["elbo_validation"].dropna()
         return {
-            "version": __version__,
+            "version": version("omicvae"),
             "model": self.config.to_dict(),
             "setup": self.schema.keys.to_dict(),
             "objective": self.objective,
@@ -135,7 +125,7 @@ class LatentMixin:
         }
 
     def get_elbo(
-        self: "CVAE",
+        self,
         adata: AnnData | None = None,
         indices: Sequence[int] | None = None,
         batch_size: int | None = None,
@@ -155,7 +145,7 @@ class LatentMixin:
         return float(elbo_N.mean()) if return_mean else elbo_N
 
     def get_reconstruction_error(
-        self: "CVAE",
+        self,
         adata: AnnData | None = None,
         indices: Sequence[int] | None = None,
         batch_size: int | None = None,
@@ -171,9 +161,7 @@ class LatentMixin:
         error_N = self._scores(self._cells(adata), indices, batch_size, n_samples).reconstruction_N
         return {"reconstruction_loss": float(error_N.mean()) if return_mean else error_N}
 
-    def _scores(
-        self: "CVAE", store: CellStore, indices: Sequence[int] | None, batch_size: int | None, n_samples: int
-    ) -> Any:
+    def _scores(self, store: CellStore, indices: Sequence[int] | None, batch_size: int | None, n_samples: int) -> Any:
         return score_cells(
             self.module,
             store,
@@ -184,7 +172,7 @@ class LatentMixin:
         )
 
     def get_marginal_ll(
-        self: "CVAE",
+        self,
         adata: AnnData | None = None,
         indices: Sequence[int] | None = None,
         n_mc_samples: int = 1000,
@@ -212,9 +200,7 @@ class LatentMixin:
             return torch.logsumexp(torch.stack(weights), 0) - np.log(n_samples)
 
         store = self._cells(adata)
-        (value_N,) = map_cells(
-            module, store, _rows(indices), marginal, batch_size=batch_size, device=module.device
-        )
+        (value_N,) = map_cells(module, store, _rows(indices), marginal, batch_size=batch_size, device=module.device)
         return float(value_N.mean()) if return_mean else value_N
 
 

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,19 +17,17 @@ from scvi.model.base import BaseModelClass
 from omicvae._core import SavingError
 from omicvae.data import CellStore, DataSchema, check_support
 from omicvae.model._build import ModelConfig
+from omicvae.model._state import ModelState
 from omicvae.training import FitResult
-
-if TYPE_CHECKING:
-    from omicvae.model._cvae import CVAE
 
 SCHEMA_VERSION = 1
 STATE, DATA = "model.json", "adata.h5ad"
 
 
-class SavingMixin:
+class SavingMixin(ModelState):
     """``save`` and ``load``. ``model.json`` is written last and names its weights file, so a save is all or nothing."""
 
-    def save(self: "CVAE", dir_path: str | Path, *, overwrite: bool = False, save_anndata: bool = False) -> None:
+    def save(self, dir_path: str | Path, *, overwrite: bool = False, save_anndata: bool = False) -> None:
         """Write the model to a folder.
 
         Parameters
@@ -71,12 +70,10 @@ class SavingMixin:
             if old.name != weights:
                 old.unlink()
 
-    def _state(self: "CVAE", weights: str) -> dict[str, Any]:
-        from omicvae import __version__
-
+    def _state(self, weights: str) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,
-            "omicvae_version": __version__,
+            "omicvae_version": version("omicvae"),
             "weights": weights,
             "config": self.config.to_dict(),
             "data": self.schema.to_dict(),
@@ -85,7 +82,7 @@ class SavingMixin:
         }
 
     @classmethod
-    def load(cls: "type[CVAE]", dir_path: str | Path, adata: AnnData | None = None) -> "CVAE":
+    def load(cls, dir_path: str | Path, adata: AnnData | None = None) -> Self:
         """Read a model from a folder.
 
         Parameters
@@ -113,7 +110,7 @@ class SavingMixin:
                 f"{SCHEMA_VERSION}. Update omicvae (the model was written by {state['omicvae_version']})."
             )
         tensors = load_file(folder / state["weights"])
-        model: CVAE = cls.__new__(cls)
+        model = cls.__new__(cls)
         model._assemble(ModelConfig.from_dict(state["config"]), DataSchema.from_dict(state["data"]))
         if adata is None and (folder / DATA).exists():
             adata = read_h5ad(folder / DATA)

@@ -19,7 +19,11 @@ def own_memory(adata: AnnData) -> None:
 
 def record_setup(adata: AnnData, setup: SetupKeys) -> None:
     """Write the keys and the fingerprint of the matrix to ``uns``, as text that h5ad files can hold."""
-    record = {"keys": setup.to_dict(), "fingerprint": fingerprint(adata, setup.layer), "shape": list(adata.shape)}
+    record = {
+        "keys": setup.to_dict(),
+        "fingerprint": fingerprint(adata, setup.layer),
+        "shape": list(adata.shape),
+    }
     adata.uns[keys.UNS] = {**adata.uns.get(keys.UNS, {}), keys.SETUP: json.dumps(record)}
 
 

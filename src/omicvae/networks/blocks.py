@@ -17,7 +17,13 @@ class BatchNorm(nn.BatchNorm1d):
         """Normalise ``input`` of shape (B, H) over its cells."""
         if self.training and input.shape[0] == 1:
             return F.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+                input,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                training=False,
+                eps=self.eps,
             )
         return super().forward(input)
 
@@ -87,7 +93,9 @@ class Perceptron(nn.Module):
             self.linears.append(ConditionedLinear(width, n_hidden, covariates))
             self.tails.append(
                 nn.Sequential(
-                    NORMALIZATIONS[normalization](n_hidden), ACTIVATIONS[activation](), nn.Dropout(dropout_rate)
+                    NORMALIZATIONS[normalization](n_hidden),
+                    ACTIVATIONS[activation](),
+                    nn.Dropout(dropout_rate),
                 )
             )
 

@@ -56,7 +56,7 @@ class CovariateEncoding(nn.Module):
     def __init__(self, n_levels: Sequence[int], n_continuous: int, *, encoding: str = "one_hot") -> None:
         super().__init__()
         self.levels = nn.ModuleList(COVARIATE_ENCODINGS[encoding](n) for n in n_levels)
-        self.width = sum(int(level.width) for level in self.levels) + n_continuous  # type: ignore[arg-type]
+        self.width = sum(int(level.width) for level in self.levels) + n_continuous  # type: ignore[arg-type,misc]
 
     def forward(self, batch: Batch) -> Tensor:
         """Encode the covariates of a minibatch, shape (B, C)."""

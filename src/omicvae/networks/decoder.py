@@ -23,7 +23,7 @@ class Decoder(nn.Module):
     def set_bias(self, bias: Mapping[str, Tensor]) -> None:
         """Start every head at ``bias`` (G,), so that the untrained decoder is near the mean profile."""
         for name, value_G in bias.items():
-            self.heads[name].bias.copy_(value_G)  # type: ignore[operator,union-attr]
+            self.heads[name].bias.copy_(value_G)  # type: ignore[operator]
 
     def forward(self, z_BK: Tensor, c_BC: Tensor) -> dict[str, Tensor]:
         """Map z (B, K) and covariates (B, C) to raw outputs (B, G) by head name."""

@@ -85,9 +85,9 @@ class Objective:
     @classmethod
     def parse(cls, value: "Objective | Mapping[str, Any] | None") -> "Objective":
         """Accept an objective, a mapping of its fields (an R list, say), or None for the defaults."""
-        if isinstance(value, cls):
+        if isinstance(value, Objective):
             return value
-        settings = dict(value or {})
+        settings: dict[str, Any] = dict(value or {})
         names = [field.name for field in fields(cls)]
         unknown = [name for name in settings if name not in names]
         if unknown:

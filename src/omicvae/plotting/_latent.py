@@ -41,8 +41,7 @@ def kl_per_dimension(kl: Any, ax: "Axes | None" = None) -> "Axes":
     kl_K = np.asarray(getattr(kl, "kl_per_dimension", kl), dtype=float)
     if kl_K.ndim != 1 or len(kl_K) == 0 or not np.isfinite(kl_K).all():
         raise DataError(
-            "kl_per_dimension needs one finite KL for each dimension, "
-            f"got an array of shape {kl_K.shape}: {kl_K}."
+            f"kl_per_dimension needs one finite KL for each dimension, got an array of shape {kl_K.shape}: {kl_K}."
         )
     ax = new_axes(1, width=4.4)[0] if ax is None else ax
     sorted_K = np.sort(kl_K)[::-1]

@@ -15,6 +15,7 @@ class StandardNormal(Prior):
     def __init__(self, n_latent: int) -> None:
         super().__init__()
         self.n_latent = n_latent
+        self._anchor: Tensor  # empty; it knows the device
         self.register_buffer("_anchor", torch.zeros(()), persistent=False)
 
     def kl(self, posterior: LatentPosterior) -> Tensor:

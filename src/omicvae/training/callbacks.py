@@ -2,18 +2,21 @@
 
 import logging
 import math
-from typing import TYPE_CHECKING
 
 import lightning.pytorch as pl
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from omicvae.training.history import epoch_line
-
-if TYPE_CHECKING:
-    from omicvae.training.plan import TrainingPlan
+from omicvae.training.plan import TrainingPlan
 
 logger = logging.getLogger("omicvae")
+
+
+def last_line(plan: pl.LightningModule) -> str:
+    """Log line of the epoch that ended."""
+    assert isinstance(plan, TrainingPlan)
+    return epoch_line(len(plan.rows), plan.rows[-1])
 
 
 class BestWeights(pl.Callback):
@@ -34,8 +37,9 @@ class BestWeights(pl.Callback):
         self.stopped_early = False
         self._state: dict[str, torch.Tensor] = {}
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: "TrainingPlan") -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare the epoch that ended with the best so far."""
+        assert isinstance(pl_module, TrainingPlan)
         row, epoch = pl_module.rows[-1], len(pl_module.rows)
         loss = row.get("loss_validation", math.nan)
         if not math.isfinite(row["loss_train"]):
@@ -66,9 +70,9 @@ class BestWeights(pl.Callback):
 class EpochLog(pl.Callback):
     """One line per epoch on the logger ``omicvae`` at level INFO."""
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: "TrainingPlan") -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the epoch that ended."""
-        logger.info(epoch_line(len(pl_module.rows), pl_module.rows[-1]))
+        logger.info(last_line(pl_module))
 
 
 class ProgressBar(pl.Callback):
@@ -76,21 +80,22 @@ class ProgressBar(pl.Callback):
 
     def __init__(self) -> None:
         self._bar = Progress(
-            TextColumn("training"), BarColumn(bar_width=20), TextColumn("{task.description}"), TimeRemainingColumn()
+            TextColumn("training"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
         )
         self._task: TaskID | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: "TrainingPlan") -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
         self._bar.start()
         self._task = self._bar.add_task("", total=trainer.max_epochs)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: "TrainingPlan") -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Move the bar by one epoch."""
         if self._task is not None:
-            self._bar.update(
-                self._task, advance=1, description=epoch_line(len(pl_module.rows), pl_module.rows[-1])
-            )
+            self._bar.update(self._task, advance=1, description=last_line(pl_module))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the terminal in order, also after an error."""

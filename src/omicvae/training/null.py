@@ -18,7 +18,12 @@ NULL_BATCH = 512
 
 
 def fit_null(
-    model: CovariateModel, store: CellStore, train: NDArray[np.int64], *, seed: int, device: torch.device | str
+    model: CovariateModel,
+    store: CellStore,
+    train: NDArray[np.int64],
+    *,
+    seed: int,
+    device: torch.device | str,
 ) -> CovariateModel:
     """Maximise Σ_n log p(x_n | c_n) over the training cells by minibatches, with a one-cycle rate."""
     model.initialise(store.moments(train))

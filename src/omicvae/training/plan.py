@@ -101,9 +101,7 @@ class TrainingPlan(pl.LightningModule):
 
     def validation_step(self, chunk: int, chunk_idx: int) -> None:
         """Score all validation cells with the same noise in every epoch."""
-        scores = score_cells(
-            self.module, self.store, self.split.validation, seed=derive_seed(self.seed, "validation")
-        )
+        scores = score_cells(self.module, self.store, self.split.validation, seed=derive_seed(self.seed, "validation"))
         objective = self.planned.objective
         kl = regularised_kl(
             torch.from_numpy(scores.kl_NK), free_bits=objective.free_bits, mode=objective.free_bits_mode

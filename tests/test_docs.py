@@ -1,0 +1,190 @@
+"""README, docs and examples: code runs, links lead somewhere, tables agree with the package."""
+
+import functools
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+import omicvae as ov
+from omicvae.cli import VERBS, build_parser
+from omicvae.data import SetupKeys
+from omicvae.diagnostics.verdict import HEALTHY, RULES
+from omicvae.likelihoods import LIKELIHOODS
+from omicvae.model._refusals import REASONS
+from omicvae.objective import FREE_BITS_MODES, SCHEDULES
+from omicvae.training import plan_budget
+from omicvae.training.budget import DEFAULT_PEAK_RATE
+from omicvae.training.history import COLUMNS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+VERDICTS = {rule.name for rule in (*RULES, HEALTHY)}
+
+by_name = {"ids": lambda path: path.name}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Fenced code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def prose(page: Path) -> str:
+    """The page without its fenced code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def slugs(page: Path) -> set[str]:
+    """Anchors of the page's headings, as GitHub and Sphinx make them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path) -> list[str]:
+    """Relative links of the page that lead to no file, folder or heading."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in slugs(target)):
+            broken.append(link)
+    return broken
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """Rows of the first table below a heading of a page in docs, as cells; the head is left out."""
+    _, _, below = f"\n{(DOCS / page).read_text()}".partition(f"\n{heading}\n")
+    assert below, f"{page} has no heading {heading!r}"
+    lines = re.search(r"((?:^\|.*\n)+)", below, flags=re.MULTILINE)[1].splitlines()
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def names(rows: list[list[str]], column: int = 0) -> set[str]:
+    """Names in code type of one column, quotes dropped."""
+    return {name.strip('"') for row in rows for name in re.findall(r"`([^`]+)`", row[column])}
+
+
+@pytest.fixture
+def run_code(tmp_path, monkeypatch):
+    """Run the Python blocks of a page one after the other in an empty folder and return their names."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(page: Path) -> dict:
+        namespace: dict = {"__name__": page.stem}
+        for block in blocks(page, "python"):
+            exec(compile(block, page.name, "exec"), namespace)
+        return namespace
+
+    return run
+
+
+def test_the_quickstart_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "quickstart.md")
+    assert left["diagnosis"].verdict in VERDICTS
+    assert left["z"].shape == (50, 10)
+    assert left["rates"].shape == (700, 2)
+    assert left["adata"].obsm["X_omicvae"].shape == (300, 5)
+    assert left["model"].diagnosis.verdict in VERDICTS
+    assert Path("loss.png").stat().st_size > 0
+
+
+def test_the_readme_example_runs(run_code, monkeypatch):
+    monkeypatch.setattr(ov.CVAE, "train", functools.partialmethod(ov.CVAE.train, 3, progress_bar=False))
+    monkeypatch.setattr(ov.CVAE, "diagnose", functools.partialmethod(ov.CVAE.diagnose, umap=False))
+    left = run_code(ROOT / "README.md")
+    assert left["diagnosis"].verdict in VERDICTS
+    assert left["adata"].obsm["X_omicvae_sd"].shape == (700, 10)
+    assert Path("pbmc_model/model.json").exists()
+    (block,) = blocks(ROOT / "README.md", "python")
+    assert len([line for line in block.splitlines() if line]) <= 10
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
+
+
+@pytest.mark.parametrize("path", EXAMPLES, **by_name)
+def test_examples_run(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [path.name, "--quick"])
+    runpy.run_path(str(path), run_name="__main__")
+    assert re.search(r"latent space|Undertrained|overfits", capsys.readouterr().out)
+    assert len(path.read_text().splitlines()) < 40
+
+
+@pytest.mark.parametrize("page", PAGES, **by_name)
+def test_code_compiles_and_links_lead_somewhere(page):
+    for block in blocks(page, "python"):
+        compile(block, page.name, "exec")
+    assert broken_links(page) == []
+
+
+def test_broken_links_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A title\n[a](#a-title) [b](#no-title) [c](page.md) [d](gone.md) [e](https://e.org)\n")
+    assert broken_links(page) == ["#no-title", "gone.md"]
+
+
+def test_the_index_lists_every_page():
+    (toctree,) = blocks(DOCS / "index.md", "{toctree}")
+    pages = {path.stem for path in DOCS.glob("*.md")} - {"index"}
+    assert {line for line in toctree.split() if not line.startswith(":")} == pages
+    assert {link.removesuffix(".md") for link in re.findall(r"\]\((\w+\.md)\)", prose(DOCS / "index.md"))} == pages
+
+
+def test_commands_can_be_read():
+    script = "\n".join(blocks(DOCS / "cli.md", "bash")).replace("\\\n", " ")
+    commands = [shlex.split(line) for line in script.splitlines() if line]
+    assert len(commands) >= 4
+    for command, *arguments in commands:
+        assert command == "omicvae"
+        build_parser().parse_args(arguments)  # an unknown option would exit
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "expected"),
+    [
+        ("likelihoods.md", "# Likelihoods", set(LIKELIHOODS)),
+        ("training.md", "## Schedules", set(SCHEDULES)),
+        ("training.md", "## Free bits", set(FREE_BITS_MODES)),
+        ("training.md", "## What is minimised", {field for field in ov.Objective.__dataclass_fields__}),
+        ("training.md", "## History", set(COLUMNS)),
+        ("diagnosis.md", "## Verdicts", VERDICTS),
+        ("diagnosis.md", "## Remedies", VERDICTS - {HEALTHY.name}),
+        ("data.md", "## Keys", set(SetupKeys.__dataclass_fields__)),
+        ("methods.md", "## Refused", set(REASONS)),
+        ("cli.md", "# Command line", set(VERBS)),
+    ],
+)
+def test_tables_name_what_exists_and_all_of_it(page, heading, expected):
+    assert names(table(page, heading)) == expected
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_likelihood_has_a_section_and_its_dispersions(name):
+    assert f"\n## {name}\n" in (DOCS / "likelihoods.md").read_text()
+    (row,) = (row for row in table("likelihoods.md", "# Likelihoods") if row[0] == f'`"{name}"`')
+    assert re.findall(r'"([\w-]+)"', row[3]) == list(LIKELIHOODS[name].dispersions)
+    assert names([row], 2) == set(LIKELIHOODS[name](3).heads)
+
+
+def test_offered_methods_exist_and_are_not_refused():
+    offered = {name for name in names(table("methods.md", "## Offered")) if name.isidentifier()}
+    assert len(offered) > 10
+    assert {name for name in offered if not hasattr(ov.CVAE, name)} == set()
+    assert offered & set(REASONS) == set()
+
+
+def test_budgets_in_the_docs_are_the_defaults():
+    rows = table("training.md", "## Length and learning rate")
+    for n_train, steps, epochs in rows:
+        budget = plan_budget(int(n_train), 128)
+        assert budget.max_epochs == int(epochs)
+        assert budget.total_steps == pytest.approx(int(steps), abs=budget.steps_per_epoch)
+    assert f"(default {DEFAULT_PEAK_RATE:g})" in (DOCS / "training.md").read_text()
+    defaults = {row[0]: row[1] for row in table("training.md", "## What is minimised")}
+    assert float(defaults["`warmup`"]) == ov.Objective.DEFAULT_WARMUP
