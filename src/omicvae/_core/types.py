@@ -4,7 +4,7 @@ Shape suffixes: ``B`` cells in a minibatch, ``G`` genes (features), ``K`` latent
 covariates, ``V`` continuous covariates, ``M`` non-zero entries.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -36,11 +36,6 @@ class Batch:
 
     def __len__(self) -> int:
         return self.x_BG.shape[0]
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """Return the same minibatch on ``device``."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(None if value is None else value.to(device) for value in values))
 
 
 @dataclass(frozen=True, slots=True)

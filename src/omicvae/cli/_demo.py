@@ -13,7 +13,7 @@ HELP = "train, diagnose and draw on real cells; about a minute, no download"
 
 # Samples × genes and epochs of the bulk cohort
 FULL = {"n_samples": 5000, "n_genes": 2000, "max_epochs": 12}
-QUICK = {"n_samples": 1000, "n_genes": 300, "max_epochs": 12}
+QUICK = {"n_samples": 1000, "n_genes": 300, "max_epochs": 40}
 
 STORY = (
     "The first fit averages its losses over genes and over dimensions, as many tutorials do. Its loss "

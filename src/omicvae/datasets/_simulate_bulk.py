@@ -151,9 +151,9 @@ def _annotate(
     batches = [f"batch_{i}" for i in range(truth.batch_GB.shape[1])]
     obs = pd.DataFrame(
         {
-            "tissue": pd.Categorical.from_codes(tissue_N, tissues),
-            "disease": pd.Categorical.from_codes(disease_N, ["control", "case"]),
-            "batch": pd.Categorical.from_codes(batch_N, batches),
+            "tissue": pd.Categorical.from_codes(tissue_N, pd.Index(tissues)),
+            "disease": pd.Categorical.from_codes(disease_N, pd.Index(["control", "case"])),
+            "batch": pd.Categorical.from_codes(batch_N, pd.Index(batches)),
             "age": age_N,
         },
         index=[f"sample_{i}" for i in range(len(x_NG))],

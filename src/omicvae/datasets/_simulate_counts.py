@@ -92,8 +92,8 @@ def simulate_counts(
 
     obs = pd.DataFrame(
         {
-            "cell_type": pd.Categorical.from_codes(type_N, types),
-            "batch": pd.Categorical.from_codes(batch_N, batches),
+            "cell_type": pd.Categorical.from_codes(type_N, pd.Index(types)),
+            "batch": pd.Categorical.from_codes(batch_N, pd.Index(batches)),
         },
         index=[f"cell_{i}" for i in range(n_cells)],
     )

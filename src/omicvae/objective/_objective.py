@@ -51,7 +51,7 @@ class Objective:
     reduction: str = "sum"
 
     #: fraction of the run over which the weight rises when no warm-up is given; chosen by held-out ELBO
-    DEFAULT_WARMUP = 0.3
+    DEFAULT_WARMUP = 0.1
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.beta) and self.beta >= 0):

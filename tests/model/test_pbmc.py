@@ -1,0 +1,101 @@
+"""The verdicts on real cells: the PBMC counts that ship inside scanpy (700 cells × 765 genes, ten labels)."""
+
+import numpy as np
+import pytest
+
+import omicvae as ov
+from omicvae.diagnostics import diagnose
+
+
+def fit(n_latent, **training):
+    adata = ov.datasets.pbmc68k_counts()
+    ov.CVAE.setup_anndata(
+        adata,
+        labels_key="bulk_labels",
+        categorical_covariate_keys=["phase"],
+        continuous_covariate_keys=["S_score", "G2M_score"],
+    )
+    model = ov.CVAE(adata, "nb", n_latent)
+    model.train(progress_bar=False, **training)
+    return model
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    model = fit(10)
+    return model, model.diagnose()
+
+
+@pytest.fixture(scope="module")
+def collapsed():
+    model = fit(32, objective={"beta": 3.0, "reduction": "mean"})
+    return model, model.diagnose()
+
+
+def values(diagnosis):
+    return diagnosis.evidence.set_index("check")["value"]
+
+
+def test_the_default_fit_is_healthy(healthy):
+    _, diagnosis = healthy
+    assert diagnosis.verdict == "healthy"
+    assert not diagnosis.remedies
+
+
+def test_its_latent_classifies_like_pca(healthy):
+    checks = values(healthy[1])
+    pca = checks["probe of bulk_labels, PCA"]
+    assert checks["probe of bulk_labels, standardised means"] >= pca - 0.02
+    assert checks["probe of bulk_labels, draw"] >= pca - 0.04
+
+
+def test_the_mean_mean_fit_is_collapsed(collapsed):
+    _, diagnosis = collapsed
+    checks = values(diagnosis)
+    assert diagnosis.verdict == "collapsed"
+    assert checks["rate (KL)"] < 0.05
+    assert checks["active units"] == 0
+    assert checks["decoder use"] < 2
+    assert checks["gain over null"] < 1
+
+
+def test_its_draw_classifies_no_better_than_permuted_labels_while_its_means_look_fine(collapsed):
+    _, diagnosis = collapsed
+    checks = values(diagnosis)
+    draw = diagnosis.evidence.set_index("check").loc["probe of bulk_labels, draw"]
+    assert not draw["passed"]  # above the 95 % interval of permuted labels
+    assert checks["probe of bulk_labels, standardised means"] > checks["probe of bulk_labels, draw"] + 0.3
+
+
+def test_the_verdict_comes_from_evidence_and_not_from_settings(collapsed, healthy):
+    for model, diagnosis in (collapsed, healthy):
+        told = dict(model.objective)
+        model.objective = {"beta": 1.0 if told["reduction"] == "mean" else 72.0, "schedule": "linear"}
+        again = model.diagnose(umap=False)
+        model.objective = told
+        assert again.verdict == diagnosis.verdict
+
+
+def test_the_remedy_runs_and_heals(collapsed):
+    model, diagnosis = collapsed
+    cured = ov.CVAE(model.adata, "nb", 32)
+    cured.train(progress_bar=False, objective=diagnosis.remedies[0])
+    assert cured.diagnose(umap=False).verdict == "healthy"
+
+
+def test_dead_dimensions_change_no_verdict(healthy):
+    model, diagnosis = healthy
+    store = model._cells(None)
+    evidence = model._evidence(store, model.validation_indices, "bulk_labels", 0)
+    from dataclasses import replace
+
+    rng = np.random.default_rng(0)
+    n, w = len(evidence.mean_NK), len(evidence.kl_WK)
+    wide = replace(
+        evidence,
+        mean_NK=np.hstack([evidence.mean_NK, np.zeros((n, 5))]),
+        sd_NK=np.hstack([evidence.sd_NK, np.ones((n, 5))]),
+        draw_NK=np.hstack([evidence.draw_NK, rng.standard_normal((n, 5))]),
+        kl_WK=np.hstack([evidence.kl_WK, np.zeros((w, 5))]),
+    )
+    assert diagnose(wide, umap=False).verdict == diagnosis.verdict
