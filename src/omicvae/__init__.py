@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from omicvae import datasets, metrics, tl
     from omicvae import plotting as pl
+    from omicvae._core import errors
     from omicvae.diagnostics import Diagnosis
     from omicvae.model import CVAE
     from omicvae.objective import Objective
@@ -21,12 +22,13 @@ _PUBLIC = {
     "Diagnosis": ("omicvae.diagnostics", "Diagnosis"),
     "Objective": ("omicvae.objective", "Objective"),
     "datasets": ("omicvae.datasets", None),
+    "errors": ("omicvae._core.errors", None),
     "metrics": ("omicvae.metrics", None),
     "pl": ("omicvae.plotting", None),
     "tl": ("omicvae.tl", None),
 }
 
-__all__ = ["CVAE", "Diagnosis", "Objective", "__version__", "datasets", "metrics", "pl", "tl"]
+__all__ = ["CVAE", "Diagnosis", "Objective", "__version__", "datasets", "errors", "metrics", "pl", "tl"]
 
 
 def __getattr__(name: str) -> Any:

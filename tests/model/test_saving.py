@@ -57,22 +57,22 @@ def test_an_existing_model_is_only_replaced_on_request(fitted, tmp_path):
     fitted.save(tmp_path / "m", overwrite=True)
 
 
-@pytest.mark.parametrize("fails_at", [0, 1])
+@pytest.mark.parametrize("fails_at", [0, 1, 2])
 def test_a_full_disk_leaves_the_old_model_intact(fitted, counts, tmp_path, monkeypatch, fails_at):
     fitted.save(tmp_path / "m")
     expected = fitted.get_latent_representation()
     fitted.train(max_epochs=2, progress_bar=False)
     write, calls = _saving._write, []
 
-    def full(path, content):
+    def full(path, writer):
         calls.append(path)
         if len(calls) > fails_at:
             raise OSError(28, "No space left on device")
-        write(path, content)
+        write(path, writer)
 
     monkeypatch.setattr(_saving, "_write", full)
     with pytest.raises(SavingError, match=r"No space left.*intact"):
-        fitted.save(tmp_path / "m", overwrite=True)
+        fitted.save(tmp_path / "m", overwrite=True, save_anndata=True)
     monkeypatch.undo()
     loaded = ov.CVAE.load(tmp_path / "m", adata=counts)
     np.testing.assert_array_equal(loaded.get_latent_representation(), expected)
@@ -86,3 +86,23 @@ def test_missing_and_newer_models_are_explained(fitted, tmp_path):
     (tmp_path / "m/model.json").write_text(json.dumps({**state, "schema_version": 99}))
     with pytest.raises(SavingError, match="format 99"):
         ov.CVAE.load(tmp_path / "m")
+
+
+def test_a_damaged_model_is_explained(fitted, tmp_path):
+    fitted.save(tmp_path / "m")
+    next((tmp_path / "m").glob("weights-*")).unlink()
+    with pytest.raises(SavingError, match="damaged"):
+        ov.CVAE.load(tmp_path / "m")
+    (tmp_path / "m/model.json").write_text("{")
+    with pytest.raises(SavingError, match="damaged"):
+        ov.CVAE.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("other", ["fewer", "reordered"])
+def test_a_model_loaded_with_other_cells_does_not_pretend_to_know_its_split(fitted, counts, tmp_path, other):
+    fitted.save(tmp_path / "m")
+    rows = np.arange(50) if other == "fewer" else np.arange(counts.n_obs)[::-1]
+    loaded = ov.CVAE.load(tmp_path / "m", adata=counts[rows].copy())
+    assert loaded.get_latent_representation().shape == (len(rows), 3)
+    with pytest.raises(NotSupportedError, match="in their order"):
+        loaded.diagnose(umap=False)

@@ -113,7 +113,7 @@ def test_a_changed_matrix_is_noticed(counts):
     model = ov.CVAE(counts, "nb", 2)
     counts.X.data[:] += 1
     for act in (lambda: ov.CVAE(counts, "nb"), lambda: model.train(**FAST)):
-        with pytest.raises(DataError, match="changed since setup_anndata"):
+        with pytest.raises(DataError, match="changed since it was set up"):
             act()
 
 

@@ -122,6 +122,34 @@ def test_a_second_run_goes_on_at_the_final_weight(fitted, caplog):
     assert not np.array_equal(fitted.get_latent_representation(), before)
 
 
+def test_a_second_run_keeps_the_split_and_the_final_weight(counts):
+    model = make(counts)
+    model.train(**FAST, objective={"beta": 3.0, "free_bits": 0.1})
+    validation = model.validation_indices
+    model.train(**FAST, seed=9, train_size=0.5)
+    np.testing.assert_array_equal(model.validation_indices, validation)
+    assert (model.history["kl_weight"].iloc[6:] == 3.0).all()
+    assert model.objective["free_bits"] == 0.1
+
+
+def test_a_single_bad_step_is_skipped_and_counted(counts, caplog):
+    model = make(counts)
+
+    class OnceBroken(StandardNormal):
+        calls = 0
+
+        def kl(self, posterior):
+            OnceBroken.calls += torch.is_grad_enabled()
+            kl = super().kl(posterior)
+            return kl * float("nan") if torch.is_grad_enabled() and OnceBroken.calls == 9 else kl
+
+    model.module.prior = OnceBroken(3)
+    model.train(**{**FAST, "batch_size": 16})
+    assert "1 of 7 steps had a loss that was not finite" in caplog.text
+    assert len(model.history) == 6
+    assert np.isfinite(model.history).all(axis=None)
+
+
 def test_a_run_that_ends_before_the_weight_settles_is_an_error_with_both_numbers(counts):
     with pytest.raises(SettingError, match=r"step 400.*ends after 6 steps"):
         make(counts).train(**FAST, objective={"warmup_epochs": 400})

@@ -78,11 +78,11 @@ def _accept_missing(absent: pd.Index, n_expected: int, names: pd.Index, missing:
     if share > limit:
         raise DataError(
             f"{problem} That is {share:.0%}, more than the limit of {limit:.0%} up to which genes may be "
-            f"filled with zeros (max_missing_fraction). Use data measured on the model's genes."
+            f"filled with zeros by missing_genes='zero'. Use data measured on the model's genes."
         )
     if missing == "error":
         raise DataError(
-            f"{problem} Add them, or fill them with zeros by missing_genes='zero' (allowed up to "
-            f"{limit:.0%}, here {share:.1%})."
+            f"{problem} Add them, or fill them with zeros by get_latent_representation(adata, "
+            f"missing_genes='zero') (allowed up to {limit:.0%}, here {share:.1%})."
         )
     logger.info("%d missing genes are filled with zeros.", len(absent))

@@ -165,8 +165,8 @@ def choose_likelihood(audit: MatrixAudit) -> str:
         raise DataError(
             f"The data matrix looks log-normalised (scanpy's normalize_total and log1p; such as "
             f"{audit.fractional}), and likelihood='auto' does not guess. If the raw counts are in a layer, "
-            f"pass layer=; if they are in .raw, use adata.raw.to_adata(); to model the log-normalised values "
-            f"themselves, pass likelihood='gaussian'."
+            f"call CVAE.setup_anndata(adata, layer=...); if they are in .raw, use adata.raw.to_adata(); to "
+            f"model the log-normalised values themselves, pass likelihood='gaussian'."
         )
     if audit.is_binary:
         return "bernoulli"
@@ -202,8 +202,8 @@ def check_support(audit: MatrixAudit, support: str) -> None:
             if entry.value == _R_INTEGER_NA:
                 hint = " That number is R's missing integer (NA)."
             raise DataError(
-                f"The likelihood needs {needs}, but the data matrix holds {entry}.{hint} Pass layer= with "
-                f"the layer that holds {needs}, or likelihood='gaussian' to model real values."
+                f"The likelihood needs {needs}, but the data matrix holds {entry}.{hint} Call "
+                f"CVAE.setup_anndata(adata, layer=...) with the layer that holds {needs}, or likelihood='gaussian' to model real values."
             )
     if support == "counts" and audit.maximum > EXACT_LIMIT:
         warnings.warn(

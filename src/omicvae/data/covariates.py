@@ -122,8 +122,8 @@ class CategoricalLevels:
         if unseen != "error":
             raise DataError(f"{problem} unseen={unseen!r} is not one of them.")
         raise DataError(
-            f"{problem} Rename the values; or pass unseen= with a known level that shall stand in for them "
-            f"(unseen='error' is the default); or map the new data with load_query_data()."
+            f"{problem} Rename the values; or pass a known level that shall stand in for them to "
+            f"get_latent_representation(adata, unseen=...) (unseen='error' is the default)."
         )
 
     def _find(self, values: Sequence[object]) -> list[int | None]:

@@ -28,7 +28,10 @@ def get_matrix(adata: "AnnData", layer: str | None) -> Any:
         raise DataError(f"adata.layers has no {layer!r}. Layers that exist: {layers}; layer=None means adata.X.")
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
-        raise DataError(f"adata.X is empty (None). Pass layer= with one of the layers that exist: {layers}.")
+        raise DataError(
+            f"adata.X is empty (None). Call CVAE.setup_anndata(adata, layer=...) with one of the layers "
+            f"that exist: {layers}."
+        )
     return matrix
 
 

@@ -71,7 +71,7 @@ def _latent(m: Measurements) -> Iterator[Row]:
         "decoder use",
         cost.mean,
         f"≥ {T.IGNORED_COST:.2f}",
-        cost.mean >= T.IGNORED_COST,
+        cost.mean >= T.IGNORED_COST and cost.mean > cost.margin,
         f"nats that a wrong z costs: {cost}; 0 where the decoder ignores z",
     )
 

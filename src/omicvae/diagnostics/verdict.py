@@ -235,6 +235,10 @@ RULES: tuple[Rule, ...] = (
 HEALTHY = Rule("healthy", lambda m: True, _healthy)
 
 
+#: What follows from a verdict anyway and would only confuse beside it.
+IMPLIED: dict[str, tuple[str, ...]] = {"collapsed": ("partial_collapse", "overfit")}
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """Verdict, its sentence, and the names of the other rules that hold."""
@@ -247,5 +251,5 @@ class Judgement:
 def judge(measurements: Measurements) -> Judgement:
     """Apply the table."""
     holding = [rule for rule in RULES if rule.holds(measurements)] or [HEALTHY]
-    first, *others = holding
+    first, *others = (rule for rule in holding if rule.name not in IMPLIED.get(holding[0].name, ()))
     return Judgement(first.name, first.headline(measurements), tuple(rule.name for rule in others))

@@ -30,6 +30,9 @@ from omicvae.training import Split, derive_seed, fit, plan_budget
 
 logger = logging.getLogger("omicvae")
 
+#: settings that hold the KL weight of an earlier objective where it ended
+HELD = {"schedule": "constant", "warmup": None, "warmup_epochs": None, "warmup_steps": None}
+
 
 class CVAE(
     ExpressionMixin,
@@ -213,8 +216,8 @@ class CVAE(
         callbacks, trainer_arguments
             Passed to the Trainer.
 
-        A second call goes on from the present weights, by default at the final KL weight, and appends its epochs
-        to ``history``.
+        A second call goes on from the present weights with the same split, by default with the last objective at its
+        final KL weight, and appends its epochs to ``history``.
 
         Raises
         ------
@@ -225,10 +228,10 @@ class CVAE(
         store = self._cells(None)
         seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
         if objective is None and self.fits:
-            objective = {"schedule": "constant"}
+            objective = {**self.objective, **HELD}
         goal = Objective.parse(objective)
         batch_size = integral("batch_size", batch_size, minimum=1)
-        split = self._split(store, train_size, seed)
+        split = self._known_split() or self._split(store, train_size, seed)
         budget = plan_budget(len(split.train), batch_size, max_epochs=max_epochs, learning_rate=learning_rate)
         if not self.fits:
             self.schema = self.schema.fit_scaling(store, split.train)
@@ -267,6 +270,7 @@ class CVAE(
         self.fits.append(result)
         self.objective = goal.to_dict()
         self.train_indices, self.validation_indices = split.train, split.validation
+        self._knows_split = True
         self.is_trained_ = True
 
     def _name_constant_genes(self) -> None:
@@ -277,6 +281,10 @@ class CVAE(
                 len(left_out),
                 ", ".join(left_out[:5]),
             )
+
+    def _known_split(self) -> Split | None:
+        """Split of an earlier run on these cells: what has been trained on must not validate later."""
+        return Split(self.train_indices, self.validation_indices) if self.fits and self._knows_split else None
 
     def _split(self, store: CellStore, train_size: float, seed: int) -> Split:
         """Split the same way in every run with the same seed and size; stratified by the categorical covariates."""

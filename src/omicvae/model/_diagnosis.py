@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omicvae._core import Batch, DataError, integral
+from omicvae._core import Batch, DataError, NotSupportedError, integral
 from omicvae.data import CellStore
 from omicvae.data.schema import obs_column
 from omicvae.diagnostics import Diagnosis, FitEvidence, diagnose, permute_within_strata
@@ -50,6 +50,11 @@ class DiagnosisMixin(LatentMixin):
         """
         self._require_trained("diagnose()")
         store = self._cells(None)
+        if not self._knows_split:
+            raise NotSupportedError(
+                "diagnose() needs the cells that the model was trained on, in their order, to know which of them "
+                "validate; the data given to CVAE.load() are others."
+            )
         seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
         seed = derive_seed(seed, "diagnosis") % 2**31
         judged = self.validation_indices if len(self.validation_indices) else self.train_indices

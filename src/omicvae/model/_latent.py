@@ -2,7 +2,7 @@
 
 import json
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -22,7 +22,9 @@ from omicvae.training import derive_seed, map_cells, score_cells
 class LatentMixin(ModelState):
     """Methods with scvi-tools' names; cells of another AnnData are matched to the model by gene and level name."""
 
-    def _cells(self, adata: AnnData | None, *, unseen: str = "error", missing_genes: str = "error") -> CellStore:
+    def _cells(
+        self, adata: AnnData | None, *, unseen: str | Mapping[str, str] = "error", missing_genes: str = "error"
+    ) -> CellStore:
         """Store of the model's own cells, or of another AnnData encoded by name (the last one is kept)."""
         if adata is None or adata is self.adata:
             self._own_adata()
@@ -42,7 +44,7 @@ class LatentMixin(ModelState):
         *,
         batch_size: int | None = None,
         return_dist: bool = False,
-        unseen: str = "error",
+        unseen: str | Mapping[str, str] = "error",
         missing_genes: str = "error",
         seed: int | None = None,
     ) -> NDArray[np.float32] | tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -61,7 +63,7 @@ class LatentMixin(ModelState):
         return_dist
             Return (mean, variance) instead.
         unseen
-            ``"error"``, or a known level that stands in for unseen ones.
+            ``"error"``, or the known level that stands in for unseen ones, or a mapping from covariate to level.
         missing_genes
             ``"error"``, or ``"zero"`` to fill a limited share of missing genes with zeros.
         seed
@@ -93,7 +95,7 @@ class LatentMixin(ModelState):
         key: str = keys.LATENT,
         adata: AnnData | None = None,
         *,
-        unseen: str = "error",
+        unseen: str | Mapping[str, str] = "error",
         missing_genes: str = "error",
     ) -> None:
         """Write posterior means to ``obsm[key]``, their SD to ``obsm[key + "_sd"]`` and provenance to ``uns``.
@@ -132,7 +134,7 @@ class LatentMixin(ModelState):
         *,
         return_mean: bool = True,
         n_samples: int = 1,
-        unseen: str = "error",
+        unseen: str | Mapping[str, str] = "error",
         missing_genes: str = "error",
     ) -> float | NDArray[np.float64]:
         """β = 1 bound E_q[log p(x | z, c)] − KL(q ‖ p) in nats per cell; higher is better.

@@ -3,14 +3,15 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
-import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData, read_h5ad
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from scvi.model.base import BaseModelClass
 
@@ -21,7 +22,7 @@ from omicvae.model._state import ModelState
 from omicvae.training import FitResult
 
 SCHEMA_VERSION = 1
-STATE, DATA = "model.json", "adata.h5ad"
+STATE = "model.json"
 
 
 class SavingMixin(ModelState):
@@ -48,33 +49,33 @@ class SavingMixin(ModelState):
         if (folder / STATE).exists() and not overwrite:
             raise SavingError(f"{folder} holds a model already; pass overwrite=True to replace it, or another folder.")
         tensors = {f"module.{name}": value.contiguous() for name, value in self.module.state_dict().items()}
-        for name in ("train", "validation"):
-            indices = getattr(self, f"{name}_indices", None) if self.fits else None
-            if indices is not None:
-                tensors[f"split.{name}"] = torch.from_numpy(np.asarray(indices, dtype=np.int64))
+        if self._knows_split:
+            tensors["split.train"] = torch.from_numpy(self.train_indices)
+            tensors["split.validation"] = torch.from_numpy(self.validation_indices)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             content = save(tensors)
             weights = f"weights-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
-            _write(folder / weights, content)
-            if save_anndata and self.adata is not None:
-                temporary = folder / f".{DATA}.partial"
-                self.adata.write_h5ad(temporary)
-                os.replace(temporary, folder / DATA)
-            _write(folder / STATE, json.dumps(self._state(weights), indent=1).encode())
+            _write(folder / weights, lambda file: file.write(content))
+            data = f"adata-{self._fingerprint}.h5ad" if save_anndata else None
+            if data is not None:
+                adata = self._own_adata()
+                _write(folder / data, lambda file: adata.write_h5ad(file.name))
+            state = json.dumps({**self._state(), "weights": weights, "adata": data}, indent=1).encode()
+            _write(folder / STATE, lambda file: file.write(state))
         except OSError as error:
             raise SavingError(
                 f"The model could not be saved to {folder}: {error}. A model saved there before is intact."
             ) from error
-        for old in folder.glob("weights-*.safetensors"):
-            if old.name != weights:
+        for old in [*folder.glob("weights-*.safetensors"), *folder.glob("adata-*.h5ad")]:
+            if old.name not in (weights, data):
                 old.unlink()
 
-    def _state(self, weights: str) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,
             "omicvae_version": version("omicvae"),
-            "weights": weights,
+            "fingerprint": getattr(self, "_fingerprint", None),
             "config": self.config.to_dict(),
             "data": self.schema.to_dict(),
             "objective": self.objective if self.fits else None,
@@ -100,20 +101,10 @@ class SavingMixin(ModelState):
         DataError
             If ``adata`` does not fit the model.
         """
-        folder = Path(dir_path)
-        if not (folder / STATE).exists():
-            raise SavingError(f"{folder} holds no omicvae model: {STATE} is missing.")
-        state = json.loads((folder / STATE).read_text())
-        if state["schema_version"] > SCHEMA_VERSION:
-            raise SavingError(
-                f"The model in {folder} has format {state['schema_version']}, this omicvae reads up to "
-                f"{SCHEMA_VERSION}. Update omicvae (the model was written by {state['omicvae_version']})."
-            )
-        tensors = load_file(folder / state["weights"])
+        state, tensors, saved = _read(Path(dir_path))
         model = cls.__new__(cls)
         model._assemble(ModelConfig.from_dict(state["config"]), DataSchema.from_dict(state["data"]))
-        if adata is None and (folder / DATA).exists():
-            adata = read_h5ad(folder / DATA)
+        adata = saved if adata is None else adata
         if adata is None:
             BaseModelClass.__init__(model, registry={"field_registries": {}})
         else:
@@ -129,9 +120,11 @@ class SavingMixin(ModelState):
         if model.fits:
             model.objective = state["objective"]
             model.is_trained_ = True
-            for name in ("train", "validation"):
-                if f"split.{name}" in tensors:
-                    setattr(model, f"{name}_indices", tensors[f"split.{name}"].numpy())
+            # row numbers mean something for the cells of the training only
+            if "split.train" in tensors and adata is not None and model._fingerprint == state["fingerprint"]:
+                model.train_indices = tensors["split.train"].numpy()
+                model.validation_indices = tensors["split.validation"].numpy()
+                model._knows_split = True
         return model
 
 
@@ -146,12 +139,29 @@ def _fit_from_dict(state: dict[str, Any]) -> FitResult:
     return FitResult(history=pd.DataFrame(table["data"], index, table["columns"], dtype=float), **state)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnData | None]:
+    """State, weights and, where it was saved, data of a model folder."""
+    if not (folder / STATE).exists():
+        raise SavingError(f"{folder} holds no omicvae model: {STATE} is missing.")
+    try:
+        state = json.loads((folder / STATE).read_text())
+        if state["schema_version"] > SCHEMA_VERSION:
+            raise SavingError(
+                f"The model in {folder} has format {state['schema_version']}, this omicvae reads up to "
+                f"{SCHEMA_VERSION}. Update omicvae (the model was written by {state['omicvae_version']})."
+            )
+        tensors = load_file(folder / state["weights"])
+        return state, tensors, read_h5ad(folder / state["adata"]) if state["adata"] else None
+    except (ValueError, KeyError, FileNotFoundError, SafetensorError) as error:
+        raise SavingError(f"The model in {folder} is damaged: {error!r}. Save it again from its source.") from error
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write beside the target, flush to the disk, then rename: readers see the old file or the new one."""
     temporary = path.with_name(f".{path.name}.partial")
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -51,6 +51,6 @@ def check_unchanged(adata: AnnData, layer: str | None, expected: str) -> None:
     if fingerprint(adata, layer) != expected:
         place = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
         raise DataError(
-            f"{place} has changed since setup_anndata. If the new values are the ones to model, call "
+            f"{place} has changed since it was set up. If the new values are the ones to model, call "
             "CVAE.setup_anndata(adata, ...) again; if not, restore them or keep counts in a layer and pass layer=."
         )

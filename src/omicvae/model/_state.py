@@ -45,6 +45,7 @@ class ModelState:
     is_trained_: bool
     _store: CellStore | None
     _fingerprint: str
+    _knows_split: bool
     _query: tuple[weakref.ref[AnnData], str, CellStore] | None
 
     @property
@@ -59,6 +60,7 @@ class ModelState:
         self.module = build_module(config, schema)
         self.fits = []
         self._store = None
+        self._knows_split = False
         self._query = None
 
     def _attach(self, adata: AnnData, store: CellStore) -> None:

@@ -42,12 +42,16 @@ class BestWeights(pl.Callback):
         assert isinstance(pl_module, TrainingPlan)
         row, epoch = pl_module.rows[-1], len(pl_module.rows)
         loss = row.get("loss_validation", math.nan)
-        if not math.isfinite(row["loss_train"]):
-            self.stopped_early = trainer.should_stop = True
+        if pl_module.skipped_steps:
+            hopeless = pl_module.skipped_steps == len(pl_module.sizes)
+            self.stopped_early = trainer.should_stop = hopeless
             logger.warning(
-                "Epoch %d has a training loss that is not finite; training stops and the best weights so far are "
-                "kept. A lower learning_rate usually helps.",
+                "Epoch %d: %d of %d steps had a loss that was not finite and were skipped%s. A lower learning_rate "
+                "usually helps.",
                 epoch,
+                pl_module.skipped_steps,
+                len(pl_module.sizes),
+                "; training stops and the best weights so far are kept" if hopeless else "",
             )
         if pl_module.steps_done <= pl_module.settled_step or math.isnan(loss):
             return

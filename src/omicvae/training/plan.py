@@ -58,6 +58,7 @@ class TrainingPlan(pl.LightningModule):
         self.seed = seed
         self.rows: list[dict[str, float]] = []
         self.steps_done = 0
+        self.skipped_steps = 0  # of the last epoch
 
     @property
     def n_chunks(self) -> int:
@@ -119,7 +120,9 @@ class TrainingPlan(pl.LightningModule):
     def _close_epoch(self) -> None:
         """Write the epoch's row of the history; validation adds its part."""
         last = self.steps_done - 1
-        row = {f"{name}_train": value for name, value in self._totals.means().items()}
+        means = self._totals.means()
+        self.skipped_steps = int(means.pop("skipped"))
+        row = {f"{name}_train": value for name, value in means.items()}
         row |= {
             "kl_weight": self.planned.kl_weight(last),
             "lr": self.rate(last),

@@ -1,5 +1,6 @@
 """The training step in its eager form: the reference that faster forms must agree with."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,12 +27,12 @@ class StepTotals:
         return cls(*(torch.zeros((), dtype=torch.float64, device=device) for _ in range(5)))
 
     def means(self) -> dict[str, float]:
-        """Means per cell in nats; reads the device once."""
-        loss, reconstruction, kl, cells, _ = torch.stack(
+        """Means per cell in nats over the steps that counted, and the number of skipped ones; reads the device once."""
+        loss, reconstruction, kl, cells, skipped = torch.stack(
             [self.loss, self.reconstruction, self.kl, self.cells, self.skipped]
         ).tolist()
-        n = max(cells, 1.0)
-        return {"loss": loss / n, "recon": reconstruction / n, "kl": kl / n}
+        n = cells or math.nan
+        return {"loss": loss / n, "recon": reconstruction / n, "kl": kl / n, "skipped": skipped}
 
 
 def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
@@ -77,10 +78,10 @@ class EagerStep:
         )
         bad = update(self.optimizer, terms.loss, rate)
         with torch.no_grad():
-            n = len(batch)
-            totals.loss.add_(terms.loss.detach() * n)
-            totals.reconstruction.add_(terms.reconstruction_B.detach().sum())
-            totals.kl.add_(terms.kl_BK.detach().sum())
+            n = len(batch) * (1 - bad)  # a skipped step counts for nothing
+            totals.loss.add_(terms.loss.detach().nan_to_num(0.0, 0.0, 0.0) * n)
+            totals.reconstruction.add_(terms.reconstruction_B.detach().mean().nan_to_num(0.0, 0.0, 0.0) * n)
+            totals.kl.add_(terms.kl_BK.detach().sum(1).mean().nan_to_num(0.0, 0.0, 0.0) * n)
             totals.cells.add_(n)
             totals.skipped.add_(bad)
 
