@@ -203,7 +203,8 @@ def check_support(audit: MatrixAudit, support: str) -> None:
                 hint = " That number is R's missing integer (NA)."
             raise DataError(
                 f"The likelihood needs {needs}, but the data matrix holds {entry}.{hint} Call "
-                f"CVAE.setup_anndata(adata, layer=...) with the layer that holds {needs}, or likelihood='gaussian' to model real values."
+                f"CVAE.setup_anndata(adata, layer=...) with the layer that holds {needs}, or pass "
+                f"likelihood='gaussian' to model real values."
             )
     if support == "counts" and audit.maximum > EXACT_LIMIT:
         warnings.warn(
