@@ -90,7 +90,7 @@ def test_unknown_layer_lists_the_layers(adata):
 
 def test_missing_x_points_to_the_layers(counts):
     adata = ad.AnnData(shape=counts.shape, layers={"counts": counts})
-    with pytest.raises(DataError, match=r"adata.X is empty \(None\). layer=.* 'counts'"):
+    with pytest.raises(DataError, match=r"adata.X is empty \(None\).*layer=.*'counts'"):
         get_matrix(adata, None)
 
 

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="fields of the objective, such as beta=2 warmup=0.3; a remedy of `omicvae diagnose` goes here",
+        help="fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example",
     )
     settings.add_argument("--seed", type=int, default=0, help="default: 0")
 
