@@ -67,6 +67,15 @@ def test_the_same_seed_gives_the_same_result_and_another_a_different_one(counts)
     assert not np.array_equal(latents[0], latents[2])
 
 
+def test_mixed_precision_keeps_the_likelihood_in_float32(counts):
+    bounds = []
+    for precision in ("auto", "bf16-mixed"):
+        model = make(counts.copy())
+        model.train(**{**FAST, "max_epochs": 40}, precision=precision)
+        bounds.append(model.history["elbo_validation"].iloc[-1])
+    assert bounds[1] == pytest.approx(bounds[0], abs=2.0)
+
+
 def test_global_generators_and_the_threads_are_left_alone(counts):
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002  # the legacy generator is what users' code may rely on

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,6 +41,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """Lift half precision, as mixed-precision training gives, to float32: likelihoods and KL need its digits."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class ConditionedLinear(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from omicvae.networks.blocks import Perceptron
+from omicvae.networks.blocks import Perceptron, full_precision
 
 
 class Decoder(nn.Module):
@@ -28,4 +28,4 @@ class Decoder(nn.Module):
     def forward(self, z_BK: Tensor, c_BC: Tensor) -> dict[str, Tensor]:
         """Map z (B, K) and covariates (B, C) to raw outputs (B, G) by head name."""
         h_BH = self.body(z_BK, c_BC)
-        return {name: head(h_BH) for name, head in self.heads.items()}
+        return {name: full_precision(head(h_BH)) for name, head in self.heads.items()}

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from omicvae._core import LatentPosterior
-from omicvae.networks.blocks import Perceptron
+from omicvae.networks.blocks import Perceptron, full_precision
 
 # variance between 5e-7 and 150: wide enough for any useful posterior, narrow enough for finite float32 gradients
 LOG_VARIANCE_BOUNDS = (-14.5, 5.0)
@@ -29,4 +29,5 @@ class Encoder(nn.Module):
     def forward(self, x_BG: Tensor, c_BC: Tensor) -> LatentPosterior:
         """Map transformed data (B, G) and covariates (B, C) to a diagonal Gaussian over (B, K)."""
         h_BH = self.body(x_BG, c_BC)
-        return LatentPosterior(self.mean(h_BH), self.log_variance(h_BH).clamp(*LOG_VARIANCE_BOUNDS))
+        log_variance_BK = full_precision(self.log_variance(h_BH)).clamp(*LOG_VARIANCE_BOUNDS)
+        return LatentPosterior(full_precision(self.mean(h_BH)), log_variance_BK)
