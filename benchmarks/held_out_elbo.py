@@ -37,7 +37,7 @@ def fit_scvi(fit, test, seed: int) -> dict:
 
     ov.CVAE.setup_anndata(fit, batch_key="batch")
     twin = ov.CVAE(fit, "nb", seed=seed)
-    split = twin._split(twin._store, 0.9, seed)
+    twin.train(1, progress_bar=False, accelerator="cpu")  # only for its split
     scvi.settings.seed = seed
     SCVI.setup_anndata(fit, batch_key="batch")
     model = SCVI(fit, gene_likelihood="nb")
@@ -45,7 +45,9 @@ def fit_scvi(fit, test, seed: int) -> dict:
     model.train(
         accelerator="cpu",
         enable_progress_bar=False,
-        datasplitter_kwargs={"external_indexing": [split.train, split.validation, np.array([], dtype=int)]},
+        datasplitter_kwargs={
+            "external_indexing": [twin.train_indices, twin.validation_indices, np.array([], dtype=int)]
+        },
     )
     seconds = time.perf_counter() - started
     elbo = float(np.mean([float(model.get_elbo(test)) for _ in range(N_DRAWS)]))

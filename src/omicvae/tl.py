@@ -38,7 +38,7 @@ def cvae(
     adata, likelihood, n_latent, seed
         As for ``CVAE``; ``model_arguments`` takes its others.
     layer, batch_key, labels_key, categorical_covariate_keys, continuous_covariate_keys, size_factor_key
-        As for ``CVAE.setup_anndata``.
+        As for ``CVAE.setup_anndata``; without any of them an earlier set-up of ``adata`` holds.
     train_arguments
         For ``CVAE.train``.
     umap
@@ -52,18 +52,19 @@ def cvae(
 
     from omicvae.model import CVAE
 
-    CVAE.setup_anndata(
-        adata,
-        layer=layer,
-        batch_key=batch_key,
-        labels_key=labels_key,
-        categorical_covariate_keys=categorical_covariate_keys,
-        continuous_covariate_keys=continuous_covariate_keys,
-        size_factor_key=size_factor_key,
-    )
+    given: dict[str, Any] = {
+        "layer": layer,
+        "batch_key": batch_key,
+        "labels_key": labels_key,
+        "categorical_covariate_keys": categorical_covariate_keys,
+        "continuous_covariate_keys": continuous_covariate_keys,
+        "size_factor_key": size_factor_key,
+    }
+    if any(value is not None for value in given.values()) or keys.SETUP not in adata.uns.get(keys.UNS, {}):
+        CVAE.setup_anndata(adata, **given)
     model = CVAE(adata, likelihood, n_latent, seed=seed, **(model_arguments or {}))
     model.train(**(train_arguments or {}))
     model.write_latent(key_added)
     model.diagnosis = model.diagnose(umap=umap)
-    adata.uns[keys.UNS] = {**adata.uns[keys.UNS], "diagnosis": json.dumps(model.diagnosis.to_dict())}
+    adata.uns[keys.UNS] = {**adata.uns[keys.UNS], keys.DIAGNOSIS: json.dumps(model.diagnosis.to_dict())}
     return model

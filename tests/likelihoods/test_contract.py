@@ -196,7 +196,9 @@ def test_a_gpu_would_not_have_to_wait(name, dispersion, size_factor):
     """Tensors on the meta device have no values: whatever looks at one (item, nonzero) raises."""
     model, batch, heads = make(name, dispersion, size_factor, dtype=torch.float32)
     heads = {head: value.detach().to("meta").requires_grad_() for head, value in heads.items()}
-    value = model.to("meta").log_prob(batch.to("meta"), heads)
+    names = ("x_BG", "library_B1", "categories_BD", "continuous_BV")
+    batch = replace(batch, nonzero_M=None, **{name: getattr(batch, name).to("meta") for name in names})
+    value = model.to("meta").log_prob(batch, heads)
     gradients = torch.autograd.grad(value.sum(), (*heads.values(), *model.parameters()))
     assert value.shape == (B, G)
     assert all(gradient.is_meta for gradient in gradients)

@@ -49,6 +49,13 @@ def test_view(counts):
     np.testing.assert_array_equal(latent(counts[keep]), expected)
 
 
+def test_a_view_of_a_set_up_object(counts):
+    ov.CVAE.setup_anndata(counts, batch_key="batch")
+    model = ov.CVAE(counts[:60], "nb", 3, n_hidden=16)
+    model.train(**FAST)
+    np.testing.assert_array_equal(model.get_latent_representation(), latent(counts[:60].copy()))
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_backed(counts, tmp_path, dense):
     expected = latent(counts.copy())

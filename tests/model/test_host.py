@@ -8,7 +8,7 @@ import pytest
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
 import omicvae as ov
-from omicvae._core import NotSupportedError
+from omicvae._core import NotSupportedError, SettingError
 from omicvae.model._refusals import REASONS
 
 from .conftest import FAST
@@ -35,7 +35,7 @@ def test_no_public_method_of_the_mixins_is_inherited_unseen():
                 assert owner.__module__.startswith("omicvae"), f"{name} is scvi-tools' own"
 
 
-def test_differential_expression_finds_the_marker_and_refuses_other_data(counts):
+def test_differential_expression_finds_the_marker_and_refuses_other_data(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.poisson(5, (300, 20)).astype(np.float32)
     group = np.arange(300) % 2
@@ -49,6 +49,10 @@ def test_differential_expression_finds_the_marker_and_refuses_other_data(counts)
     model.train(max_epochs=100, progress_bar=False)
     table = model.differential_expression(groupby="g", group1="1", mode="change", silent=True)
     assert table["lfc_mean"].idxmax() == "g3"
+    model.save(tmp_path / "m")
+    reordered = ov.CVAE.load(tmp_path / "m", adata=adata[:, ::-1].copy())
+    with pytest.raises(NotSupportedError, match="in its order"):
+        reordered.differential_expression(groupby="g")
     gaussian = ov.CVAE(adata, "gaussian", 2, n_hidden=8)
     gaussian.train(**FAST)
     with pytest.raises(NotSupportedError, match="get_normalized_expression"):
@@ -91,6 +95,16 @@ def test_tl_does_everything_in_one_call(counts):
     model = ov.tl.cvae(counts, "nb", 3, batch_key="batch", labels_key="label", train_arguments=FAST, umap=False)
     assert counts.obsm["X_omicvae"].shape == (120, 3)
     assert json.loads(counts.uns["omicvae"]["diagnosis"])["verdict"] == model.diagnosis.verdict
+
+
+def test_tl_keeps_an_earlier_set_up(counts):
+    ov.CVAE.setup_anndata(counts, batch_key="batch")
+    assert ov.tl.cvae(counts, "nb", 2, train_arguments=FAST, umap=False).schema.keys.batch_key == "batch"
+
+
+def test_names_that_omicvae_uses_are_no_keys(fitted):
+    with pytest.raises(SettingError, match="choose another"):
+        fitted.write_latent(key="setup")
 
 
 def test_draws_spread_as_the_posterior_says(fitted):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import omicvae as ov
+from omicvae._core import SettingError
 
 from .conftest import FAST, SETUP
 
@@ -30,8 +31,9 @@ def test_every_likelihood_trains_and_answers_every_method(counts, likelihood):
     assert np.isfinite(model.get_normalized_expression(return_numpy=True)).all()
     assert model.posterior_predictive_sample(n_samples=2, indices=range(5)).shape == (5, 30, 2)
     assert model.get_marginal_ll(n_mc_samples=50) > model.get_elbo()
-    diagnosis = model.diagnose(umap=False)
-    assert diagnosis.verdict in diagnosis.headline or diagnosis.headline
+    checks = model.diagnose(umap=False).evidence.set_index("check")["value"]
+    assert checks["rate (KL)"] > 0
+    assert np.isfinite(checks["gain over null"])
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,15 @@ def test_size_factors_replace_the_library(counts):
     np.testing.assert_allclose(rate, x.sum(0) / s.sum(), rtol=0.5, atol=0.5)
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_size_factors_are_for_counts(counts, likelihood):
+    counts.X = DATA[likelihood](counts.X.toarray())
+    counts.obs["size"] = 1.0
+    ov.CVAE.setup_anndata(counts, size_factor_key="size")
+    with pytest.raises(SettingError, match="without size_factor_key"):
+        ov.CVAE(counts, likelihood)
+
+
 def test_expression_of_counts_is_a_share_of_the_library(fitted, counts):
     table = fitted.get_normalized_expression()
     np.testing.assert_allclose(table.sum(1), 1, atol=1e-4)
@@ -132,6 +143,18 @@ def test_transform_batch_by_level_name(fitted):
     both = fitted.get_normalized_expression(transform_batch=["b1", "b2"], return_numpy=True)
     assert not np.allclose(as_b1, as_b2)
     np.testing.assert_allclose(both, (as_b1 + as_b2) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", [np.int64(1), 1, 1.0, "1"])
+def test_transform_batch_takes_levels_in_any_type(counts, level):
+    counts.obs["batch"] = (counts.obs["batch"] == "b2").astype(int)
+    ov.CVAE.setup_anndata(counts, batch_key="batch")
+    model = ov.CVAE(counts, "nb", 2, n_hidden=8)
+    model.train(**FAST)
+    expected = model.get_normalized_expression(transform_batch=[1], return_numpy=True)
+    np.testing.assert_array_equal(model.get_normalized_expression(transform_batch=level, return_numpy=True), expected)
+    with pytest.raises(SettingError, match=r"known levels of 'batch' are \(0, 1\)"):
+        model.get_normalized_expression(transform_batch=7)
 
 
 def test_expression_draws_have_the_shapes_of_scvi_tools(fitted):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import omicvae as ov
-from omicvae._core import DataError
+from omicvae._core import DataError, SettingError
 
 from .conftest import FAST
 
@@ -31,7 +31,7 @@ def test_missing_genes_are_an_error_with_a_fill_option_and_a_limit(fitted, count
     with pytest.raises(DataError, match=r"(?s)2 .*gene0.*missing_genes=.zero"):
         fitted.get_latent_representation(few)
     assert np.isfinite(fitted.get_latent_representation(few, missing_genes="zero")).all()
-    with pytest.raises(DataError, match=r"(?s)15.*30|50"):
+    with pytest.raises(DataError, match=r"(?s)15 of the model's 30 genes.*20"):
         fitted.get_latent_representation(counts[:, 15:].copy(), missing_genes="zero")
 
 
@@ -72,6 +72,35 @@ def test_a_query_changed_in_place_is_read_again(fitted, counts):
     first = fitted.get_latent_representation(query)
     query.X.data[:] *= 3
     assert not np.array_equal(first, fitted.get_latent_representation(query))
+
+
+@pytest.mark.parametrize(("column", "values"), [("batch", "b1"), ("age", 99.0)])
+def test_a_covariate_changed_in_place_is_read_again(fitted, counts, column, values):
+    query = counts[:20].copy()
+    first = fitted.get_latent_representation(query)
+    query.obs[column] = values
+    assert not np.array_equal(first, fitted.get_latent_representation(query))
+
+
+@pytest.mark.parametrize("change", [lambda x: np.log1p(x), lambda x: -x])
+def test_query_values_are_checked_like_training_data(fitted, counts, change):
+    query = counts.copy()
+    query.X = change(counts.X.toarray())
+    with pytest.raises(DataError, match="needs counts"):
+        fitted.get_latent_representation(query)
+
+
+@pytest.mark.parametrize("indices", [[-1], [120], [1.5], [True, False], []])
+def test_rows_that_do_not_exist_are_refused(fitted, indices):
+    with pytest.raises(SettingError, match="indices"):
+        fitted.get_latent_representation(indices=indices)
+
+
+def test_a_mask_selects_rows(fitted):
+    mask = np.arange(120) % 3 == 0
+    np.testing.assert_array_equal(
+        fitted.get_latent_representation(indices=mask), fitted.get_latent_representation()[mask]
+    )
 
 
 def test_permuted_cells_give_permuted_latents(fitted, counts):

@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_the_old_model_intact(fitted, counts, tmp_path, monke
     fitted.save(tmp_path / "m")
     expected = fitted.get_latent_representation()
     fitted.train(max_epochs=2, progress_bar=False)
-    write, calls = _saving._write, []
+    write, calls = _saving.write_atomically, []
 
     def full(path, writer):
         calls.append(path)
@@ -70,12 +70,40 @@ def test_a_full_disk_leaves_the_old_model_intact(fitted, counts, tmp_path, monke
             raise OSError(28, "No space left on device")
         write(path, writer)
 
-    monkeypatch.setattr(_saving, "_write", full)
+    monkeypatch.setattr(_saving, "write_atomically", full)
     with pytest.raises(SavingError, match=r"No space left.*intact"):
         fitted.save(tmp_path / "m", overwrite=True, save_anndata=True)
     monkeypatch.undo()
     loaded = ov.CVAE.load(tmp_path / "m", adata=counts)
     np.testing.assert_array_equal(loaded.get_latent_representation(), expected)
+
+
+def test_other_files_of_the_folder_are_left_alone(fitted, tmp_path):
+    (tmp_path / "adata-mine.h5ad").write_text("mine")
+    fitted.save(tmp_path)
+    fitted.save(tmp_path, overwrite=True)
+    assert (tmp_path / "adata-mine.h5ad").read_text() == "mine"
+
+
+def test_a_model_without_data_saves_its_split_and_no_data(fitted, counts, tmp_path):
+    fitted.save(tmp_path / "m")
+    bare = ov.CVAE.load(tmp_path / "m")
+    with pytest.raises(NotSupportedError, match="without data"):
+        bare.save(tmp_path / "n", save_anndata=True)
+    bare.save(tmp_path / "n")
+    np.testing.assert_array_equal(
+        ov.CVAE.load(tmp_path / "n", adata=counts).validation_indices, fitted.validation_indices
+    )
+
+
+def test_backed_data_can_be_saved(counts, tmp_path):
+    import anndata as ad
+
+    counts.write_h5ad(tmp_path / "a.h5ad")
+    backed = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    model = ov.CVAE(backed, "nb", 2, n_hidden=8)
+    model.save(tmp_path / "m", save_anndata=True)
+    assert ov.CVAE.load(tmp_path / "m").adata.shape == counts.shape
 
 
 def test_missing_and_newer_models_are_explained(fitted, tmp_path):

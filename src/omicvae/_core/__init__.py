@@ -1,6 +1,6 @@
 """What every layer shares: value types, errors, AnnData keys, argument checks."""
 
-from omicvae._core.arguments import choose, integral
+from omicvae._core.arguments import choose, integral, real
 from omicvae._core.errors import (
     DataError,
     NotSupportedError,
@@ -24,4 +24,5 @@ __all__ = [
     "TrainingError",
     "choose",
     "integral",
+    "real",
 ]

@@ -1,5 +1,6 @@
 """Checks of single arguments, shared by everything that a user calls."""
 
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import TypeVar
@@ -23,6 +24,23 @@ def integral(name: str, value: object, *, minimum: int | None = None) -> int:
     number = int(value)  # type: ignore[call-overload]
     if minimum is not None and number < minimum:
         raise SettingError(f"{name} must be at least {minimum}, got {number}.")
+    return number
+
+
+def real(name: str, value: object, *, minimum: float = -math.inf, maximum: float = math.inf) -> float:
+    """Return ``value`` as a finite float within bounds.
+
+    Raises
+    ------
+    SettingError
+        If ``value`` is no number, not finite, or out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
+        raise SettingError(f"{name} must be a finite number, got {value!r}.")
+    number = float(value)
+    if not minimum <= number <= maximum:
+        bounds = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
+        raise SettingError(f"{name} must be {bounds}, got {value!r}.")
     return number
 
 

@@ -5,3 +5,5 @@ LATENT_SD_SUFFIX = "_sd"
 UMAP = "X_omicvae_umap"
 UNS = "omicvae"
 SETUP = "setup"
+DIAGNOSIS = "diagnosis"
+RESERVED = (SETUP, DIAGNOSIS)

@@ -1,6 +1,5 @@
 """Reading and writing of what the verbs take and leave."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,17 +37,13 @@ def write_h5ad(adata: "AnnData", path: Path) -> None:
         If the folder cannot be made or the file not be written.
     """
     from omicvae._core.errors import SavingError
+    from omicvae._core.files import write_atomically
 
-    # in the same folder, because a file moves atomically only within one file system
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        adata.write_h5ad(temporary)
-        temporary.replace(path)
+        write_atomically(path, adata.write_h5ad)
     except OSError as error:
         raise SavingError(f"{str(path)!r} could not be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:
@@ -60,9 +55,10 @@ def write_text(text: str, path: Path) -> None:
         If the file cannot be written.
     """
     from omicvae._core.errors import SavingError
+    from omicvae._core.files import write_atomically
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise SavingError(f"{str(path)!r} could not be written: {error}") from error

@@ -60,9 +60,13 @@ def parse_objective(fields: list[str]) -> dict[str, object]:
 def run(options: argparse.Namespace) -> None:
     """Train, save, write the latents and say whether they are alive."""
     import omicvae as ov
+    from omicvae._core.errors import SavingError
     from omicvae.cli._files import read_h5ad, write_h5ad
 
     objective = parse_objective(options.objective)
+    if (options.model / "model.json").exists() and not options.overwrite:
+        # before the training, which would be lost
+        raise SavingError(f"{options.model} holds a model already; pass --overwrite to replace it, or another folder.")
     adata = read_h5ad(options.data)
     ov.CVAE.setup_anndata(
         adata,

@@ -40,7 +40,7 @@ class FitEvidence:
     covariates
         Level names of all cells for each categorical covariate: for leakage, shown and never judged.
     fallback_groups_N
-        Classes to probe where no labels are given: k-means classes of ``reference_NK``.
+        Classes to probe where no labels are given: k-means classes of what covariates leave unexplained.
     settings_remarks
         Sentences about the settings; shown, never used for a verdict.
     schedule_settled_epoch

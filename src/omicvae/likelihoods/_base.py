@@ -47,6 +47,10 @@ class Likelihood(nn.Module, ABC):
             raise SettingError(
                 f"likelihood={self.name!r} has no dispersion, got dispersion={dispersion!r}. Leave it out."
             )
+        if size_factor and self.support != "counts":
+            raise SettingError(
+                f"Size factors scale counts, and likelihood={self.name!r} models none. Set up without size_factor_key."
+            )
         default = self.dispersions[0] if self.dispersions else None
         self.dispersion = default if dispersion is None else choose("dispersion", dispersion, self.dispersions)
 

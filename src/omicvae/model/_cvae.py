@@ -26,7 +26,7 @@ from omicvae.model._saving import SavingMixin
 from omicvae.model._setup import check_unchanged, own_memory, record_setup, recorded_setup
 from omicvae.module import Architecture
 from omicvae.objective import Objective
-from omicvae.training import Split, derive_seed, fit, plan_budget
+from omicvae.training import Split, derive_seed, fit, hardware, plan_budget
 
 logger = logging.getLogger("omicvae")
 
@@ -112,6 +112,7 @@ class CVAE(
             decode_covariates=decode_covariates,
             deeply_inject_covariates=deeply_inject_covariates,
         )
+        own_memory(adata)
         setup = recorded_setup(adata)
         if setup is None:
             logger.warning(
@@ -208,7 +209,8 @@ class CVAE(
         learning_rate
             Peak of the one-cycle rate.
         accelerator, devices, precision
-            As in ``lightning.pytorch.Trainer``; ``"auto"`` takes a GPU where there is one, one device, float32.
+            As in ``lightning.pytorch.Trainer``; ``"auto"`` takes a CUDA device where there is one, else the CPU, and
+            float32. Offered are one device, and the precisions of ``omicvae.training.PRECISIONS``.
         seed
             None goes on from the model's seed.
         progress_bar
@@ -240,20 +242,26 @@ class CVAE(
             self._name_constant_genes()
         else:
             logger.warning("Training goes on from epoch %d with the present weights.", len(self.history))
-        if goal.reduction == "mean":
+        planned = goal.plan(
+            budget.total_steps,
+            budget.steps_per_epoch,
+            n_genes=self.module.n_genes,
+            n_latent=self.config.architecture.n_latent,
+        )
+        if planned.effective_beta != goal.beta:
             logger.warning(
                 'reduction="mean" averages the reconstruction over %d genes and the KL over %d dimensions: '
                 "beta=%g acts like beta=%.4g on the ELBO.",
                 self.module.n_genes,
                 self.config.architecture.n_latent,
                 goal.beta,
-                goal.beta * self.module.n_genes / self.config.architecture.n_latent,
+                planned.effective_beta,
             )
         result = fit(
             self.module,
             store,
             split,
-            objective=goal,
+            planned=planned,
             budget=budget,
             batch_size=batch_size,
             seed=derive_seed(seed, "noise", len(self.fits)),
@@ -262,9 +270,7 @@ class CVAE(
             progress_bar=progress_bar,
             callbacks=callbacks,
             first_epoch=len(self.history) + 1,
-            accelerator=accelerator,
-            devices=1 if devices == "auto" else devices,
-            precision="32-true" if precision == "auto" else precision,
+            **hardware(accelerator, devices, precision),
             **trainer_arguments,
         )
         self.fits.append(result)
@@ -289,9 +295,7 @@ class CVAE(
     def _split(self, store: CellStore, train_size: float, seed: int) -> Split:
         """Split the same way in every run with the same seed and size; stratified by the categorical covariates."""
         rng = np.random.default_rng(derive_seed(seed, "split"))
-        codes_ND = store.codes_ND
-        strata = np.unique(codes_ND, axis=0, return_inverse=True)[1].ravel() if codes_ND.shape[1] else None
-        return Split(*train_validation_split(store.n_cells, train_size=train_size, strata=strata, rng=rng))
+        return Split(*train_validation_split(store.n_cells, train_size=train_size, strata=store.codes_ND, rng=rng))
 
     def __repr__(self) -> str:
         """Return one line on likelihood, sizes and state."""

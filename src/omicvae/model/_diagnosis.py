@@ -17,7 +17,6 @@ from omicvae.training import (
     fit_null,
     map_cells,
     null_log_likelihood,
-    private_generators,
     score_cells,
 )
 
@@ -71,8 +70,7 @@ class DiagnosisMixin(LatentMixin):
         order = permute_within_strata(store.codes_ND[judged], rng)
         null = build_null(self.config, self.schema)
         device = self.module.device
-        with private_generators():
-            fit_null(null, store, self.train_indices, seed=self.config.seed, device=device)
+        fit_null(null, store, self.train_indices, seed=self.config.seed, device=device)
         reference_NK = pca_scores(store, self.config.architecture.n_latent, self.module.likelihood.support, seed)
         labels_N = None
         if labels_key is not None:
@@ -98,7 +96,7 @@ class DiagnosisMixin(LatentMixin):
                 for d, levels in enumerate(self.schema.categorical)
             },
             fallback_groups_N=(
-                kmeans_classes(reference_NK, min(FALLBACK_CLASSES, len(reference_NK)), rng)
+                kmeans_classes(unexplained(reference_NK, store), min(FALLBACK_CLASSES, len(reference_NK)), rng)
                 if labels_N is None
                 else None
             ),
@@ -117,6 +115,13 @@ class DiagnosisMixin(LatentMixin):
             return self.module.reconstruction(z[start : start + len(batch)], batch)
 
         return map_cells(self.module, store, indices, reconstruction, device=device)[0]
+
+
+def unexplained(features_NK: NDArray[np.float32], store: CellStore) -> NDArray[np.float64]:
+    """Residuals of the features after a linear fit on all covariates: what is left for a latent to encode."""
+    one_hot = [np.eye(len(levels.levels))[store.codes_ND[:, d]] for d, levels in enumerate(store.schema.categorical)]
+    design_NC = np.hstack([np.ones((store.n_cells, 1)), *one_hot, store.continuous_NV])
+    return features_NK - design_NC @ np.linalg.lstsq(design_NC, features_NK, rcond=None)[0]
 
 
 def pca_scores(store: CellStore, n_components: int, support: str, seed: int) -> NDArray[np.float32]:

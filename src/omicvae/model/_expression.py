@@ -13,7 +13,7 @@ from scvi.model.base import RNASeqMixin
 from torch import Tensor
 
 from omicvae._core import Batch, DataError, NotSupportedError, SettingError, integral
-from omicvae.model._latent import LatentMixin, _rows
+from omicvae.model._latent import LatentMixin, rows_of
 from omicvae.training import derive_seed, map_cells, private_generators
 
 
@@ -38,6 +38,8 @@ class ExpressionMixin(LatentMixin):
     ) -> pd.DataFrame | NDArray[np.float32]:
         """Decode expression: ρ = softmax(f(z, c)) times ``library_size`` for counts, the mean in data units else.
 
+        With size factors a count's value is exp(f(z, c)) times ``library_size``.
+
         Parameters
         ----------
         adata, indices
@@ -49,13 +51,15 @@ class ExpressionMixin(LatentMixin):
         library_size
             Library to which counts are scaled; must stay 1 for other likelihoods.
         n_samples, n_samples_overall
-            Posterior draws per cell; or the number of rows drawn over all cells together.
+            Posterior draws per cell (1: the posterior mean is decoded); or the number of rows drawn over all cells.
         weights
             ``"uniform"`` or None; importance weights are not offered.
         return_mean
             Average over draws, else shape (S, N, G).
         return_numpy
             An array instead of a table with names.
+        silent
+            Taken for scvi-tools' sake; there is no progress bar.
 
         Returns
         -------
@@ -74,8 +78,7 @@ class ExpressionMixin(LatentMixin):
                 'library_size="latent" is not offered: omicvae uses the observed library. Pass a number.'
             )
         store = self._cells(adata)
-        chosen = _rows(indices)
-        rows = np.arange(store.n_cells) if chosen is None else chosen
+        rows = rows_of(indices, store.n_cells)
         if n_samples_overall is not None:
             n_samples = integral("n_samples_overall", n_samples_overall, minimum=1) // len(rows) + 1
         n_samples = integral("n_samples", n_samples, minimum=1)
@@ -133,6 +136,8 @@ class ExpressionMixin(LatentMixin):
         import sparse
 
         self._require_trained("posterior_predictive_sample()")
+        store = self._cells(adata)
+        n_samples = integral("n_samples", n_samples, minimum=1)
         codes, genes, module = self._batch_codes(transform_batch), self._gene_columns(gene_list), self.module
         if len(codes) > 1:
             raise SettingError("Samples cannot be averaged over batches; pass one level as transform_batch.")
@@ -140,19 +145,13 @@ class ExpressionMixin(LatentMixin):
 
         def sample(batch: Batch, start: int) -> Tensor:
             q, target = module.encode(batch), as_batch(batch, codes[0])
-            draws = [module.distribution(q.sample(), target).sample()[:, genes] for _ in range(int(n_samples))]
+            draws = [module.distribution(q.sample(), target).sample()[:, genes] for _ in range(n_samples)]
             return torch.stack(draws, dim=-1) if n_samples > 1 else draws[0]
 
+        rows = rows_of(indices, store.n_cells)
         with private_generators():
             torch.manual_seed(derive_seed(seed, "latent"))
-            (values,) = map_cells(
-                module,
-                self._cells(adata),
-                _rows(indices),
-                sample,
-                batch_size=batch_size,
-                device=module.device,
-            )
+            (values,) = map_cells(module, store, rows, sample, batch_size=batch_size, device=module.device)
         return sparse.GCXS.from_numpy(values)
 
     def differential_expression(self, adata: AnnData | None = None, **arguments: Any) -> pd.DataFrame:
@@ -169,6 +168,11 @@ class ExpressionMixin(LatentMixin):
             )
         if adata is not None and adata is not self.adata:
             raise NotSupportedError("differential_expression() works on the model's own cells; leave adata at None.")
+        if tuple(self._own_adata().var_names) != self.schema.gene_names:
+            raise NotSupportedError(
+                "differential_expression() names genes by their place: the data's genes must be the model's, in its "
+                "order. Load the model with adata[:, list(model.schema.gene_names)].copy()."
+            )
         return RNASeqMixin.differential_expression(self, adata, **arguments)
 
     def _validate_anndata(self, adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:
@@ -179,12 +183,16 @@ class ExpressionMixin(LatentMixin):
         """Codes of levels of the batch covariate; None stands for each cell's own."""
         if levels is None:
             return [None]
-        wanted = [levels] if isinstance(levels, str | int) or levels is None else list(levels)
+        wanted: list[Any] = [levels] if np.ndim(levels) == 0 else list(levels)  # type: ignore[arg-type]
         if wanted == [None]:
             return [None]
         if self.schema.keys.batch_key is None:
             raise SettingError("transform_batch needs a batch_key, and this model was set up without one.")
-        return [int(code) for code in self.schema.categorical[0].encode(pd.Series(wanted))]
+        batches = self.schema.categorical[0]
+        codes = [batches.code(level) for level in wanted]
+        if None in codes:
+            raise SettingError(f"transform_batch={levels!r}: known levels of {batches.key!r} are {batches.levels}.")
+        return codes
 
     def _gene_columns(self, gene_list: Sequence[str] | None) -> list[int]:
         if gene_list is None:

@@ -1,7 +1,6 @@
 """Latents and bounds: what the encoder and the ELBO say about cells."""
 
 import json
-import weakref
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -12,8 +11,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omicvae._core import Batch, integral, keys
-from omicvae.data import CellStore, fingerprint
+from omicvae._core import Batch, SettingError, integral, keys
+from omicvae.data import CellStore, check_support
 from omicvae.model._setup import check_unchanged
 from omicvae.model._state import ModelState
 from omicvae.training import derive_seed, map_cells, score_cells
@@ -25,16 +24,14 @@ class LatentMixin(ModelState):
     def _cells(
         self, adata: AnnData | None, *, unseen: str | Mapping[str, str] = "error", missing_genes: str = "error"
     ) -> CellStore:
-        """Store of the model's own cells, or of another AnnData encoded by name (the last one is kept)."""
+        """Store of the model's own cells, or of another AnnData encoded by name and checked like training data."""
         if adata is None or adata is self.adata:
             self._own_adata()
             assert self._store is not None  # it comes with the data
             return self._store
-        state = f"{fingerprint(adata, self.schema.keys.layer)} {unseen} {missing_genes} {len(self.fits)}"
-        if self._query is None or self._query[0]() is not adata or self._query[1] != state:
-            store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
-            self._query = (weakref.ref(adata), state, store)
-        return self._query[2]
+        store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
+        check_support(store.audit, self.module.likelihood.support)
+        return store
 
     def get_latent_representation(
         self,
@@ -86,7 +83,12 @@ class LatentMixin(ModelState):
             return (q.mean_BK if give_mean else q.sample(generator),)
 
         outputs = map_cells(
-            self.module, store, _rows(indices), posterior, batch_size=batch_size, device=self.module.device
+            self.module,
+            store,
+            rows_of(indices, store.n_cells),
+            posterior,
+            batch_size=batch_size,
+            device=self.module.device,
         )
         return (outputs[0], outputs[1]) if return_dist else outputs[0]
 
@@ -105,6 +107,10 @@ class LatentMixin(ModelState):
         DataError
             If the model's own matrix has changed since set-up: latents of other values would be a lie.
         """
+        if key in keys.RESERVED:
+            raise SettingError(
+                f"key={key!r} is a name that omicvae uses in uns; choose another, such as {keys.LATENT!r}."
+            )
         target = self._own_adata() if adata is None else adata
         if target is self.adata:
             check_unchanged(target, self.schema.keys.layer, self._fingerprint)
@@ -167,7 +173,7 @@ class LatentMixin(ModelState):
         return score_cells(
             self.module,
             store,
-            _rows(indices),
+            rows_of(indices, store.n_cells),
             seed=derive_seed(self.config.seed, "latent"),
             n_samples=integral("n_samples", n_samples, minimum=1),
             batch_size=batch_size,
@@ -202,13 +208,32 @@ class LatentMixin(ModelState):
             return torch.logsumexp(torch.stack(weights), 0) - np.log(n_samples)
 
         store = self._cells(adata)
-        (value_N,) = map_cells(module, store, _rows(indices), marginal, batch_size=batch_size, device=module.device)
+        (value_N,) = map_cells(
+            module, store, rows_of(indices, store.n_cells), marginal, batch_size=batch_size, device=module.device
+        )
         return float(value_N.mean()) if return_mean else value_N
 
 
-def _rows(indices: Sequence[int] | None) -> NDArray[np.int64] | None:
-    """Row numbers from numbers (integral floats too, as R sends) or a boolean mask."""
+def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
+    """Row numbers from numbers (integral floats too, as R sends), a boolean mask, or None for all rows.
+
+    Raises
+    ------
+    SettingError
+        On numbers that are not whole or not rows of the data, a mask of another length, or no row at all.
+    """
     if indices is None:
-        return None
-    rows = np.atleast_1d(np.asarray(indices))
-    return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return np.arange(n_cells)
+    given = np.atleast_1d(np.asarray(indices))
+    if given.dtype == bool:
+        if given.shape != (n_cells,):
+            raise SettingError(f"A mask as indices needs one entry for each of {n_cells} cells, got {given.shape}.")
+        given = np.flatnonzero(given)
+    if given.size == 0:
+        raise SettingError("indices select no cell.")
+    rows = given.astype(np.int64)
+    if (rows != given).any() or rows.min() < 0 or rows.max() >= n_cells:
+        raise SettingError(
+            f"indices must be whole numbers from 0 to {n_cells - 1}, got {given.min()} to {given.max()}."
+        )
+    return rows

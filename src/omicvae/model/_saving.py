@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -16,6 +14,7 @@ from safetensors.torch import load_file, save
 from scvi.model.base import BaseModelClass
 
 from omicvae._core import SavingError
+from omicvae._core.files import write_atomically
 from omicvae.data import CellStore, DataSchema, check_support
 from omicvae.model._build import ModelConfig
 from omicvae.model._state import ModelState
@@ -52,30 +51,32 @@ class SavingMixin(ModelState):
         if self._knows_split:
             tensors["split.train"] = torch.from_numpy(self.train_indices)
             tensors["split.validation"] = torch.from_numpy(self.validation_indices)
+        adata = self._own_adata() if save_anndata else None
+        before = _files_of(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             content = save(tensors)
             weights = f"weights-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
-            _write(folder / weights, lambda file: file.write(content))
-            data = f"adata-{self._fingerprint}.h5ad" if save_anndata else None
-            if data is not None:
-                adata = self._own_adata()
-                _write(folder / data, lambda file: adata.write_h5ad(file.name))
-            state = json.dumps({**self._state(), "weights": weights, "adata": data}, indent=1).encode()
-            _write(folder / STATE, lambda file: file.write(state))
+            write_atomically(folder / weights, lambda path: path.write_bytes(content))
+            data = None
+            if adata is not None:
+                data = f"adata-{self._fingerprint}.h5ad"
+                in_memory = adata.to_memory()
+                write_atomically(folder / data, lambda path: in_memory.write_h5ad(path))
+            state = json.dumps({**self._state(), "weights": weights, "adata": data}, indent=1)
+            write_atomically(folder / STATE, lambda path: path.write_text(state))
         except OSError as error:
             raise SavingError(
                 f"The model could not be saved to {folder}: {error}. A model saved there before is intact."
             ) from error
-        for old in [*folder.glob("weights-*.safetensors"), *folder.glob("adata-*.h5ad")]:
-            if old.name not in (weights, data):
-                old.unlink()
+        for name in before - {weights, data}:
+            (folder / name).unlink(missing_ok=True)
 
     def _state(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,
             "omicvae_version": version("omicvae"),
-            "fingerprint": getattr(self, "_fingerprint", None),
+            "fingerprint": self._fingerprint,
             "config": self.config.to_dict(),
             "data": self.schema.to_dict(),
             "objective": self.objective if self.fits else None,
@@ -107,6 +108,7 @@ class SavingMixin(ModelState):
         adata = saved if adata is None else adata
         if adata is None:
             BaseModelClass.__init__(model, registry={"field_registries": {}})
+            model._fingerprint = state["fingerprint"]  # so that a save of the model keeps its split
         else:
             store = CellStore.build(adata, model.schema)
             check_support(store.audit, model.module.likelihood.support)
@@ -121,7 +123,7 @@ class SavingMixin(ModelState):
             model.objective = state["objective"]
             model.is_trained_ = True
             # row numbers mean something for the cells of the training only
-            if "split.train" in tensors and adata is not None and model._fingerprint == state["fingerprint"]:
+            if "split.train" in tensors and model._fingerprint == state["fingerprint"]:
                 model.train_indices = tensors["split.train"].numpy()
                 model.validation_indices = tensors["split.validation"].numpy()
                 model._knows_split = True
@@ -156,14 +158,10 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnDat
         raise SavingError(f"The model in {folder} is damaged: {error!r}. Save it again from its source.") from error
 
 
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write beside the target, flush to the disk, then rename: readers see the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.partial")
+def _files_of(folder: Path) -> set[str]:
+    """Names of the files that the model in ``folder`` consists of, beside ``model.json``."""
     try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        state = json.loads((folder / STATE).read_text())
+        return {str(state[name]) for name in ("weights", "adata") if state.get(name)}
+    except (FileNotFoundError, ValueError):
+        return set()

@@ -46,7 +46,7 @@ def recorded_setup(adata: AnnData) -> SetupKeys | None:
     return setup
 
 
-def check_unchanged(adata: AnnData, layer: str | None, expected: str) -> None:
+def check_unchanged(adata: AnnData, layer: str | None, expected: str | None) -> None:
     """Compare the matrix with the fingerprint taken earlier."""
     if fingerprint(adata, layer) != expected:
         place = "adata.X" if layer is None else f"adata.layers[{layer!r}]"

@@ -1,6 +1,5 @@
 """What every part of ``CVAE`` may rely on: the attributes of a model."""
 
-import weakref
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from omicvae._core import NotSupportedError
 from omicvae.data import CellStore, DataSchema, fingerprint
 from omicvae.model._build import ModelConfig, build_module
 from omicvae.model._host import make_manager
+from omicvae.model._setup import own_memory
 from omicvae.module import ConditionalVAE
 from omicvae.training import FitResult, history_frame
 
@@ -44,9 +44,8 @@ class ModelState:
     adata: AnnData | None
     is_trained_: bool
     _store: CellStore | None
-    _fingerprint: str
+    _fingerprint: str | None
     _knows_split: bool
-    _query: tuple[weakref.ref[AnnData], str, CellStore] | None
 
     @property
     def history(self) -> pd.DataFrame:
@@ -60,11 +59,12 @@ class ModelState:
         self.module = build_module(config, schema)
         self.fits = []
         self._store = None
+        self._fingerprint = None
         self._knows_split = False
-        self._query = None
 
     def _attach(self, adata: AnnData, store: CellStore) -> None:
         """Make ``adata`` the model's own data and register it with scvi-tools."""
+        own_memory(adata)
         manager = make_manager(adata, self.schema, type(self).__name__)
         type(self).register_manager(manager)  # type: ignore[attr-defined]  # of scvi-tools' base class
         BaseModelClass.__init__(self, adata)

@@ -1,11 +1,10 @@
 """``Objective``: what training minimises, as the user states it, and its form for one planned run."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from omicvae._core import SettingError, choose, integral
+from omicvae._core import SettingError, choose, integral, real
 from omicvae.objective.kl import FREE_BITS_MODES
 from omicvae.objective.schedules import SCHEDULES, Plan, Schedule
 
@@ -54,8 +53,8 @@ class Objective:
     DEFAULT_WARMUP = 0.1
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.beta) and self.beta >= 0):
-            raise SettingError(f"beta must be a finite number of at least 0, got {self.beta}.")
+        object.__setattr__(self, "beta", real("beta", self.beta, minimum=0))
+        object.__setattr__(self, "free_bits", real("free_bits", self.free_bits, minimum=0))
         if isinstance(self.schedule, str):
             choose("schedule", self.schedule, SCHEDULES)
         elif not isinstance(self.schedule, Schedule):
@@ -65,14 +64,11 @@ class Objective:
             )
         choose("free_bits_mode", self.free_bits_mode, FREE_BITS_MODES)
         choose("reduction", self.reduction, REDUCTIONS)
-        if not self.free_bits >= 0:
-            raise SettingError(f"free_bits must be at least 0 nats per dimension, got {self.free_bits}.")
         given = [n for n in ("warmup", "warmup_epochs", "warmup_steps") if getattr(self, n) is not None]
         if len(given) > 1:
             raise SettingError(f"Give one length of the warm-up, got {' and '.join(given)}.")
         for name in given:
-            if getattr(self, name) < 0:
-                raise SettingError(f"{name} must be at least 0, got {getattr(self, name)}.")
+            real(name, getattr(self, name), minimum=0)
         if self.warmup is not None and self.warmup > 1:
             raise SettingError(
                 f"warmup is a fraction of the run and must be at most 1, got {self.warmup}; "

@@ -16,7 +16,7 @@ logger = logging.getLogger("omicvae")
 def last_line(plan: pl.LightningModule) -> str:
     """Log line of the epoch that ended."""
     assert isinstance(plan, TrainingPlan)
-    return epoch_line(len(plan.rows), plan.rows[-1])
+    return epoch_line(plan.first_epoch + len(plan.rows) - 1, plan.rows[-1])
 
 
 class BestWeights(pl.Callback):
@@ -44,7 +44,8 @@ class BestWeights(pl.Callback):
         loss = row.get("loss_validation", math.nan)
         if pl_module.skipped_steps:
             hopeless = pl_module.skipped_steps == len(pl_module.sizes)
-            self.stopped_early = trainer.should_stop = hopeless
+            if hopeless:
+                self.stopped_early = trainer.should_stop = True
             logger.warning(
                 "Epoch %d: %d of %d steps had a loss that was not finite and were skipped%s. A lower learning_rate "
                 "usually helps.",

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omicvae._core import Batch
+from omicvae._core import Batch, integral
 from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
 
@@ -31,7 +31,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 def rows_per_batch(n_genes: int, batch_size: int | None = None) -> int:
     """Cells in an evaluation batch."""
-    return batch_size or int(np.clip(BATCH_ENTRIES // max(1, n_genes), 16, 8192))
+    if batch_size is not None:
+        return integral("batch_size", batch_size, minimum=1)
+    return int(np.clip(BATCH_ENTRIES // max(1, n_genes), 16, 8192))
 
 
 def map_cells(

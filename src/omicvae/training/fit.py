@@ -12,9 +12,10 @@ import lightning.pytorch as pl
 import pandas as pd
 import torch
 
+from omicvae._core import NotSupportedError
 from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
-from omicvae.objective import Objective
+from omicvae.objective import PlannedObjective
 from omicvae.training.budget import Budget
 from omicvae.training.callbacks import BestWeights, EpochLog, ProgressBar
 from omicvae.training.history import history_frame
@@ -35,8 +36,6 @@ class FitResult:
         Planned length; epoch from which the KL weight is final.
     stopped_early, interrupted
         Whether early stopping or the user ended the run.
-    effective_beta
-        Final weight of the summed KL against the summed reconstruction.
     """
 
     history: pd.DataFrame
@@ -45,7 +44,6 @@ class FitResult:
     settled_epoch: int
     stopped_early: bool
     interrupted: bool
-    effective_beta: float
 
 
 def fit(
@@ -53,7 +51,7 @@ def fit(
     store: CellStore,
     split: Split,
     *,
-    objective: Objective,
+    planned: PlannedObjective,
     budget: Budget,
     batch_size: int,
     seed: int,
@@ -73,13 +71,9 @@ def fit(
     trainer_arguments
         Passed to ``lightning.pytorch.Trainer`` (accelerator, devices, precision, logger, ...).
     """
-    planned = objective.plan(
-        budget.total_steps,
-        budget.steps_per_epoch,
-        n_genes=module.n_genes,
-        n_latent=module.architecture.n_latent,
+    plan = TrainingPlan(
+        module, store, split, planned, budget, batch_size=batch_size, seed=seed, first_epoch=first_epoch
     )
-    plan = TrainingPlan(module, store, split, planned, budget, batch_size=batch_size, seed=seed)
     if patience is None:
         patience = max(10, math.ceil(0.2 * budget.max_epochs))
     best = BestWeights(patience if early_stopping else None)
@@ -102,23 +96,49 @@ def fit(
             # Lightning turns Ctrl-C into SystemExit; the epochs so far are worth keeping
             if not trainer.interrupted:
                 raise
+        finally:
+            best.restore(module)
+            # Lightning leaves the weights on the CPU; inference goes on where training was
+            module.to(trainer.strategy.root_device).eval()
     if trainer.interrupted:
         logging.getLogger("omicvae").warning(
             "Training was interrupted after %d of %d epochs; the model is usable.",
             len(plan.rows),
             budget.max_epochs,
         )
-    best.restore(module)
-    module.eval()
     return FitResult(
         history=history_frame(plan.rows, first_epoch),
         best_epoch=None if best.best_epoch is None else best.best_epoch + first_epoch - 1,
         planned_epochs=budget.max_epochs,
-        settled_epoch=planned.settled_step // budget.steps_per_epoch + 1,
+        settled_epoch=planned.settled_step // budget.steps_per_epoch + first_epoch,
         stopped_early=best.stopped_early,
         interrupted=trainer.interrupted,
-        effective_beta=planned.effective_beta,
     )
+
+
+#: half precision with scaled losses, other dtypes of the weights and several processes need a step of their own
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+def hardware(accelerator: str, devices: int | str | list[int], precision: str | int) -> dict[str, Any]:
+    """Trainer arguments for the device and precision; what the training step cannot do is refused.
+
+    Raises
+    ------
+    NotSupportedError
+        For several devices, or a precision that is none of ``PRECISIONS``.
+    """
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    devices = 1 if devices == "auto" else devices
+    if devices not in (1, "1") and not (isinstance(devices, list) and len(devices) == 1):
+        raise NotSupportedError(f"Training runs on one device, got devices={devices!r}. Pass 1 or one index, as [0].")
+    precision = {"auto": "32-true", "32": "32-true"}.get(str(precision), str(precision))
+    if precision not in PRECISIONS:
+        raise NotSupportedError(
+            f"precision={precision!r} is not offered. Choose one of: auto, {', '.join(PRECISIONS)}."
+        )
+    return {"accelerator": accelerator, "devices": devices, "precision": precision}
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class TrainingPlan(pl.LightningModule):
         *,
         batch_size: int,
         seed: int,
+        first_epoch: int = 1,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -56,6 +57,7 @@ class TrainingPlan(pl.LightningModule):
         self.rate = OneCycle(budget.peak_rate, budget.total_steps)
         self.sizes = minibatch_sizes(len(split.train), batch_size)
         self.seed = seed
+        self.first_epoch = first_epoch
         self.rows: list[dict[str, float]] = []
         self.steps_done = 0
         self.skipped_steps = 0  # of the last epoch

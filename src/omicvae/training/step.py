@@ -41,7 +41,7 @@ def adam(module: nn.Module, rate: float) -> torch.optim.Adam:
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> Tensor:
-    """Back-propagate and update; a loss that is not finite leaves the weights as they were.
+    """Back-propagate and update; a loss or gradient that is not finite leaves the weights as they were.
 
     Returns
     -------
@@ -49,7 +49,10 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> Tenso
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    bad = (~torch.isfinite(loss.detach())).float()
+    gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+    # one number that is finite only if the loss and every gradient are
+    size = torch.stack(torch._foreach_norm(gradients)).sum() + loss.detach()
+    bad = (~torch.isfinite(size)).float()
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by fused Adam
