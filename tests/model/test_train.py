@@ -232,7 +232,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(counts):
 
 def test_a_stop_asked_for_by_a_callback_is_kept(counts):
     class Stop(pl.Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
+        def on_train_epoch_end(self, trainer, pl_module):
             trainer.should_stop = True
 
     model = make(counts)

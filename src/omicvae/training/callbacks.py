@@ -16,6 +16,8 @@ logger = logging.getLogger("omicvae")
 def last_line(plan: pl.LightningModule) -> str:
     """Log line of the epoch that ended."""
     assert isinstance(plan, TrainingPlan)
+    if not plan.rows:
+        return "no epoch was run"
     return epoch_line(plan.first_epoch + len(plan.rows) - 1, plan.rows[-1])
 
 
@@ -40,6 +42,8 @@ class BestWeights(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare the epoch that ended with the best so far."""
         assert isinstance(pl_module, TrainingPlan)
+        if not pl_module.rows:  # a callback stopped the run before its first step
+            return
         row, epoch = pl_module.rows[-1], len(pl_module.rows)
         loss = row.get("loss_validation", math.nan)
         if pl_module.skipped_steps:
