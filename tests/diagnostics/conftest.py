@@ -99,7 +99,6 @@ def fit(
         null_nll_W=null_W,
         history=history(end=550 - gain, gap=gap, kl=rate),
         reference_NK=reference_strength * centres_TK[types_N] + 2.5 * rng.normal(size=mean_NK.shape),
-        n_genes=765,
         labels_N=np.array([f"type {code}" for code in types_N], dtype=object),
         labels_key="cell_type",
         planned_epochs=40,

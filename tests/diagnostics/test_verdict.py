@@ -49,11 +49,9 @@ def test_settings_change_no_verdict(sim, name):
     history = evidence.history.assign(kl_weight=evidence.history["kl_weight"] * 1e4, loss_train=1.0)
     altered = replace(
         evidence,
-        settings_remarks=("the effective β is 72.",),
         history=history,
         schedule_settled_epoch=39.0,
         planned_epochs=7,
-        n_genes=3,
     )
     assert verdict_of(altered) == TRUTH[name]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from omicvae.cli._demo_fits import DemoFit
     from omicvae.diagnostics import Diagnosis
 
-STYLES = {"healthy": "bold green", "undertrained": "bold yellow", "no_signal": "bold yellow"}
+STYLES = {"healthy": "bold green", "undertrained": "bold yellow"}
 MISSING = "–"
 
 

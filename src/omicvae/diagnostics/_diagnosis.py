@@ -106,7 +106,7 @@ def diagnose(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Diagno
         verdict=judgement.verdict,
         headline=judgement.headline,
         findings=judgement.findings,
-        remarks=_remarks(measurements) + tuple(inputs.settings_remarks),
+        remarks=_remarks(measurements),
         evidence=evidence_table(measurements),
         remedies=remedies_for(judgement.verdict, measurements),
         kl_per_dimension=np.full(inputs.kl_WK.shape[1], np.nan) if usage is None else usage.kl_K,

@@ -33,16 +33,12 @@ class FitEvidence:
         recon_validation kl_validation elbo_validation kl_weight lr``; may be empty.
     reference_NK
         PCA scores of log-normalised or standardised data with as many dimensions as the latent.
-    n_genes
-        Number of modelled features.
     labels_N, labels_key, labels_conditioned
         Labels to probe (None or NaN: missing), their name, and whether the model was conditioned on them.
     covariates
         Level names of all cells for each categorical covariate: for leakage, shown and never judged.
     fallback_groups_N
         Classes to probe where no labels are given: k-means classes of what covariates leave unexplained.
-    settings_remarks
-        Sentences about the settings; shown, never used for a verdict.
     schedule_settled_epoch
         Epoch at which the KL weight reaches its final value (None: constant or unknown); used only where the
         history does not show the weight.
@@ -59,13 +55,11 @@ class FitEvidence:
     null_nll_W: Array
     history: pd.DataFrame
     reference_NK: Array
-    n_genes: int
     labels_N: Array | None = None
     labels_key: str | None = None
     labels_conditioned: bool = False
     covariates: Mapping[str, Array] = field(default_factory=dict)
     fallback_groups_N: Array | None = None
-    settings_remarks: tuple[str, ...] = ()
     schedule_settled_epoch: float | None = None
     planned_epochs: int | None = None
 

@@ -14,7 +14,6 @@ from omicvae.model._build import build_null
 from omicvae.model._latent import LatentMixin
 from omicvae.training import (
     derive_seed,
-    fit_null,
     map_cells,
     null_log_likelihood,
     score_cells,
@@ -70,7 +69,7 @@ class DiagnosisMixin(LatentMixin):
         order = permute_within_strata(store.codes_ND[judged], rng)
         null = build_null(self.config, self.schema)
         device = self.module.device
-        fit_null(null, store, self.train_indices, seed=self.config.seed, device=device)
+        null_W = null_log_likelihood(null, store, self.train_indices, judged, seed=self.config.seed, device=device)
         reference_NK = pca_scores(store, self.config.architecture.n_latent, self.module.likelihood.support, seed)
         labels_N = None
         if labels_key is not None:
@@ -84,10 +83,9 @@ class DiagnosisMixin(LatentMixin):
             kl_WK=scores.kl_NK,
             nll_W=self._reconstruction_of(store, judged, z_WK),
             nll_permuted_W=self._reconstruction_of(store, judged, z_WK[order]),
-            null_nll_W=-null_log_likelihood(null, store, judged, device=device),
+            null_nll_W=-null_W,
             history=self.history,
             reference_NK=reference_NK,
-            n_genes=self.module.n_genes,
             labels_N=labels_N,
             labels_key=labels_key,
             labels_conditioned=labels_key in self.schema.keys.categorical_keys,

@@ -4,7 +4,7 @@ from omicvae.training.budget import Budget, OneCycle, plan_budget
 from omicvae.training.evaluation import CellScores, evaluating, map_cells, score_cells
 from omicvae.training.fit import PRECISIONS, FitResult, fit, hardware, private_generators
 from omicvae.training.history import history_frame
-from omicvae.training.null import fit_null, null_log_likelihood
+from omicvae.training.null import null_log_likelihood
 from omicvae.training.plan import Split
 from omicvae.training.seeds import derive_seed
 
@@ -18,7 +18,6 @@ __all__ = [
     "derive_seed",
     "evaluating",
     "fit",
-    "fit_null",
     "hardware",
     "history_frame",
     "map_cells",

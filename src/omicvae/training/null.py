@@ -15,33 +15,39 @@ from omicvae.training.step import adam, null_update
 NULL_STEPS = 400
 NULL_RATE = 2e-2
 NULL_BATCH = 512
+NULL_CHECKS = 8
 
 
-def fit_null(
+def null_log_likelihood(
     model: CovariateModel,
     store: CellStore,
     train: NDArray[np.int64],
+    judged: NDArray[np.int64],
     *,
     seed: int,
     device: torch.device | str,
-) -> CovariateModel:
-    """Maximise Σ_n log p(x_n | c_n) over the training cells by minibatches, with a one-cycle rate."""
+) -> NDArray[np.float64]:
+    """Fit the null model on ``train`` and return log p(x | c) of the cells ``judged``, in nats, shape (W,).
+
+    Σ_n log p(x_n | c_n) is maximised by minibatches with a one-cycle rate. As the cVAE keeps its best validation
+    weights, the null model keeps the best of its states on the judged cells: with many small batches its covariate
+    effects overfit, and a null model that is worse than need be would flatter the latent.
+    """
     model.initialise(store.moments(train))
     model.to(device)
     optimizer = adam(model, NULL_RATE)
     rate = OneCycle(NULL_RATE, NULL_STEPS, rise=0.1)
     rng = np.random.default_rng(derive_seed(seed, "null"))
     sizes = minibatch_sizes(len(train), NULL_BATCH)
-    step = 0
+
+    def judge() -> NDArray[np.float64]:
+        return map_cells(model, store, judged, lambda batch, start: model(batch), device=device)[0]
+
+    best_W, step = judge(), 0
     while step < NULL_STEPS:
         for rows in np.split(rng.permutation(train), np.cumsum(sizes)[:-1])[: NULL_STEPS - step]:
             null_update(model, optimizer, store.batch(rows, device=device), rate(step))
             step += 1
-    return model
-
-
-def null_log_likelihood(
-    model: CovariateModel, store: CellStore, indices: NDArray[np.int64], *, device: torch.device | str
-) -> NDArray[np.float64]:
-    """Return log p(x | c) of the given cells in nats, shape (N,)."""
-    return map_cells(model, store, indices, lambda batch, start: model(batch), device=device)[0]
+            if step % (NULL_STEPS // NULL_CHECKS) == 0:
+                best_W = max(best_W, judge(), key=np.sum)
+    return best_W
