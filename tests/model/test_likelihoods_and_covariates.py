@@ -130,7 +130,7 @@ def test_size_factors_are_for_counts(counts, likelihood):
 
 def test_expression_of_counts_is_a_share_of_the_library(fitted, counts):
     table = fitted.get_normalized_expression()
-    np.testing.assert_allclose(table.sum(1), 1, atol=1e-4)
+    np.testing.assert_allclose(table.sum(axis=1), 1, atol=1e-4)
     assert list(table.columns) == list(counts.var_names)
     assert list(table.index) == list(counts.obs_names)
     scaled = fitted.get_normalized_expression(library_size=1e4, gene_list=["gene3", "gene1"])

@@ -23,7 +23,7 @@ def get_matrix(adata: "AnnData", layer: str | None) -> Any:
     DataError
         If the layer does not exist or X is empty; the message lists the layers that exist.
     """
-    layers = ", ".join(map(repr, adata.layers)) or "none"
+    layers = ", ".join(repr(name) for name in adata.layers if name is not None) or "none"
     if layer is not None and layer not in adata.layers:
         raise DataError(f"adata.layers has no {layer!r}. Layers that exist: {layers}; layer=None means adata.X.")
     matrix = adata.X if layer is None else adata.layers[layer]
