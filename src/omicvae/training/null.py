@@ -14,7 +14,8 @@ from omicvae.training.step import adam, null_update
 # the null model is a generalised linear model started at the moments: a few hundred steps settle it
 NULL_STEPS = 400
 NULL_RATE = 2e-2
-NULL_BATCH = 512
+# entries of a minibatch: 512 cells of 2000 genes, fewer cells of more genes, so that a step costs the same
+NULL_ENTRIES = 2**20
 NULL_CHECKS = 8
 
 
@@ -38,7 +39,7 @@ def null_log_likelihood(
     optimizer = adam(model, NULL_RATE)
     rate = OneCycle(NULL_RATE, NULL_STEPS, rise=0.1)
     rng = np.random.default_rng(derive_seed(seed, "null"))
-    sizes = minibatch_sizes(len(train), NULL_BATCH)
+    sizes = minibatch_sizes(len(train), int(np.clip(NULL_ENTRIES // store.n_genes, 32, 512)))
 
     def judge() -> NDArray[np.float64]:
         return map_cells(model, store, judged, lambda batch, start: model(batch), device=device)[0]
