@@ -1,18 +1,25 @@
-"""What the benchmark scripts share: data, splits, provenance, child processes."""
+"""What the benchmark scripts share: data, splits, provenance, child processes, summaries."""
 
+import argparse
 import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
+import scipy.sparse as sp
 
 from omicvae.data import train_validation_split
+from omicvae.training import derive_seed
+
+SIDES = ("omicvae", "scvi")
 
 RESULTS = Path(__file__).parent / "results"
 #: data sets used to choose defaults; everything else only reports
@@ -60,13 +67,66 @@ def hold_out(adata: ad.AnnData, batch_key: str | None, seed: int) -> tuple[ad.An
     return parts
 
 
-def provenance() -> dict:
-    """Hardware, versions and commit."""
+def batch_key(adata: ad.AnnData) -> str | None:
+    """Column of the batches, None where there is one batch only."""
+    return "batch" if adata.obs["batch"].nunique() > 1 else None
+
+
+def inner_split(fit: ad.AnnData, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training and validation rows as ``CVAE(fit, seed=seed)`` splits them, for the other side."""
+    codes_ND = np.stack([fit.obs[key].cat.codes for key in (batch_key(fit),) if key] or [np.zeros(fit.n_obs)], axis=1)
+    rng = np.random.default_rng(derive_seed(seed, "split"))
+    return train_validation_split(fit.n_obs, train_size=0.9, strata=codes_ND.astype(int), rng=rng)
+
+
+#: of simulated counts: dispersion, cell types, levels of the library size
+THETA, TYPES, LEVELS = 2.0, 8, 16
+
+
+def simulate(n_cells: int, n_genes: int, density: float, seed: int = 0) -> ad.AnnData:
+    """Negative binomial counts (θ = 2) of eight types in two batches with 16 library sizes, CSR float32.
+
+    Libraries are scaled so that the expected share of non-zeros is ``density``. A count is a Poisson number of events,
+    each of logarithmic size, which is a negative binomial; the cost grows with the non-zeros only.
+    """
+    rng = np.random.default_rng([seed, n_cells, n_genes])
+    logits_TBG = rng.normal(size=n_genes) + rng.normal(size=(TYPES, 1, n_genes)) + 0.3 * rng.normal(size=(2, n_genes))
+    share_PG = np.exp(logits_TBG).reshape(-1, n_genes)
+    share_PG /= share_PG.sum(1, keepdims=True)
+    level_L = np.exp(np.linspace(-0.8, 0.8, LEVELS))
+    mean_CG = (level_L[:, None, None] * share_PG).reshape(-1, n_genes)
+    low, high = 1.0, 1e9
+    while high / low > 1.001:
+        middle = (low * high) ** 0.5
+        too_dense = 1 - ((1 + middle * mean_CG / THETA) ** -THETA).mean() > density
+        low, high = (low, middle) if too_dense else (middle, high)
+    events_CG = THETA * np.log1p(low * mean_CG / THETA)
+    size_CG = low * mean_CG / (low * mean_CG + THETA)
+    class_N = np.sort(rng.integers(len(mean_CG), size=n_cells))
+    rows, columns, values = [], [], []
+    for code in np.unique(class_N):
+        cumulative_G = events_CG[code].cumsum()
+        cells = np.flatnonzero(class_N == code)
+        n_events = rng.poisson(cumulative_G[-1], size=len(cells))
+        genes = cumulative_G.searchsorted(rng.random(n_events.sum()) * cumulative_G[-1]).clip(max=n_genes - 1)
+        rows.append(np.repeat(cells, n_events))
+        columns.append(genes)
+        values.append(rng.logseries(size_CG[code][genes]))
+    triplets = (np.concatenate(values).astype(np.float32), (np.concatenate(rows), np.concatenate(columns)))
+    order = rng.permutation(n_cells)
+    counts_NG = sp.coo_matrix(triplets, shape=(n_cells, n_genes)).tocsr()[order]
+    obs = pd.DataFrame({"batch": pd.Categorical.from_codes(class_N[order] % 2, ["a", "b"])})
+    return ad.AnnData(counts_NG, obs=obs.set_index(np.arange(n_cells).astype(str)))
+
+
+def provenance(accelerator: str = "cpu") -> dict:
+    """Hardware, threads, versions and commit."""
     import torch
 
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent)
+        return done.stdout.strip()
+
     model = next(
         (
             line.split(":")[1].strip()
@@ -76,33 +136,68 @@ def provenance() -> dict:
         platform.processor(),
     )
     packages = ("torch", "scvi-tools", "lightning", "anndata", "scanpy", "numpy")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "date": time.strftime("%Y-%m-%d"),
+        "accelerator": accelerator,
         "cpu": model,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "environment": {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")},
+        "gpu": gpu,
+        "cuda": torch.version.cuda,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
-        "commit": commit.stdout.strip() or None,
+        "commit": git("rev-parse", "--short", "HEAD") or None,
+        "uncommitted_changes": bool(git("status", "--porcelain", "--", "../src")),
     }
 
 
-def run_child(script: str, **arguments: object) -> dict:
-    """Run ``script --child JSON`` in a fresh process and read the JSON on its last line."""
+def run_child(script: str, *, threads: int | None = None, **arguments: object) -> dict:
+    """Run ``script --child JSON`` in a fresh process and read the JSON on its last line; an error is a result too."""
+    limits = {} if threads is None else dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
     done = subprocess.run(
         [sys.executable, script, "--child", json.dumps(arguments)],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, **limits},
     )
     if done.returncode:
-        return {**arguments, "error": done.stderr.strip().splitlines()[-1:]}
+        return {**arguments, "error": [f"exit status {done.returncode}", *done.stderr.strip().splitlines()[-1:]]}
     return {**arguments, **json.loads(done.stdout.strip().splitlines()[-1])}
 
 
-def write(name: str, runs: list[dict], **extra: object) -> Path:
+def write(name: str, runs: list[dict], *, accelerator: str = "cpu", **extra: object) -> Path:
     """Write ``results/<name>.json``."""
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"provenance": provenance(), **extra, "runs": runs}, indent=1) + "\n")
+    path.write_text(json.dumps({"provenance": provenance(accelerator), **extra, "runs": runs}, indent=1) + "\n")
     return path
+
+
+def read_runs(name: str) -> list[dict]:
+    """Read the runs that ``results/<name>.json`` holds already, if any."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["runs"] if path.exists() else []
+
+
+def parser(doc: str | None, name: str) -> argparse.ArgumentParser:
+    """Arguments that all scripts take."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
+    made.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu")
+    made.add_argument("--quick", action="store_true", help="a small form, to see that it runs")
+    made.add_argument("--name", default=name, help=f"results/NAME.json (default: {name})")
+    return made
+
+
+def compare(runs: list[dict], by: Iterable[str], summarise: Callable[[list[dict]], dict]) -> list[dict]:
+    """One row per group of runs with the same ``by``; where a run of it failed, its errors instead of ratios."""
+    by = tuple(by)
+    rows = []
+    for key in dict.fromkeys(tuple(run[name] for name in by) for run in runs):
+        group = [run for run in runs if tuple(run[name] for name in by) == key]
+        errors = [[run["side"], *run["error"]] for run in group if "error" in run]
+        rows.append({**dict(zip(by, key, strict=True)), **({"errors": errors} if errors else summarise(group))})
+    return rows

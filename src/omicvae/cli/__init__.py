@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from omicvae.cli import _datasets, _demo, _diagnose, _embed, _train
+from omicvae.cli import _bench, _datasets, _demo, _diagnose, _embed, _train
 
 VERBS = {
     "demo": _demo,
@@ -15,6 +15,7 @@ VERBS = {
     "embed": _embed,
     "diagnose": _diagnose,
     "datasets": _datasets,
+    "bench": _bench,
 }
 
 # the conventional exit statuses of a misuse and of Ctrl-C

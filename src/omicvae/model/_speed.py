@@ -1,0 +1,221 @@
+"""Speed of a ``CVAE`` beside the scvi-tools model for the same data: one network, one split, one clock."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from anndata import AnnData
+
+from omicvae.model._cvae import CVAE
+from omicvae.training.fit import quiet_lightning
+
+BATCH_KEY, TRAIN_SIZE = "batch", 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One model trained once.
+
+    Attributes
+    ----------
+    likelihood
+        Name in ``COMPARISONS``.
+    n_hidden, n_layers, n_latent, batch_size
+        Of both sides; covariates enter the decoder only, dropout of the encoder is 0.1.
+    epochs
+        All of them, of which the first warms up and does not count.
+    accelerator
+        ``"cpu"`` or ``"gpu"``.
+    precision
+        Of omicvae; scvi-tools runs in float32, its default.
+    """
+
+    likelihood: str = "nb"
+    n_hidden: int = 128
+    n_layers: int = 1
+    n_latent: int = 10
+    batch_size: int = 128
+    epochs: int = 4
+    accelerator: str = "cpu"
+    precision: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the peer of a likelihood is.
+
+    Attributes
+    ----------
+    peer
+        Class in ``scvi.model``.
+    arguments
+        Of its constructor, beside the sizes of the network.
+    values
+        Turns counts, in place, into the data that both sides get.
+    differs
+        What the sides do not share; empty where they fit the same model.
+    """
+
+    peer: str
+    arguments: dict[str, Any]
+    values: Callable[[AnnData], None] = lambda adata: None
+    differs: str = ""
+
+
+def log_normalise(adata: AnnData) -> None:
+    """Replace counts by log1p of counts per 10,000."""
+    # not by scanpy, whose numba kernels change the number of threads that torch uses
+    entries_N = np.diff(adata.X.indptr)
+    library_N = np.maximum(np.asarray(adata.X.sum(axis=1)).ravel(), 1.0)
+    adata.X.data[:] = np.log1p(adata.X.data * np.repeat(1e4 / library_N, entries_N))
+
+
+def binarise(adata: AnnData) -> None:
+    """Replace counts by whether there are any."""
+    adata.X.data[:] = 1.0
+
+
+COMPARISONS = {
+    "nb": Comparison("SCVI", {"gene_likelihood": "nb"}),
+    "zinb": Comparison("SCVI", {"gene_likelihood": "zinb"}),
+    "poisson": Comparison("SCVI", {"gene_likelihood": "poisson"}),
+    "gaussian": Comparison(
+        "SCVI",
+        {"gene_likelihood": "normal", "log_variational": False},
+        log_normalise,
+        "SCVI's normal has the mean row sum × softmax, one SD per gene and its input as given; omicvae's has an "
+        "unbounded mean and standardised input",
+    ),
+    "bernoulli": Comparison(
+        "PEAKVI",
+        {},
+        binarise,
+        "PEAKVI encodes the cell's depth by a second network as wide as the first, has a factor per gene, LayerNorm "
+        "and AdamW; omicvae's has neither network nor factor, BatchNorm and Adam",
+    ),
+}
+
+
+def _network(run: Run, peer: str) -> dict[str, Any]:
+    layers = {"SCVI": ["n_layers"], "PEAKVI": ["n_layers_encoder", "n_layers_decoder"]}[peer]
+    return {"n_hidden": run.n_hidden, "n_latent": run.n_latent, **dict.fromkeys(layers, run.n_layers)}
+
+
+def build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
+    """Return a ``CVAE`` and the arguments of its ``train``."""
+    CVAE.setup_anndata(adata, batch_key=BATCH_KEY)
+    network = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, "n_layers": run.n_layers}
+    model = CVAE(adata, run.likelihood, encode_covariates=False, seed=run.seed, **network)
+    return model, {"progress_bar": False, "precision": run.precision}
+
+
+def build_scvi(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
+    """Return the peer and the arguments of its ``train``; sets scvi-tools' global seed."""
+    import scvi
+
+    scvi.settings.seed = run.seed
+    comparison = COMPARISONS[run.likelihood]
+    peer = getattr(scvi.model, comparison.peer)
+    peer.setup_anndata(adata, batch_key=BATCH_KEY)
+    model = peer(adata, **_network(run, comparison.peer), **comparison.arguments)
+    return model, {"enable_progress_bar": False}
+
+
+SIDES = {"omicvae": build_omicvae, "scvi": build_scvi}
+
+
+def now() -> float:
+    """Seconds on a clock, once the GPU has done what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@dataclass(eq=False)
+class EpochClock(pl.Callback):
+    """Seconds of each epoch without the validation inside it."""
+
+    seconds: list[float] = field(default_factory=list)
+    _started: float = 0.0
+    _validation_started: float = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = now()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop it."""
+        self._validation_started = now()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let it go on."""
+        self._started += now() - self._validation_started
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the epoch down."""
+        self.seconds.append(now() - self._started)
+
+
+def timed(function: Callable[..., Any], *arguments: Any, **settings: Any) -> tuple[Any, float]:
+    """Return what a function returns and its wall seconds."""
+    started = now()
+    result = function(*arguments, **settings)
+    return result, now() - started
+
+
+def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:
+    """Train and embed once, and return seconds and cells per second.
+
+    Parameters
+    ----------
+    side
+        ``"omicvae"`` or ``"scvi"``.
+    adata
+        Counts, CSR, with ``obs["batch"]``; left as it is.
+    run
+        What to train.
+
+    Returns
+    -------
+    ``train_cells_per_second``: training cells over the median epoch, the first epoch and all validation left out.
+    ``latent_cells_per_second``: all cells over the second call of ``get_latent_representation()``, posterior means.
+    The rest is what they are made of.
+    """
+    adata = adata.copy()
+    COMPARISONS[run.likelihood].values(adata)
+    clock = EpochClock()
+    # warnings and notes of the host libraries; their errors are not hidden
+    with warnings.catch_warnings(), quiet_lightning():
+        warnings.simplefilter("ignore")
+        (model, arguments), construct = timed(SIDES[side], adata, run)
+        _, train = timed(
+            model.train,
+            max_epochs=run.epochs,
+            batch_size=run.batch_size,
+            train_size=TRAIN_SIZE,
+            early_stopping=False,
+            accelerator=run.accelerator,
+            callbacks=[clock],
+            **arguments,
+        )
+        calls = [timed(model.get_latent_representation) for _ in range(2)]
+    if not np.isfinite(calls[0][0]).all():
+        raise FloatingPointError(f"{side} trained to a latent that is not finite.")
+    n_train, counted = len(model.train_indices), clock.seconds[1:] or clock.seconds
+    return {
+        "train_cells_per_second": n_train / median(counted),
+        "latent_cells_per_second": adata.n_obs / calls[1][1],
+        "epoch_seconds": clock.seconds,
+        "train_seconds": train,
+        "construct_seconds": construct,
+        "latent_seconds": [seconds for _, seconds in calls],
+        "n_train": n_train,
+        "threads": torch.get_num_threads(),
+    }
