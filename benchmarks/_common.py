@@ -34,6 +34,17 @@ SINGLE_CELL_BATCHES = (
     "rnamix_2protocols",
     "pancreas_3batch",
 )
+#: data sets of the comparison of time with quality
+QUALITY_SETS = (
+    "pbmc_3chem",
+    "kang_ctrl_8donors",
+    "paul15",
+    "cbmc_top2000",
+    "bulk_brca_pam50",
+    "bulk_immune_sorted",
+    "bulk_covid_series",
+    "bulk_tissues_gtex_tcga",
+)
 BULK_BATCHES = ("bulk_tissues_gtex_tcga", "bulk_brca_pam50", "bulk_covid_series", "bulk_immune_sorted")
 
 
@@ -77,6 +88,50 @@ def inner_split(fit: ad.AnnData, seed: int) -> tuple[np.ndarray, np.ndarray]:
     codes_ND = np.stack([fit.obs[key].cat.codes for key in (batch_key(fit),) if key] or [np.zeros(fit.n_obs)], axis=1)
     rng = np.random.default_rng(derive_seed(seed, "split"))
     return train_validation_split(fit.n_obs, train_size=0.9, strata=codes_ND.astype(int), rng=rng)
+
+
+#: draws of a held-out bound
+N_DRAWS = 10
+
+
+def fit_scvi(fit: ad.AnnData, seed: int, *, accelerator: str = "cpu", callbacks: list | None = None, **settings: float):
+    """Train SCVI (nb) on the cells that ``CVAE(fit, seed=seed)`` trains on; return it with its seconds.
+
+    ``settings``: ``max_epochs`` (default: SCVI's heuristic); ``lr`` and ``n_epochs_kl_warmup`` (SCVI's defaults).
+    """
+    import scvi
+
+    from omicvae.model._speed import timed
+
+    scvi.settings.seed = seed
+    max_epochs = settings.pop("max_epochs", None)
+
+    def construct() -> scvi.model.SCVI:
+        scvi.model.SCVI.setup_anndata(fit, batch_key=batch_key(fit))
+        return scvi.model.SCVI(fit, gene_likelihood="nb")
+
+    model, construct_seconds = timed(construct)
+    for callback in callbacks or []:
+        callback.model = model
+    _, seconds = timed(
+        model.train,
+        max_epochs=max_epochs,
+        accelerator=accelerator,
+        enable_progress_bar=False,
+        plan_kwargs=settings,
+        callbacks=callbacks or [],
+        datasplitter_kwargs={"external_indexing": [*inner_split(fit, seed), np.array([], dtype=int)]},
+    )
+    return model, {
+        "construct_seconds": construct_seconds,
+        "seconds": seconds,
+        "epochs": model.trainer.current_epoch,
+    }
+
+
+def scvi_elbo(model, adata: ad.AnnData | None = None, indices: np.ndarray | None = None) -> float:
+    """Mean of ``N_DRAWS`` bounds in nats per cell, by SCVI's own ``get_elbo``."""
+    return float(np.mean([float(model.get_elbo(adata, indices=indices)) for _ in range(N_DRAWS)]))
 
 
 #: of simulated counts: dispersion, cell types, levels of the library size

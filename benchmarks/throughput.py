@@ -1,15 +1,15 @@
 """Cells per second of training and of latent inference, omicvae beside the scvi-tools model of the same likelihood.
 
 Synthetic counts of eight cell types in two batches, 20,000 cells × 2000 genes, of which 5 % or 17 % are not zero. nb,
-zinb and poisson meet SCVI with the same likelihood; gaussian meets SCVI's normal on log-normalised data; bernoulli meets
-PEAKVI on 0/1 data (`omicvae.model._speed.COMPARISONS` says what those two do not share). Same network (one hidden layer
-of 128, 10 latent dimensions, covariates in the decoder only), batch size 128, 90 % of the cells to train on.
+zinb and poisson meet SCVI with the same likelihood; gaussian meets SCVI's normal on log-normalised data; bernoulli
+meets PEAKVI on 0/1 data (`not_shared` in the results says how those two differ). Same network (one hidden layer of 128,
+10 latent dimensions, covariates in the decoder only), batch size 128, 90 % of the cells to train on.
 
-Training: cells of an epoch over its seconds, from the start of the epoch to its end, without validation; median over the
-epochs but the first. Latents: all cells over the seconds of the second `get_latent_representation()` (posterior means,
-each side's own batch size). Every run has a process of its own, the sides alternate within each repeat. Nothing before
-`train()` counts: not imports, data, set-up nor construction (which is in the file). omicvae trains in the precision of
-`--precision`, SCVI in float32.
+Training: cells of an epoch over its seconds, from the start of the epoch to its end, without validation; median over
+the epochs but the first. Latents: all cells over the seconds of the second `get_latent_representation()` (posterior
+means, each side's own batch size). Every run has a process of its own, the sides alternate within each repeat. Nothing
+before `train()` counts: not imports, data, set-up nor construction (which is in the file). omicvae trains in the
+precision of `--precision`, SCVI in float32.
 """
 
 import itertools
@@ -41,7 +41,7 @@ def duel(settings: dict, repeats: int) -> list[dict]:
 
 
 def defaults(quick: bool, accelerator: str, precision: str = "auto") -> dict:
-    """Settings of the base case: 20,000 × 2000, 5 % not zero, nb."""
+    """Return the base case: 20,000 × 2000, 5 % not zero, nb."""
     run = asdict(Run(epochs=2 if quick else 4, accelerator=accelerator, precision=precision))
     del run["seed"]  # is the number of the repeat
     sizes = {"n_cells": 600, "n_genes": 200} if quick else {"n_cells": 20_000, "n_genes": 2000}

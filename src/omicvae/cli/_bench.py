@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Medians of both sides, and the median, smallest and largest ratio over the repeats, of each metric."""
+    """Take medians of both sides, and the median, smallest and largest ratio over the repeats, of each metric."""
     summary = {}
     for metric in METRICS:
         of = {side: [run[metric] for run in runs if run["side"] == side] for side in SIDES}
@@ -74,7 +74,7 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def hardware(accelerator: str) -> dict[str, object]:
-    """What the times depend on."""
+    """Return what the times depend on."""
     import os
     import platform
     from importlib import metadata
@@ -91,7 +91,7 @@ def hardware(accelerator: str) -> dict[str, object]:
 
 
 def speed_table(summary: dict[str, dict[str, float]], title: str, peer: str) -> Any:
-    """Both sides and their ratio, for a terminal."""
+    """Put both sides and their ratio side by side."""
     from rich.table import Table
 
     table = Table(title=title, caption="Medians; in brackets the smallest and largest ratio.", title_style="bold")
