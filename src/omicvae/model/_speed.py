@@ -111,7 +111,7 @@ def _network(run: Run, peer: str) -> dict[str, Any]:
 def build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     """Return a ``CVAE`` and the arguments of its ``train``."""
     CVAE.setup_anndata(adata, batch_key=BATCH_KEY)
-    network = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, "n_layers": run.n_layers}
+    network: dict[str, Any] = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, "n_layers": run.n_layers}
     model = CVAE(adata, run.likelihood, encode_covariates=False, seed=run.seed, **network)
     return model, {"progress_bar": False, "precision": run.precision}
 
