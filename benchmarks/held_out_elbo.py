@@ -11,12 +11,21 @@ import time
 import warnings
 
 import numpy as np
-from _common import BULK_BATCHES, SINGLE_CELL_BATCHES, TUNING_SETS, hold_out, load, run_child, write
+from _common import (
+    BULK_BATCHES,
+    N_DRAWS,
+    SINGLE_CELL_BATCHES,
+    TUNING_SETS,
+    fit_scvi,
+    hold_out,
+    load,
+    run_child,
+    scvi_elbo,
+    write,
+)
 
-N_DRAWS = 10
 
-
-def fit_omicvae(fit, test, seed: int) -> dict:
+def run_omicvae(fit, test, seed: int) -> dict:
     import omicvae as ov
 
     ov.CVAE.setup_anndata(fit, batch_key="batch")
@@ -29,32 +38,12 @@ def fit_omicvae(fit, test, seed: int) -> dict:
     return {"seconds": seconds, "elbo": elbo, "epochs": len(model.history), "latent_variance": kl}
 
 
-def fit_scvi(fit, test, seed: int) -> dict:
-    import scvi
-    from scvi.model import SCVI
-
-    import omicvae as ov
-
-    ov.CVAE.setup_anndata(fit, batch_key="batch")
-    twin = ov.CVAE(fit, "nb", seed=seed)
-    twin.train(1, progress_bar=False, accelerator="cpu")  # only for its split
-    scvi.settings.seed = seed
-    SCVI.setup_anndata(fit, batch_key="batch")
-    model = SCVI(fit, gene_likelihood="nb")
-    started = time.perf_counter()
-    model.train(
-        accelerator="cpu",
-        enable_progress_bar=False,
-        datasplitter_kwargs={
-            "external_indexing": [twin.train_indices, twin.validation_indices, np.array([], dtype=int)]
-        },
-    )
-    seconds = time.perf_counter() - started
-    elbo = float(np.mean([float(model.get_elbo(test)) for _ in range(N_DRAWS)]))
-    return {"seconds": seconds, "elbo": elbo, "epochs": model.trainer.current_epoch}
+def run_scvi(fit, test, seed: int) -> dict:
+    model, result = fit_scvi(fit, seed)
+    return {"seconds": result["seconds"], "elbo": scvi_elbo(model, test), "epochs": result["epochs"]}
 
 
-SIDES = {"omicvae": fit_omicvae, "scvi": fit_scvi}
+SIDES = {"omicvae": run_omicvae, "scvi": run_scvi}
 
 
 def child(side: str, data: str, seed: int, genes: int | None) -> dict:

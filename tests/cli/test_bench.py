@@ -64,7 +64,10 @@ def test_the_clock_leaves_validation_out(monkeypatch):
     assert clock.seconds == [11.0]
 
 
-@pytest.mark.parametrize("wrong", [["--likelihood", "normal"], ["--repeats", "0"], ["--cells", "0"]])
-def test_bench_explains_what_it_cannot_do(wrong, capsys):
+@pytest.mark.parametrize(
+    "wrong", [["--likelihood", "normal"], ["--repeats", "0"], ["--cells", "0"], ["--accelerator", "gpu"]]
+)
+def test_bench_explains_what_it_cannot_do(wrong, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main([*TINY, *wrong]) == 2
     assert capsys.readouterr().err.startswith("omicvae: error:")

@@ -26,15 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Simulate, train both in turn, print a table."""
+    import torch
     from rich.console import Console
 
     import omicvae as ov
     from omicvae._core.arguments import choose, integral
+    from omicvae._core.errors import NotSupportedError
     from omicvae.cli._files import write_text
     from omicvae.model._speed import COMPARISONS, Run, measure
 
     choose("--likelihood", options.likelihood, tuple(COMPARISONS))
     repeats, epochs = (integral(f"--{name}", getattr(options, name), minimum=1) for name in ("repeats", "epochs"))
+    if options.accelerator == "gpu" and not torch.cuda.is_available():
+        raise NotSupportedError("--accelerator gpu needs a CUDA device, and torch finds none.")
     console = Console()
     adata = ov.datasets.simulate_counts(options.cells, options.genes, n_types=8, library=LIBRARY)
     task = Run(likelihood=options.likelihood, epochs=epochs, accelerator=options.accelerator)
