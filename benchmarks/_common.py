@@ -208,8 +208,10 @@ def provenance(accelerator: str = "cpu") -> dict:
     }
 
 
-def run_child(script: str, *, threads: int | None = None, **arguments: object) -> dict:
+def run_child(script: str, *, threads: int | str | None = None, **arguments: object) -> dict:
     """Run ``script --child JSON`` in a fresh process and read the JSON on its last line; an error is a result too."""
+    # numba, which scanpy calls to normalise, gives torch its own number of threads
+    threads = threads or os.environ.get("OMP_NUM_THREADS")
     limits = {} if threads is None else dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
     done = subprocess.run(
         [sys.executable, script, "--child", json.dumps(arguments)],
