@@ -131,12 +131,8 @@ class ConditionalVAE(nn.Module):
         return self.decoder(z_BK, self.covariates(batch))
 
     def reconstruction(self, z_BK: Tensor, batch: Batch) -> Tensor:
-        """−log p(x | z, c) = −Σ_g log p(x_g | z, c) in nats, every constant included, shape (B,).
-
-        The sum is float64 where values count, and float32 under autograd, whose gradient no sum rounds.
-        """
-        log_prob_BG: Tensor = self.likelihood.log_prob(batch, self.decode(z_BK, batch))
-        return -log_prob_BG.sum(-1, dtype=None if torch.is_grad_enabled() else torch.float64)
+        """−log p(x | z, c) = −Σ_g log p(x_g | z, c) in nats, every constant included, shape (B,)."""
+        return -self.likelihood.cell_log_prob(batch, self.decode(z_BK, batch))
 
     def distribution(self, z_BK: Tensor, batch: Batch) -> Distribution:
         """Return p(x | z, c) with the library of ``batch``."""
@@ -172,8 +168,7 @@ class CovariateModel(nn.Module):
             self.bias[head].copy_(value_G)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return log p(x | c) in nats, shape (B,); float64 but under autograd."""
+        """Return log p(x | c) in nats, shape (B,)."""
         c_BC = self.covariates(batch)
         heads = {head: bias_G + c_BC @ self.effects[head] for head, bias_G in self.bias.items()}
-        log_prob_BG: Tensor = self.likelihood.log_prob(batch, heads)
-        return log_prob_BG.sum(-1, dtype=None if torch.is_grad_enabled() else torch.float64)
+        return self.likelihood.cell_log_prob(batch, heads)

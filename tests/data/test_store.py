@@ -27,13 +27,13 @@ def test_batch_is_what_was_asked_for(adata, counts):
     for indices in (rows, torch.from_numpy(rows), rows.tolist()):
         batch = store.batch(indices)
         assert torch.equal(batch.x_BG, torch.from_numpy(counts[rows]))
-        assert torch.equal(batch.nonzero_M, batch.x_BG.view(-1).nonzero().squeeze(1))
+        assert torch.equal(batch.rows.positions(), batch.x_BG.view(-1).nonzero().squeeze(1))
         assert batch.library_B1[:, 0].tolist() == counts[rows].sum(1).tolist()
         assert batch.categories_BD.tolist() == [[0, 1], [1, 1], [2, 0], [0, 1], [1, 1]]
         assert batch.continuous_BV.shape == (5, 1)
     dtypes = [batch.x_BG.dtype, batch.library_B1.dtype, batch.continuous_BV.dtype]
     assert dtypes == [torch.float32] * 3
-    assert batch.categories_BD.dtype == batch.nonzero_M.dtype == torch.int64
+    assert batch.categories_BD.dtype == batch.rows.starts.dtype == torch.int64
 
 
 def test_empty_cells_and_batches(adata, counts):
@@ -42,7 +42,7 @@ def test_empty_cells_and_batches(adata, counts):
     store = build(adata, SetupKeys())
     assert torch.equal(store.batch(np.arange(30)).x_BG, torch.from_numpy(counts))
     assert store.batch([0, 1]).library_B1.tolist() == [[1.0], [1.0]]
-    assert store.batch([0]).nonzero_M.shape == (0,)
+    assert store.batch([0]).rows.values_M.shape == (0,)
     assert store.batch([]).x_BG.shape == (0, 12)
     assert store.batch([3]).categories_BD.shape == store.batch([3]).continuous_BV.shape == (1, 0)
 
@@ -74,7 +74,7 @@ def test_many_genes_need_wider_columns():
     x = sp.csr_matrix(([1.0, 2.0], ([0, 1], [70000, 3])), shape=(2, 70001))
     store = build(ad.AnnData(x), SetupKeys())
     assert store.columns.dtype == np.int32
-    assert store.batch([0, 1]).nonzero_M.tolist() == [70000, 70004]
+    assert store.batch([0, 1]).rows.positions().tolist() == [70000, 70004]
 
 
 CONTAINERS = {

@@ -1,7 +1,7 @@
 """One row per likelihood: what the contract test needs to know beyond the interface."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats as st
@@ -67,7 +67,7 @@ def bernoulli_oracle(model: Likelihood, batch: Batch, heads: dict[str, Tensor]) 
 
 
 def draw_counts(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Counts with mostly zeros, so that the kernels gather; see ``mostly_positive`` for the other way."""
+    """Counts with mostly zeros; see ``mostly_positive`` for the other way."""
     return rng.poisson(rng.gamma(1.0, 8.0, shape)) * (rng.random(shape) < 0.35)
 
 
@@ -108,15 +108,20 @@ def make_batch(name: str, *, dtype: torch.dtype = torch.float64, size_factor: bo
     x = torch.tensor(CASES[name].draw(rng, (B, G)), dtype=dtype)
     factor = torch.tensor(rng.uniform(0.5, 2.0, (B, 1)) if size_factor else rng.uniform(10, 60, (B, 1)))
     codes = torch.tensor([[0], [1], [2], [0], [1], [2]])
-    positions = x.reshape(-1).nonzero().squeeze(1)
-    return Batch(x, factor.to(dtype), codes, torch.zeros(B, 0, dtype=dtype), positions)
+    return Batch(x, factor.to(dtype), codes, torch.zeros(B, 0, dtype=dtype))
+
+
+def replace(batch: Batch, **changes: Tensor) -> Batch:
+    """Return the batch with other tensors in the place of some."""
+    names = ("x_BG", "library_B1", "categories_BD", "continuous_BV")
+    return Batch(*(changes.get(name, getattr(batch, name)) for name in names))
 
 
 def mostly_positive(batch: Batch) -> Batch:
-    """Fill all zeros but the first gene's with ones: the kernels then work densely."""
+    """Fill all zeros but the first gene's with ones."""
     x = batch.x_BG.clone()
     x[:, 1:] += x[:, 1:] == 0
-    return replace(batch, x_BG=x, nonzero_M=x.reshape(-1).nonzero().squeeze(1))
+    return replace(batch, x_BG=x)
 
 
 def moments_of(x: Tensor, factor_B1: Tensor) -> FeatureMoments:

@@ -100,18 +100,6 @@ def test_poisson(points, sparse):
     assert_close(value, [log_poisson(a, b) for a, b, _ in exact])
 
 
-@pytest.mark.parametrize("shape", ["gene", "cell"])
-def test_positions_may_be_given(points, shape):
-    (x, mu, theta), _, _ = points
-    x, mu = torch.stack([x, x * 0, x * 0]), torch.stack([mu, mu, mu.flip(0)])
-    theta = theta if shape == "gene" else theta.expand(3, -1).contiguous()
-    found = negative_binomial_log_prob(x, mu, theta)
-    given = negative_binomial_log_prob(x, mu, theta, nonzero_M=x.view(-1).nonzero().squeeze(1))
-    assert torch.equal(found, given)
-    flat = [v.reshape(1, -1) for v in (x, mu, theta.expand(3, -1))]
-    assert torch.equal(negative_binomial_log_prob(*flat).view(3, -1), found)
-
-
 @pytest.mark.parametrize("sparse", [True, False])
 def test_gradients(points, sparse):
     """In log μ: relative 1e-6. In log θ: 1e-4, beside 3e-7 of min(max(x, μ), θ), what float32 resolves."""

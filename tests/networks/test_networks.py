@@ -48,9 +48,8 @@ def test_embedding_is_narrower_than_many_levels_and_learns():
 def test_conditioned_linear_equals_the_linear_map_of_the_concatenation():
     layer = ConditionedLinear(4, 3, 2)
     x, c = torch.randn(5, 4), torch.randn(5, 2)
-    joint = torch.nn.functional.linear(
-        torch.cat([x, c], 1), torch.cat([layer.linear.weight, layer.covariates.weight], 1), layer.linear.bias
-    )
+    weight = torch.cat([layer.linear.weight_IO.T, layer.covariates.weight], 1)
+    joint = torch.nn.functional.linear(torch.cat([x, c], 1), weight, layer.linear.bias_O)
     torch.testing.assert_close(layer(x, c), joint)
 
 
@@ -82,7 +81,7 @@ def test_decoder_starts_at_the_given_bias():
     decoder = Decoder(2, 8, ("scale", "zero_logit"), 16, 1, n_covariates=0, **BLOCK)
     decoder.set_bias({"scale": torch.arange(8.0), "zero_logit": torch.full((8,), -2.0)})
     for head in decoder.heads.values():
-        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.weight_IO)
     out = decoder(torch.randn(4, 2), torch.empty(4, 0))
     assert torch.equal(out["scale"][2], torch.arange(8.0))
     assert (out["zero_logit"] == -2).all()

@@ -9,7 +9,7 @@ from omicvae._core.errors import (
     SettingError,
     TrainingError,
 )
-from omicvae._core.types import Batch, FeatureMoments, LatentPosterior, LossTerms
+from omicvae._core.types import Batch, FeatureMoments, LatentPosterior, LossTerms, SparseRows
 
 __all__ = [
     "Batch",
@@ -21,6 +21,7 @@ __all__ = [
     "OmicVAEError",
     "SavingError",
     "SettingError",
+    "SparseRows",
     "TrainingError",
     "choose",
     "integral",

@@ -1,7 +1,7 @@
 """Frozen values that pass between the layers.
 
 Shape suffixes: ``B`` cells in a minibatch, ``G`` genes (features), ``K`` latent dimensions, ``D`` categorical
-covariates, ``V`` continuous covariates, ``M`` non-zero entries.
+covariates, ``V`` continuous covariates, ``M`` non-zero entries, ``R`` rows of a table.
 """
 
 from dataclasses import dataclass
@@ -11,31 +11,103 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """A dense minibatch of cells on one device.
+class SparseRows:
+    """Rows of a sparse matrix, one after the other (CSR), on one device.
 
     Attributes
     ----------
-    x_BG
-        Data in the user's units (counts, real values, or 0/1), float32.
+    starts
+        Position of each row's first entry, and the number of entries, int64 (B + 1).
+    columns_M, values_M
+        Column of each entry, int32, ascending within a row; its value, float32.
+    n_columns
+        Number of columns G.
+    """
+
+    starts: Tensor
+    columns_M: Tensor
+    values_M: Tensor
+    n_columns: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def density(self) -> float:
+        """Share of entries that are not zero."""
+        return len(self.values_M) / max(1, len(self) * self.n_columns)
+
+    def positions(self) -> Tensor:
+        """Ascending flat positions of the entries in the dense (B, G) matrix, int64 (M,)."""
+        offset_B = torch.arange(len(self), device=self.starts.device) * self.n_columns
+        lengths_B = self.starts.diff()
+        return offset_B.repeat_interleave(lengths_B, output_size=len(self.values_M)) + self.columns_M
+
+    def to_dense(self) -> Tensor:
+        """Return the matrix, float32 (B, G)."""
+        dense = torch.zeros(len(self) * self.n_columns, device=self.values_M.device)
+        return dense.scatter_(0, self.positions(), self.values_M).view(len(self), self.n_columns)
+
+    @classmethod
+    def from_dense(cls, x_BG: Tensor) -> "SparseRows":
+        """Find the non-zeros of a dense matrix."""
+        rows_M, columns_M = x_BG.nonzero(as_tuple=True)
+        lengths_B = torch.bincount(rows_M, minlength=len(x_BG))
+        starts = torch.cat([lengths_B.new_zeros(1), lengths_B.cumsum(0)])
+        return cls(starts, columns_M.int(), x_BG[rows_M, columns_M].float(), x_BG.shape[1])
+
+
+class Batch:
+    """A minibatch of cells on one device, given dense or as its non-zeros; the other form is made on demand.
+
+    Parameters
+    ----------
+    x
+        Data in the user's units (counts, real values, or 0/1): float32 (B, G), or :class:`SparseRows`.
     library_B1
         Library size ℓ (counts, at least 1) or the given size factor s, float32.
     categories_BD
         Level codes of the categorical covariates, int64; the batch covariate, where there is one, is column 0.
     continuous_BV
         Continuous covariates, standardised with the training mean and SD, float32.
-    nonzero_M
-        Ascending positions of the non-zeros in ``x_BG.view(-1)``, int64; None where they are not known.
     """
 
-    x_BG: Tensor
-    library_B1: Tensor
-    categories_BD: Tensor
-    continuous_BV: Tensor
-    nonzero_M: Tensor | None = None
+    __slots__ = ("_dense", "_sparse", "categories_BD", "continuous_BV", "given_sparse", "library_B1")
+
+    def __init__(
+        self, x: Tensor | SparseRows, library_B1: Tensor, categories_BD: Tensor, continuous_BV: Tensor
+    ) -> None:
+        self.given_sparse = isinstance(x, SparseRows)
+        self._dense = None if isinstance(x, SparseRows) else x
+        self._sparse = x if isinstance(x, SparseRows) else None
+        self.library_B1 = library_B1
+        self.categories_BD = categories_BD
+        self.continuous_BV = continuous_BV
 
     def __len__(self) -> int:
-        return self.x_BG.shape[0]
+        return self.library_B1.shape[0]
+
+    def with_categories(self, categories_BD: Tensor) -> "Batch":
+        """Return the same cells with other level codes."""
+        x = self._sparse if self._dense is None else self._dense
+        assert x is not None
+        return Batch(x, self.library_B1, categories_BD, self.continuous_BV)
+
+    @property
+    def x_BG(self) -> Tensor:
+        """The data, dense."""
+        if self._dense is None:
+            assert self._sparse is not None
+            self._dense = self._sparse.to_dense()
+        return self._dense
+
+    @property
+    def rows(self) -> SparseRows:
+        """The non-zeros of the data."""
+        if self._sparse is None:
+            assert self._dense is not None
+            self._sparse = SparseRows.from_dense(self._dense)
+        return self._sparse
 
 
 @dataclass(frozen=True, slots=True)

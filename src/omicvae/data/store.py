@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numba import prange
 from torch import Tensor
 
-from omicvae._core import Batch, DataError, FeatureMoments, choose
+from omicvae._core import Batch, DataError, FeatureMoments, SparseRows, choose
+from omicvae._core.native import compiled, run
 from omicvae.data.alignment import align_genes
 from omicvae.data.audit import MatrixAudit, MatrixAuditor, finite_rows
 from omicvae.data.covariates import numeric_column, size_factor_column
@@ -162,25 +164,18 @@ class CellStore:
         return length, self.columns.take(position), self.values.take(position)
 
     def batch(self, indices: Tensor | np.ndarray | Sequence[int], *, device: torch.device | str = "cpu") -> Batch:
-        """Return the cells ``indices``, in that order, as a dense minibatch on ``device``.
-
-        The non-zeros travel to the device in compact form and are scattered there.
-        """
+        """Return the cells ``indices``, in that order, as a minibatch on ``device``, made of their non-zeros."""
         rows = _as_rows(indices)
-        length, columns, values = self.gather(rows)
-        flat = np.repeat(np.arange(len(rows)) * self.n_genes, length)
-        flat += columns
-        nonzero_M = torch.from_numpy(flat).to(device)
-        x = torch.zeros(len(rows) * self.n_genes, dtype=torch.float32, device=device)
-        if values.dtype == np.uint16:  # torch hardly knows uint16
-            values = values.astype(np.float32)
-        x.scatter_(0, nonzero_M, torch.from_numpy(values).to(device).float())
+        starts = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(self.indptr[rows + 1] - self.indptr[rows], out=starts[1:])
+        columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+        run(_gather, len(rows), self.indptr, self.columns, self.values, rows, starts, columns, values)
+        sparse = [torch.from_numpy(array).to(device) for array in (starts, columns, values)]
         return Batch(
-            x_BG=x.view(len(rows), self.n_genes),
+            SparseRows(sparse[0], sparse[1], sparse[2], self.n_genes),
             library_B1=torch.from_numpy(self._library_N1[rows]).to(device),
             categories_BD=torch.from_numpy(self.codes_ND[rows]).to(device),
             continuous_BV=torch.from_numpy(self._standardised_NV[rows]).to(device),
-            nonzero_M=nonzero_M,
         )
 
     def moments(self, indices: Tensor | np.ndarray | Sequence[int]) -> FeatureMoments:
@@ -206,6 +201,19 @@ class CellStore:
         indptr = np.concatenate([[0], length.cumsum()])
         matrix = sp.csr_matrix((values, columns.astype(np.int32), indptr), shape=(len(rows), self.n_genes))
         return matrix.toarray() if support == "real" else matrix
+
+
+@compiled
+def _gather(parts, indptr, columns, values, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]
+    """Copy the stored rows ``rows[start:stop]`` one after the other, widened."""
+    for part in prange(parts):
+        start, stop = len(rows) * part // parts, len(rows) * (part + 1) // parts
+        for b in range(start, stop):
+            source, target = slice(indptr[rows[b]], indptr[rows[b] + 1]), slice(starts[b], starts[b + 1])
+            from_columns, to_columns = columns[source], out_columns[target]
+            from_values, to_values = values[source], out_values[target]
+            for j in range(len(to_columns)):
+                to_columns[j], to_values[j] = from_columns[j], from_values[j]
 
 
 def _as_rows(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:

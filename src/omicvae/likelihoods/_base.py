@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from omicvae._core import Batch, FeatureMoments, SettingError, choose, integral
+from omicvae._core import Batch, FeatureMoments, SettingError, SparseRows, choose, integral
+from omicvae._core.native import kernels_apply
 
 
 class Likelihood(nn.Module, ABC):
@@ -72,12 +73,27 @@ class Likelihood(nn.Module, ABC):
         """
 
     @abstractmethod
-    def encoder_input(self, batch: Batch) -> Tensor:
-        """Return the data as the encoder shall see them; shape (B, G), no gradient."""
+    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
+        """Return the data as the encoder shall see them, no gradient; (B, G), sparse where that is faster."""
 
     @abstractmethod
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) per entry, in nats and data units, with every constant; shape (B, G)."""
+
+    def cell_log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return Σ_g log p(x_g | heads) of each cell, in nats, shape (B,); float64 but under autograd without kernels.
+
+        On the CPU a compiled kernel gives value and gradient in one pass; elsewhere :meth:`log_prob` is summed.
+        """
+        if kernels_apply(batch.library_B1, *heads.values()):
+            compiled_B = self._compiled_cells(batch, heads)
+            if compiled_B is not None:
+                return compiled_B
+        return self.log_prob(batch, heads).sum(-1, dtype=None if torch.is_grad_enabled() else torch.float64)
+
+    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor | None:
+        """Return :meth:`cell_log_prob` by a compiled kernel, or None where there is none."""
+        return None
 
     @abstractmethod
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Distribution:

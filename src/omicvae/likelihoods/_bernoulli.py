@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch, FeatureMoments
+from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core.native import kernels_apply
 from omicvae.likelihoods._base import Likelihood
+from omicvae.likelihoods._cells import bernoulli_cells
 
 _SMALLEST_PROBABILITY = 1e-4
 
@@ -49,13 +51,16 @@ class Bernoulli(Likelihood):
         p = moments.mean_G.clamp(_SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
         return {"logit": torch.logit(p).to(torch.get_default_dtype())}
 
-    def encoder_input(self, batch: Batch) -> Tensor:
+    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
         """Return the data as they are; shape (B, G)."""
-        return batch.x_BG
+        return batch.rows if batch.given_sparse and kernels_apply(batch.library_B1) else batch.x_BG
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each entry, in nats; shape (B, G)."""
         return _BernoulliFunction.apply(batch.x_BG, heads["logit"].to(batch.x_BG.dtype))
+
+    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        return bernoulli_cells(batch, heads["logit"])
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Bernoulli:
         """Return the distribution of the entries; batch shape (B, G)."""

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from omicvae._core import Batch, FeatureMoments
+from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core.native import kernels_apply, run
+from omicvae.likelihoods import _kernels
 from omicvae.likelihoods._links import LOG_DISPERSION, LOG_MEAN, SOFTMAX, Link
 
 ENCODER_SCALE = 1e4
@@ -33,9 +36,16 @@ class CountMean:
         floor = 0.5 * seen.min() if seen.numel() else torch.ones((), dtype=rate.dtype, device=rate.device)
         return torch.maximum(rate, floor).log().to(torch.get_default_dtype())
 
-    def encoder_input(self, batch: Batch) -> Tensor:
+    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
         """Return log1p(10⁴ x / ℓ), or log1p(x / s) with size factors; shape (B, G)."""
-        return (batch.x_BG * (self._encoder_scale / batch.library_B1)).log1p_()
+        scale_B1 = self._encoder_scale / batch.library_B1
+        if not batch.given_sparse or not kernels_apply(scale_B1):
+            return (batch.x_BG * scale_B1).log1p_()
+        rows = batch.rows
+        values_M = torch.empty_like(rows.values_M)
+        arrays = (rows.starts, rows.values_M, scale_B1[:, 0], values_M)
+        run(_kernels.log1p_scaled, len(rows), *(array.numpy() for array in arrays))
+        return replace(rows, values_M=values_M)
 
     def mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return μ, counts; shape (B, G)."""
@@ -66,6 +76,10 @@ class GeneDispersion(nn.Module):
         """Return log θ, shape (G,)."""
         return self.log_theta
 
+    def table(self, batch: Batch, heads: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return log θ as a table (R, G) and each cell's row in it."""
+        return self.log_theta[None], torch.zeros(len(batch), dtype=torch.int64)
+
 
 class GeneBatchDispersion(nn.Module):
     """One θ per level of the batch covariate and gene; ``log_theta`` has shape (n_batches, G)."""
@@ -88,6 +102,11 @@ class GeneBatchDispersion(nn.Module):
             return self.log_theta[0]
         return nn.functional.embedding(batch.categories_BD[:, 0], self.log_theta)
 
+    def table(self, batch: Batch, heads: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return log θ as a table (R, G) and each cell's row in it."""
+        one = torch.zeros(len(batch), dtype=torch.int64)
+        return self.log_theta, batch.categories_BD[:, 0] if batch.categories_BD.shape[1] else one
+
 
 class GeneCellDispersion(nn.Module):
     """θ from a decoder head, one per gene and cell."""
@@ -104,6 +123,10 @@ class GeneCellDispersion(nn.Module):
     def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log θ, shape (B, G)."""
         return heads["dispersion"]
+
+    def table(self, batch: Batch, heads: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return log θ as a table (R, G) and each cell's row in it."""
+        return heads["dispersion"], torch.arange(len(batch))
 
 
 Dispersion = GeneDispersion | GeneBatchDispersion | GeneCellDispersion

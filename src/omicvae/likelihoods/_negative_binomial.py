@@ -6,10 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from omicvae._core import Batch, FeatureMoments
+from omicvae._core import Batch, FeatureMoments, SparseRows
 from omicvae.likelihoods._base import Likelihood
+from omicvae.likelihoods._cells import negative_binomial_cells
 from omicvae.likelihoods._counts import DISPERSIONS, CountMean, log_inverse_dispersion
-from omicvae.likelihoods._links import LOG_DISPERSION
+from omicvae.likelihoods._links import LOG_DISPERSION, SOFTMAX
 from omicvae.likelihoods._negative_binomial_kernel import negative_binomial_from_heads
 
 
@@ -47,7 +48,7 @@ class NegativeBinomial(Likelihood):
         dispersion = self.log_dispersion.initialise(log_inverse_dispersion(moments))
         return {"scale": self._mean.bias(moments), **dispersion}
 
-    def encoder_input(self, batch: Batch) -> Tensor:
+    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
         """log1p of normalised counts; shape (B, G)."""
         return self._mean.encoder_input(batch)
 
@@ -60,8 +61,12 @@ class NegativeBinomial(Likelihood):
             self.log_dispersion(batch, heads).to(dtype),
             mean_link=self._mean.link,
             factor_B1=batch.library_B1,
-            nonzero_M=batch.nonzero_M,
         )
+
+    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor], gate_BG: Tensor | None = None) -> Tensor:
+        log_theta_RG, row_B = self.log_dispersion.table(batch, heads)
+        softmax = self._mean.link is SOFTMAX
+        return negative_binomial_cells(batch, heads["scale"], log_theta_RG, row_B, softmax=softmax, gate_BG=gate_BG)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.NegativeBinomial:
         """Return the distribution of the counts; batch shape (B, G)."""

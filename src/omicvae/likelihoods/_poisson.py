@@ -7,71 +7,52 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch, FeatureMoments
+from omicvae._core import Batch, FeatureMoments, SparseRows
 from omicvae.likelihoods._base import Likelihood
+from omicvae.likelihoods._cells import poisson_cells
 from omicvae.likelihoods._counts import CountMean
-from omicvae.likelihoods._entries import blocks, positive_entries, put, take, zero_mask
-from omicvae.likelihoods._links import PLAIN, Link
+from omicvae.likelihoods._entries import zero_mask
+from omicvae.likelihoods._links import PLAIN, SOFTMAX, Link
 from omicvae.likelihoods._saddle_point import HALF_LOG_2PI, log_ratio_excess, stirling_error
 
 _SMALLEST_MEAN = 1e-30
 
 
-def _positive_value(x: Tensor, mu: Tensor) -> Tensor:
-    """Log-probability x φ((μ − x) / x) − S(x) − ½ log(2π x) of x > 0 (Loader 2000)."""
-    mu = mu.clamp_min(_SMALLEST_MEAN)
-    difference = mu - x
-    value = log_ratio_excess(difference / x, (difference / mu).neg_()).mul_(x)
-    return value.sub_(stirling_error(x)).sub_(x.log().mul_(0.5)).sub_(HALF_LOG_2PI)
-
-
-def _dense_forward(x_BG: Tensor, mu_BG: Tensor) -> Tensor:
-    """Log-probability of a minibatch, zeros included, block by block."""
-    value = torch.empty_like(mu_BG)
-    for rows in blocks(x_BG):
-        x, mu = x_BG[rows], mu_BG[rows]
-        is_zero = zero_mask(x)
-        value[rows] = torch.lerp(_positive_value(x + is_zero, mu), -mu, is_zero)
-    return value
+def _value(x: Tensor, mu: Tensor) -> Tensor:
+    """−μ at zeros, x φ((μ − x) / x) − S(x) − ½ log(2π x) at x > 0 (Loader 2000)."""
+    is_zero = zero_mask(x)
+    x_safe, mu_safe = x + is_zero, mu.clamp_min(_SMALLEST_MEAN)
+    difference = mu_safe - x_safe
+    value = log_ratio_excess(difference / x_safe, (difference / mu_safe).neg_()).mul_(x_safe)
+    value.sub_(stirling_error(x_safe)).sub_(x_safe.log().mul_(0.5)).sub_(HALF_LOG_2PI)
+    return torch.lerp(value, -mu, is_zero)
 
 
 class _PoissonFunction(torch.autograd.Function):
     """Log Poisson(x; μ) with the gradient x − μ in log μ."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x_BG: Tensor, raw_BG: Tensor, factor_B1: Tensor | None, nonzero_M: Tensor | None, link: Link
-    ) -> Tensor:
+    def forward(ctx: Any, x_BG: Tensor, raw_BG: Tensor, factor_B1: Tensor | None, link: Link) -> Tensor:
         mu = link.forward(raw_BG, factor_B1)
-        positions = positive_entries(x_BG, nonzero_M)
         ctx.link = link
         ctx.save_for_backward(x_BG, mu, factor_B1)
-        if positions is None:
-            return _dense_forward(x_BG, mu)
-        value = -mu
-        put(value, positions, _positive_value(take(x_BG, positions), take(mu, positions)))
-        return value
+        return _value(x_BG, mu)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_BG: Tensor) -> tuple[Tensor | None, ...]:
         x_BG, mu, factor_B1 = ctx.saved_tensors
         slope = (x_BG - mu).mul_(gradient_BG)
-        return None, ctx.link.backward(slope, mu, factor_B1), None, None, None
+        return None, ctx.link.backward(slope, mu, factor_B1), None, None
 
 
-def _poisson(x_BG: Tensor, raw_BG: Tensor, factor_B1: Tensor | None, nonzero_M: Tensor | None, link: Link) -> Tensor:
-    # flat positions need rows that follow one another in memory
-    return _PoissonFunction.apply(x_BG.contiguous(), raw_BG.contiguous(), factor_B1, nonzero_M, link)
-
-
-def poisson_log_prob(x_BG: Tensor, mu_BG: Tensor, *, nonzero_M: Tensor | None = None) -> Tensor:
+def poisson_log_prob(x_BG: Tensor, mu_BG: Tensor) -> Tensor:
     """Return log Poisson(x; μ) = x log μ − μ − log x!, in nats; shape (B, G).
 
     In float32 the absolute error is below 1e-3 + 1e-6 · abs(value) for x up to 1e7 and μ from 1e-6 to 1e7
     (saddle-point form, Loader 2000). Differentiable once in ``mu_BG``.
     """
-    return _poisson(x_BG, mu_BG, None, nonzero_M, PLAIN)
+    return _PoissonFunction.apply(x_BG, mu_BG, None, PLAIN)
 
 
 class Poisson(Likelihood):
@@ -104,14 +85,17 @@ class Poisson(Likelihood):
         """Start the rates at those of the training cells."""
         return {"scale": self._mean.bias(moments)}
 
-    def encoder_input(self, batch: Batch) -> Tensor:
+    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
         """log1p of normalised counts; shape (B, G)."""
         return self._mean.encoder_input(batch)
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
         raw_BG = heads["scale"].to(batch.x_BG.dtype)
-        return _poisson(batch.x_BG, raw_BG, batch.library_B1, batch.nonzero_M, self._mean.link)
+        return _PoissonFunction.apply(batch.x_BG, raw_BG, batch.library_B1, self._mean.link)
+
+    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        return poisson_cells(batch, heads["scale"], softmax=self._mean.link is SOFTMAX)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Poisson:
         """Return the distribution of the counts; batch shape (B, G)."""

@@ -1,7 +1,6 @@
 """Decoded expression, samples from the posterior predictive, differential expression."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -210,4 +209,4 @@ def as_batch(batch: Batch, code: int | None) -> Batch:
         return batch
     categories_BD = batch.categories_BD.clone()
     categories_BD[:, 0] = code
-    return replace(batch, categories_BD=categories_BD)
+    return batch.with_categories(categories_BD)

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omicvae._core import SparseRows
+from omicvae.networks.linear import Linear
+
 
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation (Ioffe & Szegedy 2015) that survives a minibatch of one cell.
@@ -43,6 +46,20 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+class Tail(nn.Module):
+    """Normalisation, activation and dropout behind a linear map."""
+
+    def __init__(self, width: int, normalization: str, activation: str, dropout_rate: float) -> None:
+        super().__init__()
+        self.norm = NORMALIZATIONS[normalization](width)
+        self.activation = ACTIVATIONS[activation]()
+        self.dropout = nn.Dropout(dropout_rate)
+
+    def forward(self, x_BH: Tensor) -> Tensor:
+        """Map (B, H) to (B, H)."""
+        return self.dropout(self.activation(self.norm(x_BH)))
+
+
 def full_precision(x: Tensor) -> Tensor:
     """Lift half precision, as mixed-precision training gives, to float32: likelihoods and KL need its digits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -56,12 +73,12 @@ class ConditionedLinear(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, n_covariates: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(n_in, n_out)
+        self.linear = Linear(n_in, n_out)
         self.covariates = nn.Linear(n_covariates, n_out, bias=False) if n_covariates else None
 
-    def forward(self, x_BI: Tensor, c_BC: Tensor) -> Tensor:
+    def forward(self, x_BI: Tensor | SparseRows, c_BC: Tensor) -> Tensor:
         """Map x (B, I) and c (B, C) to (B, O)."""
-        h_BO = self.linear(x_BI)
+        h_BO: Tensor = self.linear(x_BI)
         return h_BO if self.covariates is None else h_BO + self.covariates(c_BC)
 
 
@@ -97,16 +114,16 @@ class Perceptron(nn.Module):
             width = n_in if layer == 0 else n_hidden
             covariates = n_covariates if layer == 0 or deeply_inject else 0
             self.linears.append(ConditionedLinear(width, n_hidden, covariates))
-            self.tails.append(
-                nn.Sequential(
-                    NORMALIZATIONS[normalization](n_hidden),
-                    ACTIVATIONS[activation](),
-                    nn.Dropout(dropout_rate),
-                )
-            )
+            self.tails.append(Tail(n_hidden, normalization, activation, dropout_rate))
 
-    def forward(self, x_BI: Tensor, c_BC: Tensor) -> Tensor:
+    def blocks(self) -> list[tuple[ConditionedLinear, Tail]]:
+        """Return the linear map and what follows it, layer by layer."""
+        return list(zip(self.linears, self.tails, strict=True))  # type: ignore[arg-type]
+
+    def forward(self, x_BI: Tensor | SparseRows, c_BC: Tensor) -> Tensor:
         """Map x (B, I) and c (B, C) to hidden units (B, H)."""
-        for linear, tail in zip(self.linears, self.tails, strict=True):
-            x_BI = tail(linear(x_BI, c_BC))
-        return x_BI
+        h = x_BI
+        for linear, tail in self.blocks():
+            h = tail(linear(h, c_BC))
+        assert isinstance(h, Tensor)
+        return h

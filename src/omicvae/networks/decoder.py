@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from omicvae.networks.blocks import Perceptron, full_precision
+from omicvae.networks.linear import Linear
 
 
 class Decoder(nn.Module):
@@ -17,13 +18,13 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.body = Perceptron(n_latent, n_hidden, n_layers, **block)
-        self.heads = nn.ModuleDict({head: nn.Linear(n_hidden, n_genes) for head in heads})
+        self.heads = nn.ModuleDict({head: Linear(n_hidden, n_genes) for head in heads})
 
     @torch.no_grad()
     def set_bias(self, bias: Mapping[str, Tensor]) -> None:
         """Start every head at ``bias`` (G,), so that the untrained decoder is near the mean profile."""
         for name, value_G in bias.items():
-            self.heads[name].bias.copy_(value_G)  # type: ignore[operator]
+            self.heads[name].bias_O.copy_(value_G)  # type: ignore[operator]
 
     def forward(self, z_BK: Tensor, c_BC: Tensor) -> dict[str, Tensor]:
         """Map z (B, K) and covariates (B, C) to raw outputs (B, G) by head name."""

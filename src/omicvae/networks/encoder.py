@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from omicvae._core import LatentPosterior
+from omicvae._core import LatentPosterior, SparseRows
 from omicvae.networks.blocks import Perceptron, full_precision
 
 # variance between 5e-7 and 150: wide enough for any useful posterior, narrow enough for finite float32 gradients
@@ -26,7 +26,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.log_variance.weight)
         nn.init.zeros_(self.log_variance.bias)
 
-    def forward(self, x_BG: Tensor, c_BC: Tensor) -> LatentPosterior:
+    def forward(self, x_BG: Tensor | SparseRows, c_BC: Tensor) -> LatentPosterior:
         """Map transformed data (B, G) and covariates (B, C) to a diagonal Gaussian over (B, K)."""
         h_BH = self.body(x_BG, c_BC)
         log_variance_BK = full_precision(self.log_variance(h_BH)).clamp(*LOG_VARIANCE_BOUNDS)

@@ -18,6 +18,7 @@ from omicvae.module import ConditionalVAE
 from omicvae.objective import PlannedObjective
 from omicvae.training.budget import Budget
 from omicvae.training.callbacks import BestWeights, EpochLog, ProgressBar
+from omicvae.training.heap import retained_heap
 from omicvae.training.history import history_frame
 from omicvae.training.plan import Split, TrainingPlan
 
@@ -60,6 +61,7 @@ def fit(
     progress_bar: bool = False,
     callbacks: Sequence[pl.Callback] = (),
     first_epoch: int = 1,
+    half_products: bool = False,
     **trainer_arguments: Any,
 ) -> FitResult:
     """Train ``module`` on the rows of ``split`` and leave it with its best weights.
@@ -68,11 +70,21 @@ def fit(
     ----------
     patience
         Epochs without improvement before early stopping; by default a fifth of the plan, at least 10.
+    half_products
+        Take the decoder's widest products in bfloat16, on a CPU.
     trainer_arguments
         Passed to ``lightning.pytorch.Trainer`` (accelerator, devices, precision, logger, ...).
     """
     plan = TrainingPlan(
-        module, store, split, planned, budget, batch_size=batch_size, seed=seed, first_epoch=first_epoch
+        module,
+        store,
+        split,
+        planned,
+        budget,
+        batch_size=batch_size,
+        seed=seed,
+        first_epoch=first_epoch,
+        half_products=half_products,
     )
     if patience is None:
         patience = max(10, math.ceil(0.2 * budget.max_epochs))
@@ -88,7 +100,7 @@ def fit(
         **trainer_arguments,
     }
     module.train()
-    with private_generators(), quiet_lightning():
+    with private_generators(), quiet_lightning(), retained_heap():
         trainer = pl.Trainer(max_epochs=budget.max_epochs, **settings)
         try:
             trainer.fit(plan, range(plan.n_chunks), range(1))
@@ -98,6 +110,7 @@ def fit(
                 raise
         finally:
             best.restore(module)
+            plan.release()
             # Lightning leaves the weights on the CPU; inference goes on where training was
             module.to(trainer.strategy.root_device).eval()
     if trainer.interrupted:
@@ -121,7 +134,10 @@ PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def hardware(accelerator: str, devices: int | str | list[int], precision: str | int) -> dict[str, Any]:
-    """Trainer arguments for the device and precision; what the training step cannot do is refused.
+    """Device and precision as :func:`fit` takes them; what the training step cannot do is refused.
+
+    ``"auto"`` on a CPU that multiplies bfloat16 in hardware takes the decoder's widest products in it, and everything
+    else in float32; the bound does not suffer (``benchmarks/paths.py``). ``"32-true"`` is float32 throughout.
 
     Raises
     ------
@@ -133,12 +149,19 @@ def hardware(accelerator: str, devices: int | str | list[int], precision: str | 
     devices = 1 if devices == "auto" else devices
     if devices not in (1, "1") and not (isinstance(devices, list) and len(devices) == 1):
         raise NotSupportedError(f"Training runs on one device, got devices={devices!r}. Pass 1 or one index, as [0].")
+    half_products = precision == "auto" and accelerator == "cpu" and multiplies_bfloat16()
     precision = {"auto": "32-true", "32": "32-true"}.get(str(precision), str(precision))
     if precision not in PRECISIONS:
         raise NotSupportedError(
             f"precision={precision!r} is not offered. Choose one of: auto, {', '.join(PRECISIONS)}."
         )
-    return {"accelerator": accelerator, "devices": devices, "precision": precision}
+    return {"accelerator": accelerator, "devices": devices, "precision": precision, "half_products": half_products}
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for products of bfloat16 (AVX-512 BF16 or AMX)."""
+    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in known)
 
 
 @contextmanager

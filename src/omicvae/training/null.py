@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 
 from omicvae.data import CellStore, minibatch_sizes
 from omicvae.module import CovariateModel
+from omicvae.training.adam import adam
 from omicvae.training.budget import OneCycle
 from omicvae.training.evaluation import map_cells
 from omicvae.training.seeds import derive_seed
-from omicvae.training.step import adam, null_update
+from omicvae.training.step import null_update
 
 # the null model is a generalised linear model started at the moments: a few hundred steps settle it
 NULL_STEPS = 400

@@ -13,10 +13,12 @@ from omicvae.data import CellStore, minibatch_sizes
 from omicvae.module import ConditionalVAE
 from omicvae.objective import PlannedObjective
 from omicvae.objective.kl import regularised_kl
+from omicvae.training.adam import FlatAdam, adam
 from omicvae.training.budget import Budget, OneCycle
+from omicvae.training.compiled import CompiledStep
 from omicvae.training.evaluation import score_cells
 from omicvae.training.seeds import derive_seed
-from omicvae.training.step import EagerStep, StepTotals, adam
+from omicvae.training.step import EagerStep, StepTotals
 
 CHUNK = 128  # minibatches that one Lightning step runs
 
@@ -46,6 +48,7 @@ class TrainingPlan(pl.LightningModule):
         batch_size: int,
         seed: int,
         first_epoch: int = 1,
+        half_products: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -58,6 +61,7 @@ class TrainingPlan(pl.LightningModule):
         self.sizes = minibatch_sizes(len(split.train), batch_size)
         self.seed = seed
         self.first_epoch = first_epoch
+        self.half_products = half_products
         self.rows: list[dict[str, float]] = []
         self.steps_done = 0
         self.skipped_steps = 0  # of the last epoch
@@ -82,13 +86,13 @@ class TrainingPlan(pl.LightningModule):
         rng = np.random.default_rng(derive_seed(self.seed, "order", self.current_epoch))
         order = rng.permutation(self.split.train)
         self._minibatches = np.split(order, np.cumsum(self.sizes)[:-1])
-        self._totals = StepTotals.zero(self.device)
+        self._totals = StepTotals(self.device)
         self._started = time.perf_counter()
 
     def training_step(self, chunk: int, chunk_idx: int) -> None:
         """Run the minibatches of chunk number ``chunk``."""
         torch.manual_seed(derive_seed(self.seed, "noise", self.current_epoch, chunk))
-        step = EagerStep(self.module, self.optimizer, self.planned)
+        step = self._make_step()
         minibatches = self._minibatches[chunk * CHUNK : (chunk + 1) * CHUNK]
         for rows in minibatches:
             batch = self.store.batch(rows, device=self.device)
@@ -101,6 +105,20 @@ class TrainingPlan(pl.LightningModule):
             count.completed += len(minibatches)
         if chunk == self.n_chunks - 1:
             self._close_epoch()
+
+    def release(self) -> None:
+        """Give the parameters memory of their own again."""
+        optimizer = getattr(self, "optimizer", None)
+        if isinstance(optimizer, FlatAdam):
+            optimizer.release()
+
+    def _make_step(self) -> CompiledStep | EagerStep:
+        optimizer, full = self.optimizer, self.trainer.precision == "32-true"
+        covered = full and min(self.sizes) > 1 and CompiledStep.applies(self.module, self.planned)
+        if covered and isinstance(optimizer, FlatAdam):
+            half = self.half_products
+            return CompiledStep(self.module, optimizer, self.planned, max(self.sizes), half_products=half)
+        return EagerStep(self.module, optimizer, self.planned)
 
     def validation_step(self, chunk: int, chunk_idx: int) -> None:
         """Score all validation cells with the same noise in every epoch."""

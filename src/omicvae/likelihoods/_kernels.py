@@ -1,0 +1,321 @@
+"""CPU kernels: log-probability of whole cells and its gradient in one pass, for numba to compile.
+
+Each writes, in float32 with sums in float64, every cell's Σ_g log p and the gradient of Σ_b weight_b Σ_g log p in
+every raw input; in parameters that cells share (a dispersion) summed over each part's cells. Formulas are those of the
+reference in ``_negative_binomial_kernel`` and
+``_saddle_point``; zeros cost one logarithm, and what only positive counts need is paid for positive counts alone.
+
+The elementary functions are polynomials (Cephes, Moshier 1992), because a call into a scalar library would keep the
+loops from becoming vector instructions.
+"""
+
+# numba infers types; annotations would say nothing
+# mypy: disable-error-code="no-untyped-def"
+
+import numpy as np
+from numba import prange
+
+from omicvae._core.native import compiled, inlined
+from omicvae.likelihoods._links import LOG_DISPERSION_BOUNDS, LOG_MEAN_BOUNDS
+
+f4, i4 = np.float32, np.int32
+
+HALF_LOG_2PI = f4(0.9189385332)
+MEAN_LOW, MEAN_HIGH = f4(LOG_MEAN_BOUNDS[0]), f4(LOG_MEAN_BOUNDS[1])
+DISPERSION_LOW, DISPERSION_HIGH = f4(LOG_DISPERSION_BOUNDS[0]), f4(LOG_DISPERSION_BOUNDS[1])
+SMALLEST_MEAN = f4(1e-30)
+GATE_BOUND = f4(60.0)
+
+
+@inlined
+def _exp(x):
+    """Return exp(x) for x held within ±87, relative error below 2e-7."""
+    x = min(max(x, f4(-87.0)), f4(87.0))
+    n = np.floor(x * f4(1.44269504) + f4(0.5))
+    r = x - n * f4(0.693359375) - n * f4(-2.12194440e-4)
+    p = f4(1.9875691500e-4)
+    p = p * r + f4(1.3981999507e-3)
+    p = p * r + f4(8.3334519073e-3)
+    p = p * r + f4(4.1665795894e-2)
+    p = p * r + f4(1.6666665459e-1)
+    p = p * r + f4(5.0000001201e-1)
+    return (p * r * r + r + f4(1)) * i4((i4(n) + i4(127)) << i4(23)).view(np.float32)
+
+
+@inlined
+def _log_parts(x, exact):
+    """Return log(x) for normal positive x; ``exact`` is x − 1, used near 1 where forming x has rounded it."""
+    bits = f4(x).view(np.int32)
+    e = i4(bits - i4(0x3F3504F3)) >> i4(23)
+    m = i4(bits - i4(e << i4(23))).view(np.float32) - f4(1)
+    m = exact if e == i4(0) else m
+    p = f4(7.0376836292e-2)
+    p = p * m + f4(-1.1514610310e-1)
+    p = p * m + f4(1.1676998740e-1)
+    p = p * m + f4(-1.2420140846e-1)
+    p = p * m + f4(1.4249322787e-1)
+    p = p * m + f4(-1.6668057665e-1)
+    p = p * m + f4(2.0000714765e-1)
+    p = p * m + f4(-2.4999993993e-1)
+    p = p * m + f4(3.3333331174e-1)
+    square = m * m
+    return m * square * p + f4(e) * f4(-2.12194440e-4) - f4(0.5) * square + m + f4(e) * f4(0.693359375)
+
+
+@inlined
+def _log(x):
+    """Return log(x) for normal positive x, relative error below 2e-7."""
+    return _log_parts(x, x - f4(1))
+
+
+@inlined
+def _log1p(u):
+    """Return log(1 + u) for u > −0.9, relative error below 2e-7 however small u is."""
+    return _log_parts(f4(1) + u, u)
+
+
+@inlined
+def _excess(e, inverse):
+    """Return log(1 + e) − e for e > −1, given −e / (1 + e) too; see ``log_ratio_excess``."""
+    bounded = min(max(e, f4(-0.8 / 1.8)), f4(0.8))
+    v = bounded / (bounded + f4(2))
+    q = v * v
+    p = f4(0.12757479)
+    p = p * q + f4(0.14198605)
+    p = p * q + f4(0.20001453)
+    p = p * q + f4(0.3333333)
+    near = (p * q * f4(2) - bounded) * v
+    beyond = _log(f4(1) + max(max(e, inverse) - f4(0.8), f4(0)) * f4(1 / 1.8))
+    return near + (beyond if e >= f4(0) else -beyond) - (e - bounded)
+
+
+@inlined
+def _stirling(z):
+    """Return Stirling's error at z >= 1; see ``stirling_error``."""
+    i = f4(1) / z
+    q = i * i
+    p = f4(-0.00012955)
+    p = p * q + f4(0.00059672)
+    p = p * q + f4(-0.00273675)
+    return (p * q + f4(0.0833308)) * i
+
+
+@inlined
+def _digamma_gap(x, theta):
+    """Return [ψ(θ + x) − log(θ + x)] − [ψ(θ) − log θ]; see ``digamma_gap``."""
+    n = x + theta
+    gap = f4(1) / (n * theta) + f4(1) / ((n + f4(1)) * (theta + f4(1))) + f4(1) / ((n + f4(2)) * (theta + f4(2)))
+    a, b = f4(1) / (theta + f4(3)), f4(1) / (n + f4(3))
+    a2, b2 = a * a, b * b
+    factor = a2 + b2
+    series = f4(1 / 12) - factor * f4(1 / 120) + (factor * a2 + b2 * b2) * f4(1 / 252)
+    return (gap + (series * (a + b) + f4(0.5)) * a * b) * x + _log1p(x / n * a * f4(-3))
+
+
+@compiled
+def dispersion_table(parts, log_theta_RG, theta_RG, constant_RG):
+    """θ = exp(log θ) within its bounds, and C(θ) = θ log θ − θ − log Γ(θ); see ``dispersion_constant``."""
+    for part in prange(parts):
+        start, stop = len(log_theta_RG) * part // parts, len(log_theta_RG) * (part + 1) // parts
+        for r in range(start, stop):
+            for g in range(log_theta_RG.shape[1]):
+                raw = log_theta_RG[r, g]
+                theta = _exp(min(max(raw, DISPERSION_LOW), DISPERSION_HIGH)) + _if_nan(raw)
+                shifted = (theta + f4(0.5)) * _log1p(f4(1) / theta) - f4(1)
+                theta_RG[r, g] = theta
+                constant_RG[r, g] = f4(0.5) * _log(theta) - HALF_LOG_2PI - shifted - _stirling(theta + f4(1))
+
+
+@inlined
+def _if_nan(x):
+    """Return NaN for NaN, else 0: bounds and maxima would lose it."""
+    return f4(np.nan) if x != x else f4(0)
+
+
+@inlined
+def _means(raw_G, factor, softmax, mu_G):
+    """Write μ = factor · softmax(raw) or factor · exp(raw); return NaN if a raw value is NaN, else 0."""
+    top, lost, total = f4(-np.inf), f4(0), f4(0)
+    for g in range(len(raw_G)):
+        lost += _if_nan(raw_G[g])
+        top = max(top, raw_G[g])
+    if softmax:
+        for g in range(len(raw_G)):
+            mu_G[g] = _exp(raw_G[g] - top)
+            total += mu_G[g]
+        for g in range(len(raw_G)):
+            mu_G[g] *= factor / total
+    else:
+        for g in range(len(raw_G)):
+            mu_G[g] = factor * _exp(min(max(raw_G[g], MEAN_LOW), MEAN_HIGH))
+    return lost
+
+
+@inlined
+def _raw_gradient(slope_G, mu_G, factor, softmax, weight, gradient_G):
+    """Turn the gradient in log μ into one in the raw values, times the weight."""
+    total = f4(0)
+    if softmax:
+        for g in range(len(slope_G)):
+            total += slope_G[g]
+        total /= factor
+    for g in range(len(slope_G)):
+        gradient_G[g] = weight * (slope_G[g] - mu_G[g] * total)
+
+
+@compiled
+def negative_binomial_cells(
+    parts, raw_BG, factor_B, softmax, starts, columns, values, theta_RG, constant_RG, table_row_B,
+    gate_BG, inflated, weight_B, value_B, raw_gradient_BG, gate_gradient_BG, theta_gradient_PRG,
+):  # fmt: skip
+    """NB, or with ``inflated`` ZINB, of whole cells; cell b has the dispersions of row ``table_row_B[b]``."""
+    for part in prange(parts):
+        start, stop = len(raw_BG) * part // parts, len(raw_BG) * (part + 1) // parts
+        n_genes, table = raw_BG.shape[1], part % len(theta_gradient_PRG)
+        mu, value, slope, theta_slope = (
+            np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4),
+        )  # fmt: skip
+        px, pm, pt, pc = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
+        for b in range(start, stop):
+            row = table_row_B[b]
+            theta, constant = theta_RG[row], constant_RG[row]
+            total = np.float64(_means(raw_BG[b], factor_B[b], softmax, mu))
+            for g in range(n_genes):  # as if all were zero
+                u = mu[g] / theta[g]
+                share = f4(1) / (f4(1) + u)
+                logarithm = _log1p(u)
+                gap = u * share - logarithm
+                if u < f4(0.03):
+                    gap = u * u * (f4(-0.5) + u * (f4(2 / 3) + u * (f4(-0.75) + u * f4(0.8))))
+                value[g] = -theta[g] * logarithm
+                slope[g] = -mu[g] * share
+                theta_slope[g] = theta[g] * gap
+            column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            n = len(column)
+            for j in range(n):
+                g = column[j]
+                px[j], pm[j], pt[j], pc[j] = x_row[j], max(mu[g], SMALLEST_MEAN), theta[g], constant[g]
+            for j in range(n):
+                x, m, t = px[j], pm[j], pt[j]
+                difference, n_total, count = x - m, f4(1) / (t + m), x + t
+                s = difference * n_total
+                s_inverse = -difference / count
+                theta_part = t * _excess(s, s_inverse)
+                x_part = x * _excess(-s * t / x, -s_inverse * t / m)
+                correction = _stirling(count) - _stirling(x) - f4(0.5) * (_log(count) + _log(x))
+                px[j] = theta_part + x_part + pc[j] + correction
+                pm[j] = s * t
+                pt[j] = theta_part + t * _digamma_gap(x, t)
+            for j in range(n):
+                g = column[j]
+                value[g], slope[g], theta_slope[g] = px[j], pm[j], pt[j]
+            if inflated:
+                gate, gate_gradient = gate_BG[b], gate_gradient_BG[b]
+                for g in range(n_genes):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
+                    a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
+                    small = _exp(-abs(a))
+                    share = f4(1) / (f4(1) + small)
+                    pi = (f4(1) if a >= f4(0) else small) * share
+                    p_zero = pi + (small if a >= f4(0) else f4(1)) * share * _exp(value[g])
+                    extra = pi / p_zero  # probability that a zero is one of the extra ones
+                    gate_gradient[g] = weight_B[b] * (extra - pi)
+                    theta_slope[g] *= f4(1) - extra
+                    slope[g] *= f4(1) - extra
+                    value[g] = _log(p_zero) + _if_nan(gate[g] + value[g])
+                for j in range(n):
+                    g = column[j]
+                    a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
+                    small = _exp(-abs(a))
+                    value[g] = px[j] - max(a, f4(0)) - _log1p(small) + _if_nan(gate[g])
+                    slope[g], theta_slope[g] = pm[j], pt[j]
+                    gate_gradient[g] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
+            for g in range(n_genes):
+                total += value[g]
+                theta_gradient_PRG[table, row, g] += weight_B[b] * theta_slope[g]
+            value_B[b] = total
+            _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b], raw_gradient_BG[b])
+
+
+@compiled
+def poisson_cells(
+    parts, raw_BG, factor_B, softmax, starts, columns, values, weight_B, value_B, raw_gradient_BG
+):  # fmt: skip
+    """Poisson of whole cells."""
+    for part in prange(parts):
+        start, stop = len(raw_BG) * part // parts, len(raw_BG) * (part + 1) // parts
+        n_genes = raw_BG.shape[1]
+        mu, slope = np.empty(n_genes, f4), np.empty(n_genes, f4)
+        px, pm = np.empty(n_genes, f4), np.empty(n_genes, f4)
+        for b in range(start, stop):
+            total = np.float64(_means(raw_BG[b], factor_B[b], softmax, mu))
+            for g in range(n_genes):
+                slope[g] = -mu[g]
+                total -= mu[g]
+            column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            n = len(column)
+            for j in range(n):
+                px[j], pm[j] = x_row[j], max(mu[column[j]], SMALLEST_MEAN)
+            for j in range(n):
+                x, m = px[j], pm[j]
+                difference = m - x
+                deviance = x * _excess(difference / x, -difference / m)
+                pm[j] = deviance - _stirling(x) - f4(0.5) * _log(x) - HALF_LOG_2PI + m
+            for j in range(n):
+                slope[column[j]] += px[j]
+                total += pm[j]
+            value_B[b] = total
+            _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b], raw_gradient_BG[b])
+
+
+@compiled
+def bernoulli_cells(parts, logit_BG, starts, columns, values, weight_B, value_B, gradient_BG):
+    """Bernoulli of whole cells: Σ_g [x a − softplus(a)] with the gradient x − σ(a)."""
+    for part in prange(parts):
+        start, stop = len(logit_BG) * part // parts, len(logit_BG) * (part + 1) // parts
+        for b in range(start, stop):
+            total, logit, gradient = np.float64(0), logit_BG[b], gradient_BG[b]
+            for g in range(len(logit)):
+                a = logit[g]
+                small = _exp(-abs(a))
+                total -= max(a, f4(0)) + _log1p(small) + _if_nan(a)
+                gradient[g] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
+            column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            for j in range(len(column)):
+                total += x_row[j] * logit[column[j]]
+                gradient[column[j]] += weight_B[b] * x_row[j]
+            value_B[b] = total
+
+
+@compiled
+def gaussian_cells(
+    parts, x_BG, location_G, inverse_scale_G, mean_BG, log_variance_RG, table_row_B,
+    weight_B, value_B, mean_gradient_BG, variance_gradient_PRG,
+):  # fmt: skip
+    """Σ_g −½ [(z − m)² exp(−l) + l + log 2π] of whole cells, z = (x − a) / b; genes with 1/b = 0 are left out."""
+    for part in prange(parts):
+        start, stop = len(x_BG) * part // parts, len(x_BG) * (part + 1) // parts
+        table = part % len(variance_gradient_PRG)
+        for b in range(start, stop):
+            row, total = table_row_B[b], np.float64(0)
+            x, mean, mean_gradient, log_variance = x_BG[b], mean_BG[b], mean_gradient_BG[b], log_variance_RG[row]
+            for g in range(len(x)):
+                inverse, variance = inverse_scale_G[g], log_variance[g]
+                used = f4(0) if inverse == f4(0) else f4(1)
+                residual = ((x[g] - location_G[g]) * inverse - mean[g]) * used
+                weighted = residual * _exp(-variance)
+                square = residual * weighted
+                total -= f4(0.5) * used * (square + variance) + used * HALF_LOG_2PI
+                mean_gradient[g] = weight_B[b] * weighted
+                variance_gradient_PRG[table, row, g] += weight_B[b] * f4(0.5) * used * (square - f4(1))
+            value_B[b] = total
+
+
+@compiled
+def log1p_scaled(parts, starts, values, scale_B, out_M):
+    """log1p(x · scale of its cell) at each non-zero."""
+    for part in prange(parts):
+        start, stop = len(scale_B) * part // parts, len(scale_B) * (part + 1) // parts
+        for b in range(start, stop):
+            x, y = values[starts[b] : starts[b + 1]], out_M[starts[b] : starts[b + 1]]
+            for j in range(len(x)):
+                y[j] = _log1p(x[j] * scale_B[b])

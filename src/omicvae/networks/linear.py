@@ -1,0 +1,115 @@
+"""A linear map that takes its input dense or as non-zeros: most of a single-cell profile is zero."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import prange
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from omicvae._core import SparseRows
+from omicvae._core.native import compiled, kernels_apply, run
+
+# beyond this share of non-zeros the dense product is faster
+_MOSTLY_POSITIVE = 0.3
+
+
+@compiled
+def _product(parts, starts, columns, values, weight_IO, bias_O, out_BO):  # type: ignore[no-untyped-def]
+    """Write X W + b, four non-zeros at a time."""
+    for part in prange(parts):
+        start, stop = len(out_BO) * part // parts, len(out_BO) * (part + 1) // parts
+        for b in range(start, stop):
+            out, column, x = out_BO[b], columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            for o in range(len(out)):
+                out[o] = bias_O[o]
+            fours = len(x) // 4
+            for j in range(fours):
+                k = 4 * j
+                w0, w1, w2, w3 = (
+                    weight_IO[column[k]],
+                    weight_IO[column[k + 1]],
+                    weight_IO[column[k + 2]],
+                    weight_IO[column[k + 3]],
+                )
+                for o in range(len(out)):
+                    out[o] += x[k] * w0[o] + x[k + 1] * w1[o] + x[k + 2] * w2[o] + x[k + 3] * w3[o]
+            for k in range(4 * fours, len(x)):
+                w0 = weight_IO[column[k]]
+                for o in range(len(out)):
+                    out[o] += x[k] * w0[o]
+
+
+@compiled
+def _weight_gradient(parts, starts, columns, values, gradient_BO, out_IO):  # type: ignore[no-untyped-def]
+    """Write Xᵀ times the gradient, a range of inputs a part; columns ascend within a cell."""
+    for part in prange(parts):
+        start, stop = len(out_IO) * part // parts, len(out_IO) * (part + 1) // parts
+        for i in range(start, stop):
+            row = out_IO[i]
+            for o in range(len(row)):
+                row[o] = 0
+        for b in range(len(gradient_BO)):
+            gradient, column, x = gradient_BO[b], columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            first, last = np.searchsorted(column, start), np.searchsorted(column, stop)
+            for j in range(first, last):
+                row = out_IO[column[j]]
+                for o in range(len(row)):
+                    row[o] += x[j] * gradient[o]
+
+
+def sparse_product(rows: SparseRows, weight_IO: Tensor, bias_O: Tensor, out_BO: Tensor) -> None:
+    """Write X W + b."""
+    arrays = (rows.starts, rows.columns_M, rows.values_M, weight_IO, bias_O, out_BO)
+    run(_product, len(rows), *(array.numpy() for array in arrays))
+
+
+def sparse_weight_gradient(rows: SparseRows, gradient_BO: Tensor, out_IO: Tensor) -> None:
+    """Write Xᵀ times the gradient."""
+    arrays = (rows.starts, rows.columns_M, rows.values_M, gradient_BO, out_IO)
+    run(_weight_gradient, len(out_IO), *(array.numpy() for array in arrays), smallest=256)
+
+
+class _SparseProduct(torch.autograd.Function):
+    """X W + b for sparse X, with gradients in W and b."""
+
+    @staticmethod
+    def forward(ctx: Any, weight_IO: Tensor, bias_O: Tensor, rows: SparseRows) -> Tensor:
+        out_BO = weight_IO.new_empty(len(rows), weight_IO.shape[1])
+        sparse_product(rows, weight_IO.detach(), bias_O.detach(), out_BO)
+        ctx.rows, ctx.n_in = rows, len(weight_IO)
+        return out_BO
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_BO: Tensor) -> tuple[Tensor, Tensor, None]:
+        out_IO = gradient_BO.new_empty(ctx.n_in, gradient_BO.shape[1])
+        sparse_weight_gradient(ctx.rows, gradient_BO.contiguous(), out_IO)
+        return out_IO, gradient_BO.sum(0), None
+
+
+def worth_sparse(rows: SparseRows, weight_IO: Tensor) -> bool:
+    """Whether the product with these rows is faster sparse than dense."""
+    return rows.density <= _MOSTLY_POSITIVE and kernels_apply(weight_IO)
+
+
+class Linear(nn.Module):
+    """y = x W + b, started as ``torch.nn.Linear`` is (uniform within ±1/√I; He et al. 2015).
+
+    ``weight_IO`` has a row per input, unlike torch's, so that an input's weights lie together in memory.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        initial = nn.Linear(n_in, n_out)
+        self.weight_IO = nn.Parameter(initial.weight.detach().t().contiguous())
+        self.bias_O = initial.bias
+
+    def forward(self, x: Tensor | SparseRows) -> Tensor:
+        """Map x (B, I) to (B, O)."""
+        if isinstance(x, SparseRows):
+            if worth_sparse(x, self.weight_IO):
+                return _SparseProduct.apply(self.weight_IO, self.bias_O, x)
+            x = x.to_dense()
+        return torch.addmm(self.bias_O, x, self.weight_IO)

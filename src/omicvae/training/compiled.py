@@ -1,0 +1,116 @@
+"""The training step with its backward pass written out, for the CPU: the same mathematics without a graph of it."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omicvae._core import Batch
+from omicvae._core.native import kernels_apply
+from omicvae.module import ConditionalVAE
+from omicvae.networks.covariates import OneHot
+from omicvae.networks.explicit import Hidden, Posterior, gradient, is_explicit
+from omicvae.networks.linear import Linear
+from omicvae.objective import PlannedObjective
+from omicvae.priors import StandardNormal
+from omicvae.training.adam import FlatAdam
+from omicvae.training.step import StepTotals
+
+
+class CompiledStep:
+    """One update of the cVAE on one minibatch of at most ``n_cells`` cells.
+
+    Layers overwrite their parameters' gradients in place; the likelihood alone is left to autograd, from its heads on,
+    so that every likelihood works.
+    """
+
+    def __init__(
+        self,
+        module: ConditionalVAE,
+        optimizer: FlatAdam,
+        planned: PlannedObjective,
+        n_cells: int,
+        *,
+        half_products: bool = False,
+    ) -> None:
+        self.module, self.optimizer, self.planned = module, optimizer, planned
+        encoder, decoder = module.encoder, module.decoder
+        optimizer.claim()
+        self._encoder = [
+            Hidden(linear, tail, n_cells, first=depth == 0)
+            for depth, (linear, tail) in enumerate(encoder.body.blocks())
+        ]
+        self._posterior = Posterior(encoder, n_cells)
+        self._decoder = [Hidden(linear, tail, n_cells) for linear, tail in decoder.body.blocks()]
+        width, n_genes = module.architecture.n_hidden, module.n_genes
+        raw = torch.from_numpy(np.empty((len(decoder.heads), n_cells, n_genes), dtype=np.float32))
+        self._raw = dict(zip(decoder.heads, raw, strict=True))
+        self._heads: dict[str, Linear] = dict(decoder.heads.items())  # type: ignore[arg-type]
+        self._dtype = torch.bfloat16 if half_products else torch.float32
+        self._hidden_gradient = torch.empty(n_cells, width)
+
+    @staticmethod
+    def applies(module: ConditionalVAE, planned: PlannedObjective) -> bool:
+        """Whether it covers these: on a CPU, batch normalisation, ReLU, one-hot covariates, N(0, I), no free bits."""
+        return (
+            kernels_apply(*module.parameters())
+            and is_explicit(module.encoder.body)
+            and is_explicit(module.decoder.body)
+            and all(isinstance(level, OneHot) for level in module.covariates.levels)
+            and isinstance(module.prior, StandardNormal)
+            and planned.objective.free_bits == 0
+        )
+
+    def __call__(self, batch: Batch, step: int, rate: float, totals: StepTotals) -> None:
+        """Train on ``batch`` as update ``step`` (from 0) and add its loss to ``totals``."""
+        with torch.no_grad():
+            self._step(batch, step, rate, totals)
+
+    def _step(self, batch: Batch, step: int, rate: float, totals: StepTotals) -> None:
+        n, kl_weight = len(batch), self.planned.kl_weight(step)
+        c_BC = self.module.covariates(batch)
+        h: Tensor = self.module.likelihood.encoder_input(batch)  # type: ignore[assignment]
+        for layer in self._encoder:
+            h = layer.forward(h, c_BC)
+        z_BK, kl_BK = self._posterior.forward(h)
+        h = z_BK
+        for layer in self._decoder:
+            h = layer.forward(h, c_BC)
+        reconstruction_B, h_gradient = self._reconstruct(h, batch)
+        for layer in reversed(self._decoder):
+            h_gradient = layer.backward(h_gradient)
+        h_gradient = self._posterior.backward(h_gradient, kl_weight / n)
+        for layer in reversed(self._encoder):
+            h_gradient = layer.backward(h_gradient)
+        reconstruction, kl = float(reconstruction_B.mean()), float(kl_BK.sum()) / n
+        loss = reconstruction + kl_weight * kl
+        if math.isfinite(loss) and self.optimizer.finite():
+            self.optimizer.param_groups[0]["lr"] = rate
+            self.optimizer.apply()
+            totals.add_numbers(loss, reconstruction, kl, n)
+        else:
+            totals.skip()
+
+    def _reconstruct(self, h_BH: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """−log p(x | z, c) of each cell, and the gradient of its mean in the decoder's last hidden layer."""
+        n, heads, dtype = len(batch), self._heads, self._dtype
+        narrow_h = h_BH.to(dtype)
+        narrow_weights = {name: head.weight_IO.to(dtype) for name, head in heads.items()}
+        raw = {
+            name: torch.add(narrow_h @ narrow_weights[name], head.bias_O, out=self._raw[name][:n]).requires_grad_()
+            for name, head in heads.items()
+        }
+        for parameter in self.module.likelihood.parameters():
+            gradient(parameter).zero_()
+        with torch.enable_grad():
+            reconstruction_B = -self.module.likelihood.cell_log_prob(batch, raw)
+            reconstruction_B.mean().backward()  # type: ignore[no-untyped-call]
+        result = self._hidden_gradient[:n].zero_()
+        for name, head in heads.items():
+            slope = gradient(raw[name])
+            torch.sum(slope, 0, out=gradient(head.bias_O))
+            narrow = slope.to(dtype)
+            gradient(head.weight_IO).copy_(narrow_h.t() @ narrow)
+            result.add_(narrow @ narrow_weights[name].t())
+        return reconstruction_B.detach(), result

@@ -1,0 +1,108 @@
+"""The compiled kernels against the reference, which torch computes entry by entry."""
+
+import numpy as np
+import pytest
+import torch
+
+from omicvae._core import Batch, SparseRows
+from omicvae._core.native import reference_path
+from omicvae.likelihoods import LIKELIHOODS
+
+from .likelihood_cases import CASES, VARIANTS, B, G, make, mostly_positive, replace
+
+variants = pytest.mark.parametrize(("name", "dispersion", "size_factor"), VARIANTS)
+fillings = pytest.mark.parametrize("fill", [lambda batch: batch, mostly_positive], ids=["sparse", "dense"])
+
+
+def value_and_gradients(model, batch, heads, weight_B):
+    value_B = model.cell_log_prob(batch, heads)
+    tensors = (*heads.values(), *model.parameters())
+    return value_B.detach(), torch.autograd.grad((value_B * weight_B).sum(), tensors)
+
+
+def assert_agree(found, expected, scale=1.0):
+    torch.testing.assert_close(found[0].double(), expected[0].double(), rtol=2e-6, atol=5e-4)
+    for a, b in zip(found[1], expected[1], strict=True):
+        # in units of the largest slope: sums over cells round as their largest terms do
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6 * (1 + float(b.abs().max())))
+
+
+@variants
+@fillings
+@pytest.mark.parametrize("weights", ["mean", "equal", "unequal"])
+def test_value_and_gradient_agree_with_the_reference(name, dispersion, size_factor, fill, weights):
+    model, batch, heads = make(name, dispersion, size_factor, dtype=torch.float32)
+    batch = fill(batch)
+    weight_B = {
+        "mean": torch.full((B,), -1 / B),
+        "equal": torch.full((B,), 2.0),
+        "unequal": torch.linspace(-1, 3, B),
+    }[weights]
+    found = value_and_gradients(model, batch, heads, weight_B)
+    assert found[0].dtype == torch.float64
+    with reference_path():
+        expected = value_and_gradients(model, batch, heads, weight_B)
+    assert_agree(found, expected)
+
+
+@variants
+def test_many_cells_are_shared_out_without_a_difference(name, dispersion, size_factor):
+    model, batch, heads = make(name, dispersion, size_factor, dtype=torch.float32)
+    repeat = lambda tensor: tensor.detach().repeat(40, *[1] * (tensor.dim() - 1))  # noqa: E731
+    names = ("x_BG", "library_B1", "categories_BD", "continuous_BV")
+    many = Batch(*(repeat(getattr(batch, name)) for name in names))
+    heads = {head: repeat(value).requires_grad_() for head, value in heads.items()}
+    weight_B = torch.ones(40 * B)
+    found = value_and_gradients(model, many, heads, weight_B)
+    with reference_path():
+        expected = value_and_gradients(model, many, heads, weight_B)
+    assert_agree(found, expected)
+
+
+@variants
+def test_the_value_agrees_with_the_oracle(name, dispersion, size_factor):
+    model, batch, heads = make(name, dispersion, size_factor, dtype=torch.float32)
+    with torch.no_grad():
+        value_B = model.cell_log_prob(batch, heads)
+    np.testing.assert_allclose(value_B.numpy(), CASES[name].oracle(model, batch, heads).sum(1), rtol=2e-6, atol=3e-4)
+
+
+@variants
+@pytest.mark.parametrize("head_value", [-1e3, -1e2, 0.0, 1e2, 1e3])
+def test_extreme_values_stay_finite(name, dispersion, size_factor, head_value):
+    model, batch, heads = make(name, dispersion, size_factor, dtype=torch.float32)
+    values = torch.tensor(CASES[name].extreme)
+    batch = replace(batch, x_BG=values[torch.arange(B * G) % len(values)].reshape(B, G))
+    spiked = {}
+    for head, value in heads.items():
+        value = value.detach().clone()
+        value[torch.arange(B), torch.arange(B) % G] = head_value
+        spiked[head] = value.requires_grad_()
+    value_B, gradients = value_and_gradients(model, batch, spiked, torch.ones(B))
+    assert value_B.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@variants
+def test_what_is_not_a_number_shows(name, dispersion, size_factor):
+    """A step with such a value has to be recognised and skipped, at zeros and at positive counts."""
+    model, batch, heads = make(name, dispersion, size_factor, dtype=torch.float32)
+    for head in heads:
+        for gene in range(G):
+            spoilt = {other: value.detach().clone() for other, value in heads.items()}
+            spoilt[head][1, gene] = torch.nan
+            value_B = model.cell_log_prob(batch, spoilt)
+            assert not value_B[1].isfinite(), (head, gene)
+            assert value_B[[0, *range(2, B)]].isfinite().all(), (head, gene)
+
+
+@pytest.mark.parametrize("name", [name for name in LIKELIHOODS if LIKELIHOODS[name].support != "real"])
+def test_the_encoder_sees_the_same_sparse_and_dense(name):
+    model, batch, _ = make(name, LIKELIHOODS[name].dispersions[0] if LIKELIHOODS[name].dispersions else None, False)
+    dense = Batch(batch.x_BG.float(), batch.library_B1.float(), batch.categories_BD, batch.continuous_BV.float())
+    sparse = Batch(dense.rows, dense.library_B1, dense.categories_BD, dense.continuous_BV)
+    seen = model.encoder_input(sparse)
+    assert isinstance(seen, SparseRows)
+    torch.testing.assert_close(seen.to_dense(), model.encoder_input(dense))
+    with reference_path():
+        assert torch.equal(model.encoder_input(sparse), model.encoder_input(dense))

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from omicvae._core import SparseRows
+from omicvae.networks.linear import Linear, worth_sparse
+
+
+def sparse_input(n_cells=70, n_in=600, density=0.1):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(n_cells, n_in, generator=generator)
+    return torch.where(torch.rand(n_cells, n_in, generator=generator) < density, x, 0.0)
+
+
+@pytest.mark.parametrize(("density", "sparse"), [(0.0, True), (0.1, True), (0.9, False)])
+def test_the_product_is_the_same_sparse_and_dense(density, sparse):
+    x, layer = sparse_input(density=density), Linear(600, 37)
+    rows = SparseRows.from_dense(x)
+    assert worth_sparse(rows, layer.weight_IO) == sparse
+    slope = torch.rand(70, 37)
+    results = []
+    for given in (x, rows):
+        out = layer(given)
+        results.append((out, *torch.autograd.grad((out * slope).sum(), list(layer.parameters()))))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
+
+
+def test_it_starts_as_torch_does():
+    torch.manual_seed(3)
+    ours = Linear(5, 4)
+    torch.manual_seed(3)
+    theirs = torch.nn.Linear(5, 4)
+    assert torch.equal(ours.weight_IO, theirs.weight.T)
+    assert torch.equal(ours.bias_O, theirs.bias)
+
+
+def test_sparse_rows_and_dense_matrix_are_each_other():
+    x = sparse_input(9, 11, 0.3)
+    x[4] = 0
+    rows = SparseRows.from_dense(x)
+    assert torch.equal(rows.to_dense(), x)
+    assert torch.equal(rows.positions(), x.reshape(-1).nonzero().squeeze(1))
+    assert rows.density == pytest.approx(float((x != 0).float().mean()))
+    assert len(SparseRows.from_dense(x[:0])) == 0

@@ -1,0 +1,141 @@
+"""All forms of the training step are the same mathematics: fixed seeds give the same losses."""
+
+import numpy as np
+import pytest
+import torch
+
+import omicvae as ov
+from omicvae._core.native import reference_path
+from omicvae.objective import Objective
+from omicvae.training.adam import FlatAdam, adam, update
+from omicvae.training.compiled import CompiledStep
+from omicvae.training.step import EagerStep, StepTotals
+
+COUNTS = ("nb", "zinb", "poisson")
+# Largest relative difference of the training losses, of the validation ELBO, and of the KL. Rounding is carried on by
+# training; the bias in front of a batch normalisation has a gradient of rounding alone, which running means follow.
+AGREE = {"32-true": (1e-4, 5e-3, 5e-3), "auto": (2e-3, 1e-2, 3e-2)}
+
+
+def data(likelihood):
+    adata = ov.datasets.simulate_counts(300, 120, n_types=3, n_batches=2, seed=0)
+    if likelihood == "bernoulli":
+        adata.X = (adata.X > 0).astype(np.float32)
+    if likelihood == "gaussian":
+        adata.X = np.log1p(adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X).astype(np.float32)
+    ov.CVAE.setup_anndata(adata, batch_key="batch")
+    return adata
+
+
+def trace(likelihood, precision="32-true", **settings):
+    model = ov.CVAE(data(likelihood), likelihood, seed=1, n_hidden=32, **settings)
+    model.train(6, progress_bar=False, accelerator="cpu", precision=precision)
+    return model.history[["loss_train", "recon_train", "kl_train", "elbo_validation"]].to_numpy()
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "settings"),
+    [
+        *((name, {}) for name in ("nb", "zinb", "poisson", "gaussian", "bernoulli")),
+        ("nb", {"n_layers": 2, "dropout_rate": 0.2}),
+        ("nb", {"encode_covariates": False, "dispersion": "gene-batch"}),
+        ("nb", {"dispersion": "gene-cell", "deeply_inject_covariates": False, "n_layers": 2}),
+        ("nb", {"normalization": "layer"}),  # not written out: eager
+        ("nb", {"activation": "gelu", "covariate_encoding": "embedding"}),
+    ],
+)
+def test_losses_agree_with_the_reference(likelihood, settings):
+    with reference_path():
+        expected = trace(likelihood, **settings)
+    for precision, tolerances in AGREE.items():
+        difference = np.abs(trace(likelihood, precision, **settings) / expected - 1).max(0)
+        loss, reconstruction, kl, elbo = difference
+        assert max(loss, reconstruction) < tolerances[0], precision
+        assert elbo < tolerances[1], precision
+        assert kl < tolerances[2], precision
+
+
+def parts(**settings):
+    model = ov.CVAE(data("nb"), "nb", seed=1, n_hidden=16, **settings)
+    planned = Objective().plan(100, 3, n_genes=120, n_latent=10)
+    model.module.train()
+    return model.module, model._store, planned
+
+
+def test_what_is_covered():
+    for settings, covered in [
+        ({}, True),
+        ({"n_layers": 3}, True),
+        ({"normalization": "none"}, False),
+        ({"activation": "tanh"}, False),
+        ({"covariate_encoding": "embedding"}, False),
+    ]:
+        module, _, planned = parts(**settings)
+        assert CompiledStep.applies(module, planned) == covered, settings
+    module, _, planned = parts()
+    with reference_path():
+        assert not CompiledStep.applies(module, planned)
+    free = Objective(free_bits=0.5).plan(100, 3, n_genes=120, n_latent=10)
+    assert not CompiledStep.applies(module, free)
+
+
+@pytest.mark.parametrize("form", ["compiled", "eager"])
+@pytest.mark.parametrize("poison", ["data", "weights"])
+def test_a_bad_step_never_reaches_the_weights(form, poison):
+    module, store, planned = parts()
+    optimizer = adam(module, 1e-3)
+    step = CompiledStep(module, optimizer, planned, 64) if form == "compiled" else EagerStep(module, optimizer, planned)
+    totals = StepTotals(torch.device("cpu"))
+    step(store.batch(np.arange(64)), 0, 1e-3, totals)
+    bad = store.batch(np.arange(64))
+    if poison == "data":
+        bad.rows.values_M[3] = torch.nan
+    else:
+        with torch.no_grad():
+            module.decoder.heads["scale"].weight_IO[0, 0] = torch.inf
+    before = [p.detach().clone() for p in module.parameters()]
+    step(bad, 1, 1e-3, totals)
+    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+    assert totals.means()["skipped"] == 1
+    assert np.isfinite(totals.means()["loss"])
+
+
+def test_adam_is_torchs_adam():
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(30, 20), torch.nn.Linear(30, 20)
+    theirs.load_state_dict(ours.state_dict())
+    with reference_path():
+        reference = adam(theirs, 1e-2)
+    optimizer = adam(ours, 1e-2)
+    assert isinstance(optimizer, FlatAdam)
+    assert not isinstance(reference, FlatAdam)
+    for step in range(20):
+        x = torch.randn(8, 30)
+        for module, by in ((ours, optimizer), (theirs, reference)):
+            update(by, module(x).square().mean(), 1e-2 / (step + 1))
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    moments = [optimizer.state[p]["exp_avg_sq"] for p in ours.parameters()]
+    assert [m.shape for m in moments] == [p.shape for p in ours.parameters()]
+    optimizer.release()
+    assert len({p.untyped_storage().data_ptr() for p in ours.parameters()}) == 2
+    assert all(p.grad is None for p in ours.parameters())
+
+
+def test_trained_parameters_have_memory_of_their_own():
+    model = ov.CVAE(data("nb"), "nb", seed=1, n_hidden=16)
+    model.train(1, progress_bar=False, accelerator="cpu")
+    parameters = list(model.module.parameters())
+    assert len({p.untyped_storage().data_ptr() for p in parameters}) == len(parameters)
+    assert all(p.grad is None for p in parameters)
+
+
+def test_the_number_of_threads_is_left_as_it_was():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = ov.CVAE(data("nb"), "nb", seed=1, n_hidden=16)
+        model.train(1, progress_bar=False, accelerator="cpu")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
