@@ -33,6 +33,7 @@ class ExpressionMixin(LatentMixin):
         batch_size: int | None = None,
         return_mean: bool = True,
         return_numpy: bool | None = None,
+        out: Any = None,
         silent: bool = True,
     ) -> pd.DataFrame | NDArray[np.float32]:
         """Decode expression: ρ = softmax(f(z, c)) times ``library_size`` for counts, the mean in data units else.
@@ -57,6 +58,9 @@ class ExpressionMixin(LatentMixin):
             Average over draws, else shape (S, N, G).
         return_numpy
             An array instead of a table with names.
+        out
+            Array of shape (N, G) to write into and return, cells by cells: a ``numpy.memmap`` or a data set of zarr or
+            h5py holds what does not fit in memory.
         silent
             Taken for scvi-tools' sake; there is no progress bar.
 
@@ -101,7 +105,14 @@ class ExpressionMixin(LatentMixin):
                 return torch.stack(values).mean(0)
             return torch.stack(values, dim=1)  # (B, S, G), so that cells stay the first axis
 
-        (values,) = map_cells(module, store, rows, expression, batch_size=batch_size, device=module.device)
+        if out is not None and (tuple(out.shape) != (len(rows), len(genes)) or n_samples_overall or not return_mean):
+            raise SettingError(
+                f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {(len(rows), len(genes))} "
+                "(cells, genes)."
+            )
+        (values,) = map_cells(module, store, rows, expression, batch_size=batch_size, device=module.device, out=out)
+        if out is not None:
+            return values
         names = [self.schema.gene_names[g] for g in genes]
         if n_samples_overall is not None:
             rng = np.random.default_rng(derive_seed(self.config.seed, "latent"))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,23 +45,33 @@ def map_cells(
     *,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
-) -> list[NDArray]:
+    out: Any = None,
+) -> list[Any]:
     """Apply ``function(batch, position)`` to the cells ``indices`` in order and join its outputs along cells.
 
     Parameters
     ----------
     function
         Gets a minibatch and the position of its first cell among ``indices``; returns tensors with a row per cell.
+    out
+        Array to write the first output into: anything that takes slices of rows, such as an array on disk.
     """
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
     size = rows_per_batch(store.n_genes, batch_size)
-    parts: list[tuple[NDArray, ...]] = []
+    joined: list[Any] = []
     with evaluating(module):
         for start in range(0, len(rows), size):
             outputs = function(store.batch(rows[start : start + size], device=device), start)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-            parts.append(tuple(output.cpu().numpy() for output in outputs))
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+            arrays = [output.cpu().numpy() for output in outputs]
+            if not joined:
+                joined = [
+                    np.empty((len(rows), *array.shape[1:]), dtype=array.dtype) for array in arrays[out is not None :]
+                ]
+                joined = joined if out is None else [out, *joined]
+            for column, array in zip(joined, arrays, strict=True):
+                column[start : start + len(array)] = array
+    return joined
 
 
 @dataclass(frozen=True, slots=True)
