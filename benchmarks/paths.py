@@ -1,9 +1,10 @@
-"""Is the bound the same whichever way the training step is computed?
+"""Held-out bound of default runs for each way of computing the training step.
 
 Three ways, on a CPU: `reference` (plain torch operations, dense, float32), `float32` (compiled kernels, backward pass
-written out), `auto` (the same, with the decoder's widest products in bfloat16 where the processor has them: the default).
-Default runs with nb, the same seeds; held-out ELBO of test cells in nats per cell, mean of ten draws. The difference is
-to be read beside the standard deviation over seeds of the reference: rounding makes other runs of the same quality.
+written out), `auto` (the default: the same with the decoder's widest products in bfloat16, where the processor has
+them). Default runs with nb, the same seeds; held-out ELBO of test cells in nats per cell, mean of ten draws. The
+difference is to be read beside the standard deviation over seeds of the reference: rounding makes other runs of the
+same quality.
 """
 
 import json

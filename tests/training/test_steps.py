@@ -86,7 +86,8 @@ def test_a_bad_step_never_reaches_the_weights(form, poison):
     optimizer = adam(module, 1e-3)
     step = CompiledStep(module, optimizer, planned, 64) if form == "compiled" else EagerStep(module, optimizer, planned)
     totals = StepTotals(torch.device("cpu"))
-    step(store.batch(np.arange(64)), 0, 1e-3, totals)
+    (good,) = step.parts(store.batch(np.arange(64)), [64])
+    step(good, 0, 1e-3, totals)
     bad = store.batch(np.arange(64))
     if poison == "data":
         bad.rows.values_M[3] = torch.nan
@@ -94,6 +95,7 @@ def test_a_bad_step_never_reaches_the_weights(form, poison):
         with torch.no_grad():
             module.decoder.heads["scale"].weight_IO[0, 0] = torch.inf
     before = [p.detach().clone() for p in module.parameters()]
+    (bad,) = step.parts(bad, [64])
     step(bad, 1, 1e-3, totals)
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
     assert totals.means()["skipped"] == 1

@@ -4,7 +4,7 @@ Shape suffixes: ``B`` cells in a minibatch, ``G`` genes (features), ``K`` latent
 covariates, ``V`` continuous covariates, ``M`` non-zero entries, ``R`` rows of a table.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class SparseRows:
-    """Rows of a sparse matrix, one after the other (CSR), on one device.
+    """Rows of a matrix that is sparse up to a shift of its columns, one after the other (CSR), on one device.
 
     Attributes
     ----------
@@ -22,12 +22,15 @@ class SparseRows:
         Column of each entry, int32, ascending within a row; its value, float32.
     n_columns
         Number of columns G.
+    shift_G
+        Subtracted from every entry of its column, zeros included; None for nothing.
     """
 
     starts: Tensor
     columns_M: Tensor
     values_M: Tensor
     n_columns: int
+    shift_G: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -36,6 +39,12 @@ class SparseRows:
     def density(self) -> float:
         """Share of entries that are not zero."""
         return len(self.values_M) / max(1, len(self) * self.n_columns)
+
+    def part(self, start: int, stop: int) -> "SparseRows":
+        """Return the rows ``start`` to ``stop``, sharing memory."""
+        first, last = int(self.starts[start]), int(self.starts[stop])
+        starts = self.starts[start : stop + 1] - first
+        return replace(self, starts=starts, columns_M=self.columns_M[first:last], values_M=self.values_M[first:last])
 
     def positions(self) -> Tensor:
         """Ascending flat positions of the entries in the dense (B, G) matrix, int64 (M,)."""
@@ -46,7 +55,8 @@ class SparseRows:
     def to_dense(self) -> Tensor:
         """Return the matrix, float32 (B, G)."""
         dense = torch.zeros(len(self) * self.n_columns, device=self.values_M.device)
-        return dense.scatter_(0, self.positions(), self.values_M).view(len(self), self.n_columns)
+        dense = dense.scatter_(0, self.positions(), self.values_M).view(len(self), self.n_columns)
+        return dense if self.shift_G is None else dense.sub_(self.shift_G)
 
     @classmethod
     def from_dense(cls, x_BG: Tensor) -> "SparseRows":
@@ -86,6 +96,13 @@ class Batch:
 
     def __len__(self) -> int:
         return self.library_B1.shape[0]
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """Return the cells ``start`` to ``stop``, sharing memory."""
+        on_host = self._sparse is not None and self._sparse.starts.device.type == "cpu"
+        x = self.rows.part(start, stop) if on_host else self.x_BG[start:stop]
+        covariates = (self.categories_BD[start:stop], self.continuous_BV[start:stop])
+        return Batch(x, self.library_B1[start:stop], *covariates)
 
     def with_categories(self, categories_BD: Tensor) -> "Batch":
         """Return the same cells with other level codes."""

@@ -114,7 +114,7 @@ def gaussian_cells(
 
     def evaluate(weight_B: NDArray[np.float32], mean: Any, log_variance: Any) -> tuple[Any, Arrays]:
         value_B, gradient, sums = np.empty(len(batch)), np.empty_like(mean), _sums(log_variance, len(batch))
-        given = (*map(as_array, (batch.x_BG, location_G, inverse_scale_G)), mean, log_variance, as_array(row_B))
+        given = (*_rows(batch), as_array(location_G), as_array(inverse_scale_G), mean, log_variance, as_array(row_B))
         run(_kernels.gaussian_cells, len(batch), *given, weight_B, value_B, gradient, sums)
         return value_B, (gradient, sums.sum(0))
 

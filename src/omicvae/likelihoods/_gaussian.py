@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch, FeatureMoments
+from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core.native import kernels_apply
 from omicvae.likelihoods._base import Likelihood
 from omicvae.likelihoods._cells import gaussian_cells
 
@@ -143,8 +145,12 @@ class Gaussian(Likelihood):
             self.active_G.copy_(sd > floor)
         return {head: torch.zeros_like(self.location_G) for head in self.heads}
 
-    def encoder_input(self, batch: Batch) -> Tensor:
+    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
         """Standardised values, 0 for constant genes; shape (B, G)."""
+        if batch.given_sparse and kernels_apply(batch.library_B1):
+            inverse_G, rows = self.active_G / self.scale_G, batch.rows
+            values_M = rows.values_M * inverse_G.index_select(0, rows.columns_M)
+            return replace(rows, values_M=values_M, shift_G=self.location_G * inverse_G)
         return (batch.x_BG - self.location_G).mul_(self.active_G / self.scale_G)
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:

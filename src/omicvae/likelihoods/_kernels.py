@@ -191,7 +191,7 @@ def negative_binomial_cells(
                 slope[g] = -mu[g] * share
                 theta_slope[g] = theta[g] * gap
             column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-            n = len(column)
+            n, gate, gate_gradient = len(column), gate_BG[b], gate_gradient_BG[b]
             for j in range(n):
                 g = column[j]
                 px[j], pm[j], pt[j], pc[j] = x_row[j], max(mu[g], SMALLEST_MEAN), theta[g], constant[g]
@@ -206,11 +206,7 @@ def negative_binomial_cells(
                 px[j] = theta_part + x_part + pc[j] + correction
                 pm[j] = s * t
                 pt[j] = theta_part + t * _digamma_gap(x, t)
-            for j in range(n):
-                g = column[j]
-                value[g], slope[g], theta_slope[g] = px[j], pm[j], pt[j]
             if inflated:
-                gate, gate_gradient = gate_BG[b], gate_gradient_BG[b]
                 for g in range(n_genes):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
                     a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
                     small = _exp(-abs(a))
@@ -223,15 +219,21 @@ def negative_binomial_cells(
                     slope[g] *= f4(1) - extra
                     value[g] = _log(p_zero) + _if_nan(gate[g] + value[g])
                 for j in range(n):
-                    g = column[j]
-                    a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
+                    pc[j] = gate[column[j]]
+                for j in range(n):  # log (1 − π) beside the count's own
+                    a = min(max(pc[j], -GATE_BOUND), GATE_BOUND)
                     small = _exp(-abs(a))
-                    value[g] = px[j] - max(a, f4(0)) - _log1p(small) + _if_nan(gate[g])
-                    slope[g], theta_slope[g] = pm[j], pt[j]
-                    gate_gradient[g] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
+                    px[j] += _if_nan(pc[j]) - max(a, f4(0)) - _log1p(small)
+                    pc[j] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
+                for j in range(n):
+                    gate_gradient[column[j]] = pc[j]
+            for j in range(n):
+                g = column[j]
+                value[g], slope[g], theta_slope[g] = px[j], pm[j], pt[j]
+            theta_gradient = theta_gradient_PRG[table, row]
             for g in range(n_genes):
                 total += value[g]
-                theta_gradient_PRG[table, row, g] += weight_B[b] * theta_slope[g]
+                theta_gradient[g] += weight_B[b] * theta_slope[g]
             value_B[b] = total
             _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b], raw_gradient_BG[b])
 
@@ -288,17 +290,21 @@ def bernoulli_cells(parts, logit_BG, starts, columns, values, weight_B, value_B,
 
 @compiled
 def gaussian_cells(
-    parts, x_BG, location_G, inverse_scale_G, mean_BG, log_variance_RG, table_row_B,
+    parts, starts, columns, values, location_G, inverse_scale_G, mean_BG, log_variance_RG, table_row_B,
     weight_B, value_B, mean_gradient_BG, variance_gradient_PRG,
 ):  # fmt: skip
     """Σ_g −½ [(z − m)² exp(−l) + l + log 2π] of whole cells, z = (x − a) / b; genes with 1/b = 0 are left out."""
     for part in prange(parts):
-        start, stop = len(x_BG) * part // parts, len(x_BG) * (part + 1) // parts
-        table = part % len(variance_gradient_PRG)
+        start, stop = len(mean_BG) * part // parts, len(mean_BG) * (part + 1) // parts
+        n_genes, table = mean_BG.shape[1], part % len(variance_gradient_PRG)
+        x, slope = np.zeros(n_genes, f4), np.empty(n_genes, f4)
         for b in range(start, stop):
+            column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            for j in range(len(column)):
+                x[column[j]] = x_row[j]
             row, total = table_row_B[b], np.float64(0)
-            x, mean, mean_gradient, log_variance = x_BG[b], mean_BG[b], mean_gradient_BG[b], log_variance_RG[row]
-            for g in range(len(x)):
+            mean, mean_gradient, log_variance = mean_BG[b], mean_gradient_BG[b], log_variance_RG[row]
+            for g in range(n_genes):
                 inverse, variance = inverse_scale_G[g], log_variance[g]
                 used = f4(0) if inverse == f4(0) else f4(1)
                 residual = ((x[g] - location_G[g]) * inverse - mean[g]) * used
@@ -306,7 +312,12 @@ def gaussian_cells(
                 square = residual * weighted
                 total -= f4(0.5) * used * (square + variance) + used * HALF_LOG_2PI
                 mean_gradient[g] = weight_B[b] * weighted
-                variance_gradient_PRG[table, row, g] += weight_B[b] * f4(0.5) * used * (square - f4(1))
+                slope[g] = weight_B[b] * f4(0.5) * used * (square - f4(1))
+            variance_gradient = variance_gradient_PRG[table, row]
+            for g in range(n_genes):
+                variance_gradient[g] += slope[g]
+            for j in range(len(column)):
+                x[column[j]] = f4(0)
             value_B[b] = total
 
 

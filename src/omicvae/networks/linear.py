@@ -61,6 +61,8 @@ def _weight_gradient(parts, starts, columns, values, gradient_BO, out_IO):  # ty
 
 def sparse_product(rows: SparseRows, weight_IO: Tensor, bias_O: Tensor, out_BO: Tensor) -> None:
     """Write X W + b."""
+    if rows.shift_G is not None:
+        bias_O = bias_O - rows.shift_G @ weight_IO
     arrays = (rows.starts, rows.columns_M, rows.values_M, weight_IO, bias_O, out_BO)
     run(_product, len(rows), *(array.numpy() for array in arrays))
 
@@ -69,6 +71,8 @@ def sparse_weight_gradient(rows: SparseRows, gradient_BO: Tensor, out_IO: Tensor
     """Write Xᵀ times the gradient."""
     arrays = (rows.starts, rows.columns_M, rows.values_M, gradient_BO, out_IO)
     run(_weight_gradient, len(out_IO), *(array.numpy() for array in arrays), smallest=256)
+    if rows.shift_G is not None:
+        out_IO.addr_(rows.shift_G, gradient_BO.sum(0), alpha=-1)
 
 
 class _SparseProduct(torch.autograd.Function):

@@ -1,12 +1,13 @@
 """The training step with its backward pass written out, for the CPU: the same mathematics without a graph of it."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from omicvae._core import Batch
+from omicvae._core import Batch, SparseRows
 from omicvae._core.native import kernels_apply
 from omicvae.module import ConditionalVAE
 from omicvae.networks.covariates import OneHot
@@ -15,7 +16,7 @@ from omicvae.networks.linear import Linear
 from omicvae.objective import PlannedObjective
 from omicvae.priors import StandardNormal
 from omicvae.training.adam import FlatAdam
-from omicvae.training.step import StepTotals
+from omicvae.training.step import Prepared, StepTotals, ranges
 
 
 class CompiledStep:
@@ -62,15 +63,21 @@ class CompiledStep:
             and planned.objective.free_bits == 0
         )
 
-    def __call__(self, batch: Batch, step: int, rate: float, totals: StepTotals) -> None:
-        """Train on ``batch`` as update ``step`` (from 0) and add its loss to ``totals``."""
-        with torch.no_grad():
-            self._step(batch, step, rate, totals)
+    @torch.no_grad()
+    def parts(self, batch: Batch, sizes: Sequence[int]) -> list[Prepared]:
+        """Cut ``batch`` into minibatches of the given sizes, with their input to the network made at one go."""
+        x, c_BC = self.module.likelihood.encoder_input(batch), self.module.covariates(batch)
+        cut = x.part if isinstance(x, SparseRows) else lambda start, stop: x[start:stop]
+        return [Prepared(batch.part(start, stop), cut(start, stop), c_BC[start:stop]) for start, stop in ranges(sizes)]
 
-    def _step(self, batch: Batch, step: int, rate: float, totals: StepTotals) -> None:
+    @torch.no_grad()
+    def __call__(self, prepared: Prepared, step: int, rate: float, totals: StepTotals) -> None:
+        """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
+        batch, c_BC = prepared.batch, prepared.c_BC
         n, kl_weight = len(batch), self.planned.kl_weight(step)
-        c_BC = self.module.covariates(batch)
-        h: Tensor = self.module.likelihood.encoder_input(batch)  # type: ignore[assignment]
+        assert prepared.x is not None
+        assert c_BC is not None
+        h: Tensor = prepared.x  # type: ignore[assignment]
         for layer in self._encoder:
             h = layer.forward(h, c_BC)
         z_BK, kl_BK = self._posterior.forward(h)

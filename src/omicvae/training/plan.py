@@ -21,6 +21,7 @@ from omicvae.training.seeds import derive_seed
 from omicvae.training.step import EagerStep, StepTotals
 
 CHUNK = 128  # minibatches that one Lightning step runs
+GROUP = 8  # minibatches that are copied out of the store at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +95,12 @@ class TrainingPlan(pl.LightningModule):
         torch.manual_seed(derive_seed(self.seed, "noise", self.current_epoch, chunk))
         step = self._make_step()
         minibatches = self._minibatches[chunk * CHUNK : (chunk + 1) * CHUNK]
-        for rows in minibatches:
-            batch = self.store.batch(rows, device=self.device)
-            step(batch, self.steps_done, self.rate(self.steps_done), self._totals)
-            self.steps_done += 1
+        for first in range(0, len(minibatches), GROUP):
+            group = minibatches[first : first + GROUP]
+            batch = self.store.batch(np.concatenate(group), device=self.device)
+            for part in step.parts(batch, [len(rows) for rows in group]):
+                step(part, self.steps_done, self.rate(self.steps_done), self._totals)
+                self.steps_done += 1
         # a raw optimiser leaves Lightning's step count at 0, and checkpoints and loggers rely on it
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for count in (progress.total, progress.current):

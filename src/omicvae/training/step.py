@@ -1,11 +1,14 @@
 """The training step in its eager form: the reference that faster forms must agree with."""
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
-from omicvae._core import Batch, LossTerms
+from omicvae._core import Batch, LossTerms, SparseRows
 from omicvae.module import ConditionalVAE, CovariateModel
 from omicvae.objective import PlannedObjective, elbo_terms
 from omicvae.training.adam import update
@@ -42,6 +45,20 @@ class StepTotals:
         return {"loss": loss / n, "recon": reconstruction / n, "kl": kl / n, "skipped": skipped}
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A minibatch and, where they are made ahead, the data and the covariates as the network sees them."""
+
+    batch: Batch
+    x: Tensor | SparseRows | None = None
+    c_BC: Tensor | None = None
+
+
+def ranges(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield start and stop of consecutive ranges of the given sizes."""
+    return pairwise(accumulate(sizes, initial=0))
+
+
 class EagerStep:
     """One update of the cVAE on one minibatch, plain autograd, no synchronisation with the host."""
 
@@ -50,8 +67,13 @@ class EagerStep:
         self.optimizer = optimizer
         self.planned = planned
 
-    def __call__(self, batch: Batch, step: int, rate: float, totals: StepTotals) -> None:
-        """Train on ``batch`` as update ``step`` (from 0) and add its loss to ``totals``."""
+    def parts(self, batch: Batch, sizes: Sequence[int]) -> list[Prepared]:
+        """Cut ``batch`` into minibatches of the given sizes; each minibatch is prepared when it is used."""
+        return [Prepared(batch.part(start, stop)) for start, stop in ranges(sizes)]
+
+    def __call__(self, prepared: Prepared, step: int, rate: float, totals: StepTotals) -> None:
+        """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
+        batch = prepared.batch
         objective = self.planned.objective
         posterior = self.module.encode(batch)
         terms = elbo_terms(
