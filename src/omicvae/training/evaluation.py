@@ -15,7 +15,7 @@ from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
 
 # entries of a dense evaluation batch: large enough to fill the cores, small enough for any machine
-BATCH_ENTRIES = 2**22
+BATCH_ENTRIES = 2**21
 
 
 @contextmanager
