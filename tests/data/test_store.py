@@ -15,7 +15,16 @@ def build(adata, keys=KEYS, **kwargs):
 
 
 def assert_same(one, other):
-    for name in ("indptr", "columns", "values", "library_N", "codes_ND", "continuous_NV"):
+    for name in (
+        "indptr",
+        "columns",
+        "values",
+        "large_positions",
+        "large_values",
+        "library_N",
+        "codes_ND",
+        "continuous_NV",
+    ):
         a, b = getattr(one, name), getattr(other, name)
         assert a.dtype == b.dtype, name
         assert np.array_equal(a, b), name
@@ -51,8 +60,8 @@ def test_empty_cells_and_batches(adata, counts):
     ("largest", "expected"),
     [
         (255, np.uint8),
-        (256, np.uint16),
-        (65535, np.uint16),
+        (256, np.uint8),
+        (65535, np.uint8),
         (65536, np.float32),
         (2.5, np.float32),
         (-1, np.float32),
@@ -68,6 +77,25 @@ def test_values_take_the_smallest_exact_type(monkeypatch, adata, counts, largest
     assert store.values.dtype == expected
     assert store.columns.dtype == np.uint16
     assert torch.equal(store.batch(np.arange(30)).x_BG, torch.from_numpy(counts))
+
+
+def test_few_large_counts_are_kept_apart_and_many_take_two_bytes(adata, counts):
+    few = np.minimum(counts, 9)
+    few[[3, 3, 20], [0, 5, 11]] = 255, 300, 65535
+    adata.X = few
+    store = build(adata)
+    assert store.values.dtype == np.uint8
+    assert store.large_values.tolist() == [255, 300, 65535]
+    assert store.nbytes < 30 * 100 + 3 * few.astype(bool).sum()
+    rows = np.array([20, 4, 3])
+    assert torch.equal(store.batch(rows).x_BG, torch.from_numpy(few[rows]))
+    length, columns, values = store.gather(rows)
+    found = sp.csr_matrix((values.astype(float), columns.astype(int), np.append(0, length.cumsum())), shape=(3, 12))
+    assert np.array_equal(found.toarray(), few[rows])
+    adata.X = many = np.minimum(counts, 200) * 300
+    store = build(adata)
+    assert store.values.dtype == np.uint16
+    assert torch.equal(store.batch(rows).x_BG, torch.from_numpy(many[rows]))
 
 
 def test_many_genes_need_wider_columns():

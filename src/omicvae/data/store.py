@@ -22,6 +22,10 @@ from omicvae.data.schema import DataSchema, obs_column
 if TYPE_CHECKING:
     from anndata import AnnData
 
+#: stands for a count that is kept apart, where counts are kept in bytes
+ESCAPE = 255
+#: beyond this share of counts above a byte, two bytes a count take less room
+_MOST_LARGE = 0.05
 #: ``x / ℓ`` is shown per ten thousand counts, as scanpy does.
 LIBRARY_SCALE = 1e4
 
@@ -39,7 +43,10 @@ class CellStore:
     columns
         Gene of each non-zero, uint16 or int32; ascending within a cell.
     values
-        Non-zeros in data units: uint8 or uint16 where all fit exactly, else float32.
+        Non-zeros in data units: uint8 or uint16 where all fit exactly, else float32. Where few counts need more than
+        a byte, uint8 with 255 in the place of those.
+    large_positions, large_values
+        Position in ``values`` of each count that a byte does not hold, ascending, int64; the count, uint16.
     library_N
         ℓ, the sum of a cell's values (counts) but at least 1; or its size factor s. float64.
     codes_ND
@@ -54,6 +61,8 @@ class CellStore:
     indptr: np.ndarray
     columns: np.ndarray
     values: np.ndarray
+    large_positions: np.ndarray
+    large_values: np.ndarray
     library_N: np.ndarray
     codes_ND: np.ndarray
     continuous_NV: np.ndarray
@@ -111,7 +120,7 @@ class CellStore:
             for levels in schema.categorical
         ]
         continuous = [numeric_column(key, obs_column(adata, key)) for key in keys.continuous_covariate_keys]
-        indptr, columns, values, sums, audit = _compact(adata, schema, genes)
+        indptr, columns, wide, sums, audit = _compact(adata, schema, genes)
         if keys.size_factor_key is None:
             library_N = np.maximum(sums, 1.0)
         else:
@@ -121,7 +130,7 @@ class CellStore:
             schema,
             indptr,
             columns,
-            values,
+            *_in_bytes(wide),
             library_N,
             np.stack(codes, axis=1) if codes else np.zeros((n_cells, 0), dtype=np.int64),
             np.stack(continuous, axis=1) if continuous else np.zeros((n_cells, 0)),
@@ -146,8 +155,9 @@ class CellStore:
     @property
     def nbytes(self) -> int:
         """Memory of the arrays in bytes."""
-        arrays = (self.indptr, self.columns, self.values, self.library_N, self.codes_ND, self.continuous_NV)
-        return sum(array.nbytes for array in (*arrays, self._library_N1, self._standardised_NV))
+        cells = (self.library_N, self.codes_ND, self.continuous_NV, self._library_N1, self._standardised_NV)
+        entries = (self.indptr, self.columns, self.values, self.large_positions, self.large_values)
+        return sum(array.nbytes for array in (*cells, *entries))
 
     def with_schema(self, schema: DataSchema) -> "CellStore":
         """Return a store of the same cells, sharing memory, under another schema (other scales)."""
@@ -161,7 +171,12 @@ class CellStore:
         # position in the store = position in the output + shift of the row
         position = np.repeat(start - (end - length), length)
         position += np.arange(len(position))
-        return length, self.columns.take(position), self.values.take(position)
+        values = self.values.take(position)
+        if len(self.large_values):
+            large = np.flatnonzero(values == ESCAPE)
+            values = values.astype(np.uint16)
+            values[large] = self.large_values[np.searchsorted(self.large_positions, position[large])]
+        return length, self.columns.take(position), values
 
     def batch(self, indices: Tensor | np.ndarray | Sequence[int], *, device: torch.device | str = "cpu") -> Batch:
         """Return the cells ``indices``, in that order, as a minibatch on ``device``, made of their non-zeros."""
@@ -169,7 +184,8 @@ class CellStore:
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(self.indptr[rows + 1] - self.indptr[rows], out=starts[1:])
         columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-        run(_gather, len(rows), self.indptr, self.columns, self.values, rows, starts, columns, values)
+        stored = (self.indptr, self.columns, self.values, self.large_positions, self.large_values)
+        run(_gather, len(rows), *stored, rows, starts, columns, values)
         sparse = [torch.from_numpy(array).to(device) for array in (starts, columns, values)]
         return Batch(
             SparseRows(sparse[0], sparse[1], sparse[2], self.n_genes),
@@ -204,7 +220,7 @@ class CellStore:
 
 
 @compiled
-def _gather(parts, indptr, columns, values, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]
+def _gather(parts, indptr, columns, values, large_positions, large_values, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]
     """Copy the stored rows ``rows[start:stop]`` one after the other, widened."""
     for part in prange(parts):
         start, stop = len(rows) * part // parts, len(rows) * (part + 1) // parts
@@ -214,6 +230,11 @@ def _gather(parts, indptr, columns, values, rows, starts, out_columns, out_value
             from_values, to_values = values[source], out_values[target]
             for j in range(len(to_columns)):
                 to_columns[j], to_values[j] = from_columns[j], from_values[j]
+            if len(large_values):
+                for j in range(len(to_columns)):
+                    if from_values[j] == ESCAPE:
+                        place = np.searchsorted(large_positions, indptr[rows[b]] + j)
+                        to_values[j] = large_values[place]
 
 
 def _as_rows(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:
@@ -274,6 +295,14 @@ def _smallest(values: np.ndarray) -> np.ndarray:
         if values.dtype.kind != "f" or (narrow == values).all():
             return narrow
     return values.astype(np.float32) if values.size else values.astype(np.uint8)
+
+
+def _in_bytes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values with positions and counts of what is kept apart: counts in bytes where few are larger."""
+    large = np.flatnonzero(values >= ESCAPE) if values.dtype == np.uint16 else np.empty(0, dtype=np.int64)
+    if len(large) == 0 or len(large) > _MOST_LARGE * len(values):
+        return values, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint16)
+    return np.minimum(values, ESCAPE).astype(np.uint8), large, values[large]
 
 
 def _join(pieces: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
