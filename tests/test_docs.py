@@ -95,6 +95,11 @@ def test_the_quickstart_runs_as_it_stands(run_code):
     assert Path("loss.png").stat().st_size > 0
 
 
+def test_the_page_on_speed_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "speed.md")
+    assert left["expression"].sum(1) == pytest.approx(1, abs=1e-4)  # shares of each cell's library
+
+
 def test_the_readme_example_runs(run_code, monkeypatch):
     monkeypatch.setattr(ov.CVAE, "train", functools.partialmethod(ov.CVAE.train, 3, progress_bar=False))
     monkeypatch.setattr(ov.CVAE, "diagnose", functools.partialmethod(ov.CVAE.diagnose, umap=False))
