@@ -20,8 +20,12 @@ def value_and_gradients(model, batch, heads, weight_B):
     return value_B.detach(), torch.autograd.grad((value_B * weight_B).sum(), tensors)
 
 
-def assert_agree(found, expected, scale=1.0):
-    torch.testing.assert_close(found[0].double(), expected[0].double(), rtol=2e-6, atol=5e-4)
+def assert_agrees_with_the_reference(model, batch, heads, weight_B):
+    found = value_and_gradients(model, batch, heads, weight_B)
+    assert found[0].dtype == torch.float64
+    with reference_path():
+        expected = value_and_gradients(model, batch, heads, weight_B)
+    torch.testing.assert_close(found[0], expected[0].double(), rtol=2e-6, atol=5e-4)
     for a, b in zip(found[1], expected[1], strict=True):
         # in units of the largest slope: sums over cells round as their largest terms do
         torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6 * (1 + float(b.abs().max())))
@@ -38,11 +42,7 @@ def test_value_and_gradient_agree_with_the_reference(name, dispersion, size_fact
         "equal": torch.full((B,), 2.0),
         "unequal": torch.linspace(-1, 3, B),
     }[weights]
-    found = value_and_gradients(model, batch, heads, weight_B)
-    assert found[0].dtype == torch.float64
-    with reference_path():
-        expected = value_and_gradients(model, batch, heads, weight_B)
-    assert_agree(found, expected)
+    assert_agrees_with_the_reference(model, batch, heads, weight_B)
 
 
 @variants
@@ -53,10 +53,7 @@ def test_many_cells_are_shared_out_without_a_difference(name, dispersion, size_f
     many = Batch(*(repeat(getattr(batch, name)) for name in names))
     heads = {head: repeat(value).requires_grad_() for head, value in heads.items()}
     weight_B = torch.ones(40 * B)
-    found = value_and_gradients(model, many, heads, weight_B)
-    with reference_path():
-        expected = value_and_gradients(model, many, heads, weight_B)
-    assert_agree(found, expected)
+    assert_agrees_with_the_reference(model, many, heads, weight_B)
 
 
 @variants

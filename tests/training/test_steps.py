@@ -75,8 +75,10 @@ def test_what_is_covered():
     module, _, planned = parts()
     with reference_path():
         assert not CompiledStep.applies(module, planned)
+    module.encoder.mean.weight.requires_grad_(False)
+    assert not CompiledStep.applies(module, planned)
     free = Objective(free_bits=0.5).plan(100, 3, n_genes=120, n_latent=10)
-    assert not CompiledStep.applies(module, free)
+    assert not CompiledStep.applies(parts()[0], free)
 
 
 @pytest.mark.parametrize("form", ["compiled", "eager"])

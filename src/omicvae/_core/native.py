@@ -12,6 +12,7 @@ from typing import Any
 
 import numba
 import torch
+from numpy.typing import NDArray
 
 # Sums may be reordered and products fused, so that loops become vector instructions; (a + b) − a may turn into b, so no
 # kernel relies on what rounding leaves. NaN and infinity keep their meaning: they stop a bad step.
@@ -69,6 +70,11 @@ def reference_path() -> Iterator[None]:
         yield
     finally:
         _REFERENCE.reset(token)
+
+
+def as_array(tensor: torch.Tensor) -> NDArray[Any]:
+    """Return the tensor's values as an array whose rows follow one another; shares memory where they do already."""
+    return tensor.detach().contiguous().numpy()
 
 
 def kernels_apply(*tensors: torch.Tensor) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch
-from omicvae._core.native import n_parts, run
+from omicvae._core.native import as_array, n_parts, run
 from omicvae.likelihoods import _kernels
 
 Arrays = tuple[NDArray[Any], ...]
@@ -40,11 +40,6 @@ class _CellLogProb(torch.autograd.Function):
         if not np.array_equal(weight_B, ctx.weight_B):
             _, gradients = ctx.evaluate(weight_B, *map(as_array, ctx.saved_tensors))
         return None, None, *map(torch.from_numpy, gradients)
-
-
-def as_array(tensor: Tensor) -> NDArray[Any]:
-    """Return the tensor's values as an array whose rows follow one another."""
-    return tensor.detach().contiguous().numpy()
 
 
 def _rows(batch: Batch) -> Arrays:

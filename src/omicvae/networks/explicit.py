@@ -7,11 +7,10 @@ reference.
 import numpy as np
 import torch
 from numba import prange
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import SparseRows
-from omicvae._core.native import compiled, run
+from omicvae._core.native import as_array, compiled, run
 from omicvae.networks.blocks import BatchNorm, ConditionedLinear, Perceptron, Tail
 from omicvae.networks.encoder import LOG_VARIANCE_BOUNDS, Encoder
 from omicvae.networks.linear import sparse_product, sparse_weight_gradient, worth_sparse
@@ -141,10 +140,6 @@ def gradient(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def _array(tensor: Tensor) -> NDArray[np.float32]:
-    return tensor.detach().numpy()
-
-
 class Hidden:
     """Linear map with covariates, batch normalisation, ReLU and dropout, for at most ``n_cells`` cells at a time."""
 
@@ -158,8 +153,8 @@ class Hidden:
         self._cells = torch.ones(5, n_cells, width)
         self._columns = torch.empty(3, width)  # mean, variance, 1 / SD of the minibatch
         self._input_gradient = torch.empty(0 if first else n_cells, n_in)
-        self._parameters = (_array(self.norm.weight), _array(self.norm.bias), f4(self.norm.eps))
-        self._sums = tuple(_array(gradient(p)) for p in (self.norm.weight, self.norm.bias, self.map.bias_O))
+        self._parameters = (as_array(self.norm.weight), as_array(self.norm.bias), f4(self.norm.eps))
+        self._sums = tuple(as_array(gradient(p)) for p in (self.norm.weight, self.norm.bias, self.map.bias_O))
 
     def forward(self, x: Tensor | SparseRows, c_BC: Tensor) -> Tensor:
         """Map x (B, I) and c (B, C) to (B, H)."""
@@ -221,8 +216,8 @@ class Posterior:
         self._result = torch.empty(n_cells, n_hidden)
         self._bounds = tuple(f4(bound) for bound in LOG_VARIANCE_BOUNDS)
         parameters = (encoder.mean.weight, encoder.mean.bias, encoder.log_variance.weight, encoder.log_variance.bias)
-        self._parameters = [_array(parameter) for parameter in parameters]
-        self._sums = [_array(gradient(parameter)) for parameter in parameters]
+        self._parameters = [as_array(parameter) for parameter in parameters]
+        self._sums = [as_array(gradient(parameter)) for parameter in parameters]
 
     def forward(self, h_BH: Tensor) -> tuple[Tensor, Tensor]:
         """Return a draw z (B, K) and the KL (B, K) in nats."""

@@ -56,6 +56,7 @@ class CompiledStep:
         """Whether it covers these: on a CPU, batch normalisation, ReLU, one-hot covariates, N(0, I), no free bits."""
         return (
             kernels_apply(*module.parameters())
+            and all(parameter.requires_grad for parameter in module.parameters())  # frozen ones have no gradient
             and is_explicit(module.encoder.body)
             and is_explicit(module.decoder.body)
             and all(isinstance(level, OneHot) for level in module.covariates.levels)
