@@ -42,7 +42,7 @@ class FlatAdam(torch.optim.Optimizer):
     """Adam on parameters and gradients that lie one after the other in memory, float32 on the CPU.
 
     Making one moves the parameters into such a block and gives each its place in the block of gradients;
-    :meth:`release` takes them out again. ``step`` leaves everything as it was where loss or gradient is not finite.
+    :meth:`release` takes them out again. Ask :meth:`finite` before a step: ``step`` does not.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], rate: float) -> None:
