@@ -5,10 +5,10 @@ Seconds: one complete `train()` call in a process of its own, in which a small m
 before (`first_use_seconds`: what a first call pays for compilation and late imports). Imports, data, set-up and
 construction do not count; construction is in the file. nb, SCVI's default network, same training and validation cells.
 
-- `scvi_default`: SCVI's default run; its bound is the first target. It is scored every few epochs with the clock stopped
-  (`seconds` is without scoring): when does SCVI itself first pass its final bound?
-- `scvi_best`, `scvi_fastest`: the two choices of `tune_scvi.py`, from `results/tuned_scvi.json`, for sets without a search
-  of their own those of another set (`settings_of`); their bounds are the other targets.
+- `scvi_default`: SCVI's default run; its bound is the first target. It is scored every few epochs with the clock
+  stopped (`seconds` is without scoring): when does SCVI itself first pass its final bound?
+- `scvi_best`, `scvi_fastest`: the two choices of `tune_scvi.py`, from `results/tuned_scvi.json`, for sets without a
+  search of their own those of another set (`settings_of`); their bounds are the other targets.
 - `omicvae`: a ladder of planned lengths in optimiser steps and the default plan, each with a schedule of its own.
 
 For each target the summary has the rung with the fewest seconds whose bound reaches it, and SCVI's seconds over those;
