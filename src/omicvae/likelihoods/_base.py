@@ -73,8 +73,18 @@ class Likelihood(nn.Module, ABC):
         """
 
     @abstractmethod
+    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
+        """Return data as networks shall see them: log-normalised, standardised or 0/1; (B, G), differentiable in x."""
+
+    @abstractmethod
+    def sparse_features(self, batch: Batch) -> SparseRows:
+        """Return :meth:`features` of a minibatch on the CPU from its non-zeros, no gradient."""
+
     def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
         """Return the data as the encoder shall see them, no gradient; (B, G), sparse where that is faster."""
+        if batch.given_sparse and kernels_apply(batch.library_B1):
+            return self.sparse_features(batch)
+        return self.features(batch.x_BG, batch.library_B1)
 
     @abstractmethod
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:

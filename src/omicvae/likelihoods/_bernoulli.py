@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, SparseRows
-from omicvae._core.native import kernels_apply
 from omicvae.likelihoods._base import Likelihood
 from omicvae.likelihoods._cells import bernoulli_cells
 
@@ -51,9 +50,13 @@ class Bernoulli(Likelihood):
         p = moments.mean_G.clamp(_SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
         return {"logit": torch.logit(p).to(torch.get_default_dtype())}
 
-    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
+    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
         """Return the data as they are; shape (B, G)."""
-        return batch.rows if batch.given_sparse and kernels_apply(batch.library_B1) else batch.x_BG
+        return x_BG
+
+    def sparse_features(self, batch: Batch) -> SparseRows:
+        """Return the data as they are."""
+        return batch.rows
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each entry, in nats; shape (B, G)."""

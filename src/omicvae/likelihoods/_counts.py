@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from omicvae._core import Batch, FeatureMoments, SparseRows
-from omicvae._core.native import kernels_apply, run
+from omicvae._core.native import run
 from omicvae.likelihoods import _kernels
 from omicvae.likelihoods._links import LOG_DISPERSION, LOG_MEAN, SOFTMAX, Link
 
@@ -36,14 +36,15 @@ class CountMean:
         floor = 0.5 * seen.min() if seen.numel() else torch.ones((), dtype=rate.dtype, device=rate.device)
         return torch.maximum(rate, floor).log().to(torch.get_default_dtype())
 
-    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
+    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
         """Return log1p(10⁴ x / ℓ), or log1p(x / s) with size factors; shape (B, G)."""
-        scale_B1 = self._encoder_scale / batch.library_B1
-        if not batch.given_sparse or not kernels_apply(scale_B1):
-            return (batch.x_BG * scale_B1).log1p_()
+        return (x_BG * (self._encoder_scale / library_B1)).log1p()
+
+    def sparse_features(self, batch: Batch) -> SparseRows:
+        """Return :meth:`features` from the non-zeros."""
         rows = batch.rows
         values_M = torch.empty_like(rows.values_M)
-        arrays = (rows.starts, rows.values_M, scale_B1[:, 0], values_M)
+        arrays = (rows.starts, rows.values_M, (self._encoder_scale / batch.library_B1)[:, 0], values_M)
         run(_kernels.log1p_scaled, len(rows), *(array.numpy() for array in arrays))
         return replace(rows, values_M=values_M)
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, SparseRows
-from omicvae._core.native import kernels_apply
 from omicvae.likelihoods._base import Likelihood
 from omicvae.likelihoods._cells import gaussian_cells
 
@@ -145,13 +144,15 @@ class Gaussian(Likelihood):
             self.active_G.copy_(sd > floor)
         return {head: torch.zeros_like(self.location_G) for head in self.heads}
 
-    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
+    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
         """Standardised values, 0 for constant genes; shape (B, G)."""
-        if batch.given_sparse and kernels_apply(batch.library_B1):
-            inverse_G, rows = self.active_G / self.scale_G, batch.rows
-            values_M = rows.values_M * inverse_G.index_select(0, rows.columns_M)
-            return replace(rows, values_M=values_M, shift_G=self.location_G * inverse_G)
-        return (batch.x_BG - self.location_G).mul_(self.active_G / self.scale_G)
+        return (x_BG - self.location_G) * (self.active_G / self.scale_G)
+
+    def sparse_features(self, batch: Batch) -> SparseRows:
+        """Return :meth:`features` as scaled non-zeros less a shift."""
+        inverse_G, rows = self.active_G / self.scale_G, batch.rows
+        values_M = rows.values_M * inverse_G.index_select(0, rows.columns_M)
+        return replace(rows, values_M=values_M, shift_G=self.location_G * inverse_G)
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads), in nats and data units, 0 for constant genes; shape (B, G)."""

@@ -33,7 +33,7 @@ class Softmax:
     def forward(self, raw: Tensor, factor_B1: Tensor | None) -> Tensor:
         """Return μ_BG, counts."""
         assert factor_B1 is not None
-        return torch.softmax(raw, -1).mul_(factor_B1)
+        return torch.softmax(raw, -1) * factor_B1
 
     def backward(self, gradient: Tensor, value: Tensor, factor_B1: Tensor | None) -> Tensor:
         """Return g − softmax · Σ g."""
@@ -53,8 +53,8 @@ class Exponential:
 
     def forward(self, raw: Tensor, factor_B1: Tensor | None) -> Tensor:
         """Return factor · exp(raw), or exp(raw) without a factor."""
-        value = raw.clamp(self.low, self.high).exp_()
-        return value if factor_B1 is None else value.mul_(factor_B1)
+        value = raw.clamp(self.low, self.high).exp()
+        return value if factor_B1 is None else value * factor_B1
 
     def backward(self, gradient: Tensor, value: Tensor, factor_B1: Tensor | None) -> Tensor:
         """Return the gradient as it is: the raw value is the logarithm."""

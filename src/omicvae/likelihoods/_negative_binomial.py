@@ -48,9 +48,13 @@ class NegativeBinomial(Likelihood):
         dispersion = self.log_dispersion.initialise(log_inverse_dispersion(moments))
         return {"scale": self._mean.bias(moments), **dispersion}
 
-    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
+    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
         """log1p of normalised counts; shape (B, G)."""
-        return self._mean.encoder_input(batch)
+        return self._mean.features(x_BG, library_B1)
+
+    def sparse_features(self, batch: Batch) -> SparseRows:
+        """Return :meth:`features` from the non-zeros."""
+        return self._mean.sparse_features(batch)
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""

@@ -85,9 +85,13 @@ class Poisson(Likelihood):
         """Start the rates at those of the training cells."""
         return {"scale": self._mean.bias(moments)}
 
-    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
+    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
         """log1p of normalised counts; shape (B, G)."""
-        return self._mean.encoder_input(batch)
+        return self._mean.features(x_BG, library_B1)
+
+    def sparse_features(self, batch: Batch) -> SparseRows:
+        """Return :meth:`features` from the non-zeros."""
+        return self._mean.sparse_features(batch)
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""

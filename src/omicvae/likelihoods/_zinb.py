@@ -94,9 +94,13 @@ class ZeroInflatedNegativeBinomial(Likelihood):
             biases["scale"] = biases["scale"] + softplus(zero_logit)
         return {**biases, "zero_logit": zero_logit}
 
-    def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
+    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
         """log1p of normalised counts; shape (B, G)."""
-        return self.counts.encoder_input(batch)
+        return self.counts.features(x_BG, library_B1)
+
+    def sparse_features(self, batch: Batch) -> SparseRows:
+        """Return :meth:`features` from the non-zeros."""
+        return self.counts.sparse_features(batch)
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""

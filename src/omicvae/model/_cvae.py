@@ -1,21 +1,17 @@
 """The conditional VAE on AnnData."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 from anndata import AnnData
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
-from omicvae._core import integral
 from omicvae.data import (
     CellStore,
     DataSchema,
     SetupKeys,
     check_support,
     choose_likelihood,
-    train_validation_split,
 )
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._build import ModelConfig
@@ -23,20 +19,17 @@ from omicvae.model._diagnosis import DiagnosisMixin
 from omicvae.model._expression import ExpressionMixin
 from omicvae.model._refusals import RefusalsMixin
 from omicvae.model._saving import SavingMixin
-from omicvae.model._setup import check_unchanged, own_memory, record_setup, recorded_setup
+from omicvae.model._setup import own_memory, record_setup, recorded_setup
+from omicvae.model._training import TrainingMixin
 from omicvae.module import Architecture
-from omicvae.objective import Objective
-from omicvae.training import Split, derive_seed, fit, hardware, plan_budget
 
 logger = logging.getLogger("omicvae")
-
-#: settings that hold the KL weight of an earlier objective where it ended
-HELD = {"schedule": "constant", "warmup": None, "warmup_epochs": None, "warmup_steps": None}
 
 
 class CVAE(
     ExpressionMixin,
     DiagnosisMixin,
+    TrainingMixin,
     SavingMixin,
     RefusalsMixin,
     VAEMixin,
@@ -172,130 +165,6 @@ class CVAE(
         own_memory(adata)
         DataSchema.register(adata, setup)
         record_setup(adata, setup)
-
-    def train(
-        self,
-        max_epochs: int | None = None,
-        *,
-        objective: Objective | Mapping[str, Any] | None = None,
-        batch_size: int = 128,
-        train_size: float = 0.9,
-        early_stopping: bool = True,
-        early_stopping_patience: int | None = None,
-        learning_rate: float | None = None,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = "auto",
-        precision: str = "auto",
-        seed: int | None = None,
-        progress_bar: bool = True,
-        callbacks: Sequence[Any] = (),
-        **trainer_arguments: Any,
-    ) -> None:
-        """Fit the model: one-cycle Adam, KL warm-up, validation in every epoch, best weights kept.
-
-        Parameters
-        ----------
-        max_epochs
-            Length of the run; None takes the number of optimiser steps that benchmarks found to suffice.
-        objective
-            ``Objective`` or a mapping of its fields (``beta``, ``schedule``, ``warmup``, ``free_bits``, ...).
-        batch_size
-            Cells in a minibatch.
-        train_size
-            Fraction of cells to train on; the others validate. 1.0 trains on all, without validation.
-        early_stopping, early_stopping_patience
-            Stop when the validation objective has not improved for so many epochs (default: a fifth of the plan,
-            at least 10), counted once the KL weight is final and the learning rate falls.
-        learning_rate
-            Peak of the one-cycle rate.
-        accelerator, devices, precision
-            As in ``lightning.pytorch.Trainer``; ``"auto"`` takes a CUDA device where there is one, else the CPU, and
-            float32. Offered are one device, and the precisions of ``omicvae.training.PRECISIONS``.
-        seed
-            None goes on from the model's seed.
-        progress_bar
-            Show a bar; the log line of each epoch goes to the logger ``omicvae`` at level INFO.
-        callbacks, trainer_arguments
-            Passed to the Trainer.
-
-        A second call goes on from the present weights with the same split, by default with the last objective at its
-        final KL weight, and appends its epochs to ``history``.
-
-        Raises
-        ------
-        SettingError
-            If the run would end before the KL weight is final, or a setting is impossible.
-        """
-        check_unchanged(self._own_adata(), self.schema.keys.layer, self._fingerprint)
-        store = self._cells(None)
-        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
-        if objective is None and self.fits:
-            objective = {**self.objective, **HELD}
-        goal = Objective.parse(objective)
-        batch_size = integral("batch_size", batch_size, minimum=1)
-        split = self._known_split() or self._split(store, train_size, seed)
-        budget = plan_budget(len(split.train), batch_size, max_epochs=max_epochs, learning_rate=learning_rate)
-        if not self.fits:
-            self.schema = self.schema.fit_scaling(store, split.train)
-            self._store = store = store.with_schema(self.schema)
-            self.module.initialise(store.moments(split.train))
-            self._name_constant_genes()
-        else:
-            logger.warning("Training goes on from epoch %d with the present weights.", len(self.history))
-        planned = goal.plan(
-            budget.total_steps,
-            budget.steps_per_epoch,
-            n_genes=self.module.n_genes,
-            n_latent=self.config.architecture.n_latent,
-        )
-        if planned.effective_beta != goal.beta:
-            logger.warning(
-                'reduction="mean" averages the reconstruction over %d genes and the KL over %d dimensions: '
-                "beta=%g acts like beta=%.4g on the ELBO.",
-                self.module.n_genes,
-                self.config.architecture.n_latent,
-                goal.beta,
-                planned.effective_beta,
-            )
-        result = fit(
-            self.module,
-            store,
-            split,
-            planned=planned,
-            budget=budget,
-            batch_size=batch_size,
-            seed=derive_seed(seed, "noise", len(self.fits)),
-            early_stopping=early_stopping,
-            patience=early_stopping_patience,
-            progress_bar=progress_bar,
-            callbacks=callbacks,
-            first_epoch=len(self.history) + 1,
-            **hardware(accelerator, devices, precision),
-            **trainer_arguments,
-        )
-        self.fits.append(result)
-        self.objective = goal.to_dict()
-        self.train_indices, self.validation_indices = split.train, split.validation
-        self._knows_split = True
-        self.is_trained_ = True
-
-    def _name_constant_genes(self) -> None:
-        left_out = [self.schema.gene_names[g] for g in self.module.likelihood.constant_genes.tolist()]
-        if left_out:
-            logger.warning(
-                "%d gene(s) are constant over the training cells and are left out of the likelihood, such as %s.",
-                len(left_out),
-                ", ".join(left_out[:5]),
-            )
-
-    def _known_split(self) -> Split | None:
-        """Split of an earlier run on these cells: what has been trained on must not validate later."""
-        return Split(self.train_indices, self.validation_indices) if self.fits and self._knows_split else None
-
-    def _split(self, store: CellStore, train_size: float, seed: int) -> Split:
-        """Split the same way in every run with the same seed and size; stratified by the categorical covariates."""
-        rng = np.random.default_rng(derive_seed(seed, "split"))
-        return Split(*train_validation_split(store.n_cells, train_size=train_size, strata=store.codes_ND, rng=rng))
 
     def __repr__(self) -> str:
         """Return one line on likelihood, sizes and state."""

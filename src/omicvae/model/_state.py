@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 from scvi.model.base import BaseModelClass
+from torch import Tensor
 
 from omicvae._core import NotSupportedError
 from omicvae.data import CellStore, DataSchema, fingerprint
@@ -46,6 +47,7 @@ class ModelState:
     _store: CellStore | None
     _fingerprint: str | None
     _knows_split: bool
+    _moments: dict[str, Tensor] | None
 
     @property
     def history(self) -> pd.DataFrame:
@@ -56,10 +58,15 @@ class ModelState:
         """Make everything that needs no data: shared by construction and loading."""
         self.config = config
         self.schema = schema
-        self.module = build_module(config, schema)
-        self.fits = []
+        self._start_again()
         self._store = None
         self._fingerprint = None
+
+    def _start_again(self) -> None:
+        """Make new weights and forget all training."""
+        self.module = build_module(self.config, self.schema)
+        self.fits = []
+        self._moments = None
         self._knows_split = False
 
     def _attach(self, adata: AnnData, store: CellStore) -> None:

@@ -3,6 +3,7 @@
 from omicvae.networks.blocks import ACTIVATIONS, NORMALIZATIONS
 from omicvae.networks.covariates import COVARIATE_ENCODINGS, CovariateEncoding
 from omicvae.networks.decoder import Decoder
+from omicvae.networks.discriminators import LatentClassifier, RealnessScore
 from omicvae.networks.encoder import Encoder
 
 __all__ = [
@@ -12,4 +13,6 @@ __all__ = [
     "CovariateEncoding",
     "Decoder",
     "Encoder",
+    "LatentClassifier",
+    "RealnessScore",
 ]

@@ -93,7 +93,7 @@ def _posterior(parts, h_BH, mean_weight_KH, mean_bias_K, log_weight_KH, log_bias
 
 
 @compiled
-def _posterior_gradient(parts, h_BH, mean_weight_KH, log_weight_KH, noise_BK, low, high, mean_BK, log_BK, z_gradient_BK, kl_weight, mean_sum_KH, mean_bias_sum_K, log_sum_KH, log_bias_sum_K, result_BH):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+def _posterior_gradient(parts, h_BH, mean_weight_KH, log_weight_KH, noise_BK, low, high, mean_BK, log_BK, z_gradient_BK, kl_slope_BK, mean_sum_KH, mean_bias_sum_K, log_sum_KH, log_bias_sum_K, result_BH):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
     """Write the gradients in the heads' parameters and in h; overwrites mean and log variance with their gradients."""
     n = len(h_BH)
     for part in prange(parts):
@@ -105,8 +105,9 @@ def _posterior_gradient(parts, h_BH, mean_weight_KH, log_weight_KH, noise_BK, lo
                 raw = log_BK[b, k]
                 variance = np.exp(min(max(raw, low), high))
                 slope = z_gradient_BK[b, k]
-                d_mean = slope + kl_weight * mean_BK[b, k]
-                d_log = f4(0.5) * (slope * noise_BK[b, k] * np.sqrt(variance) + kl_weight * (variance - f4(1)))
+                d_mean = slope + kl_slope_BK[b, k] * mean_BK[b, k]
+                d_kl = kl_slope_BK[b, k] * (variance - f4(1))
+                d_log = f4(0.5) * (slope * noise_BK[b, k] * np.sqrt(variance) + d_kl)
                 if raw < low or raw > high:
                     d_log = f4(0)
                 mean_BK[b, k], log_BK[b, k] = d_mean, d_log
@@ -211,7 +212,7 @@ class Posterior:
 
     def __init__(self, encoder: Encoder, n_cells: int) -> None:
         n_latent, n_hidden = encoder.mean.weight.shape
-        self._noise = torch.empty(n_cells, n_latent)
+        self._noise, self._slope = torch.empty(2, n_cells, n_latent)
         self._latent = torch.empty(4, n_cells, n_latent)  # mean, log variance, z, KL
         self._result = torch.empty(n_cells, n_hidden)
         self._bounds = tuple(f4(bound) for bound in LOG_VARIANCE_BOUNDS)
@@ -228,11 +229,12 @@ class Posterior:
         run(_posterior, n, self._hidden, *self._parameters, noise, *self._bounds, *latent)
         return self._latent[2, :n], self._latent[3, :n]
 
-    def backward(self, z_gradient_BK: Tensor, kl_weight: float) -> Tensor:
-        """Write the heads' gradients, with ``kl_weight`` for each cell's KL, and return that of h."""
+    def backward(self, z_gradient_BK: Tensor, kl_slope: float | Tensor) -> Tensor:
+        """Write the heads' gradients, with the loss's derivative in each entry of the KL, and return that of h."""
         n = len(z_gradient_BK)
+        slope_BK = self._slope[:n].copy_(torch.as_tensor(kl_slope)).numpy()
         noise, mean, log_variance, _, _ = self._arrays
         weights = (self._parameters[0], self._parameters[2])
         before = (self._hidden, *weights, noise, *self._bounds, mean, log_variance, z_gradient_BK.numpy())
-        run(_posterior_gradient, n, *before, f4(kl_weight), *self._sums, self._result.numpy()[:n])
+        run(_posterior_gradient, n, *before, slope_BK, *self._sums, self._result.numpy()[:n])
         return self._result[:n]

@@ -1,15 +1,37 @@
-"""The training objective: KL weight over time, regularised KL, ELBO. Pure functions of what the module returns."""
+"""The training objective: KL weight over time, regularised KL, ELBO, further terms. Pure functions and settings."""
 
 from omicvae.objective._objective import Objective, PlannedObjective
+from omicvae.objective.adversarial import (
+    Discriminator,
+    LatentAdversary,
+    Opponent,
+    Phase,
+    adaptive_weight,
+    confusion_loss,
+    hinge_loss,
+)
 from omicvae.objective.elbo import elbo_terms
-from omicvae.objective.kl import FREE_BITS_MODES
-from omicvae.objective.schedules import SCHEDULES, Schedule
+from omicvae.objective.kl import FREE_BITS_MODES, KLControl, regularised_kl
+from omicvae.objective.schedules import SCHEDULES, Cyclical, Ramp, Schedule
+from omicvae.objective.total_correlation import total_correlation
 
 __all__ = [
     "FREE_BITS_MODES",
     "SCHEDULES",
+    "Cyclical",
+    "Discriminator",
+    "KLControl",
+    "LatentAdversary",
     "Objective",
+    "Opponent",
+    "Phase",
     "PlannedObjective",
+    "Ramp",
     "Schedule",
+    "adaptive_weight",
+    "confusion_loss",
     "elbo_terms",
+    "hinge_loss",
+    "regularised_kl",
+    "total_correlation",
 ]

@@ -1,11 +1,12 @@
 """``Objective``: what training minimises, as the user states it, and its form for one planned run."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from omicvae._core import SettingError, choose, integral, real
-from omicvae.objective.kl import FREE_BITS_MODES
+from omicvae.objective.adversarial import Discriminator, LatentAdversary, Opponent, Phase
+from omicvae.objective.kl import FREE_BITS_MODES, Capacity, KLControl, TargetRate, WeightedKL
 from omicvae.objective.schedules import SCHEDULES, Plan, Schedule
 
 REDUCTIONS = ("sum", "mean")
@@ -13,7 +14,7 @@ REDUCTIONS = ("sum", "mean")
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """loss = −log p(x | z, c) + w(t) · KL, in nats per cell, with w(t) = β · schedule(t).
+    """loss = −log p(x | z, c) + w(t) · KL + further terms, in nats per cell, with w(t) = β · schedule(t).
 
     Attributes
     ----------
@@ -28,6 +29,16 @@ class Objective:
         Cycles of ``"cyclical"`` and steps of one; by default the cycles share the run.
     free_bits, free_bits_mode
         λ in nats per dimension and how it is applied: ``"dimension"``, ``"cell"`` or ``"total"``.
+    capacity, capacity_weight
+        C in nats per cell and γ: the KL's part is γ · |KL − C · schedule(t)| (Burgess et al. 2018).
+    target_rate
+        R in nats per cell: a controller moves β, from ``beta`` on, so that the KL holds R (Shao et al. 2020).
+    total_correlation
+        Weight of the total correlation beside the KL (Chen et al. 2018: their β less 1); rises by the schedule.
+    adversary
+        :class:`LatentAdversary` or a mapping of its settings: covariates to remove from z.
+    discriminator
+        :class:`Discriminator` or a mapping of its settings: the second phase of a VAE-GAN.
     reduction
         ``"sum"`` is the ELBO. ``"mean"`` averages the reconstruction over genes and the KL over dimensions, as many
         published models do: with G genes and K dimensions the β in effect is β·G/K. For reproducing such models.
@@ -35,7 +46,7 @@ class Objective:
     Raises
     ------
     SettingError
-        On impossible or unknown settings.
+        On impossible or unknown settings. Free bits, capacity and target rate exclude one another.
     """
 
     beta: float = 1.0
@@ -47,14 +58,22 @@ class Objective:
     period: int | None = None
     free_bits: float = 0.0
     free_bits_mode: str = "dimension"
+    capacity: float | None = None
+    capacity_weight: float = 100.0
+    target_rate: float | None = None
+    total_correlation: float = 0.0
+    adversary: LatentAdversary | Mapping[str, Any] | None = None
+    discriminator: Discriminator | Mapping[str, Any] | None = None
     reduction: str = "sum"
 
     #: fraction of the run over which the weight rises when no warm-up is given; chosen by held-out ELBO
     DEFAULT_WARMUP = 0.1
+    #: fraction of the run after which a controller is expected to hold its rate
+    CONTROL_SETTLES = 0.75
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", real("beta", self.beta, minimum=0))
-        object.__setattr__(self, "free_bits", real("free_bits", self.free_bits, minimum=0))
+        for name in ("beta", "free_bits", "capacity_weight", "total_correlation"):
+            object.__setattr__(self, name, real(name, getattr(self, name), minimum=0))
         if isinstance(self.schedule, str):
             choose("schedule", self.schedule, SCHEDULES)
         elif not isinstance(self.schedule, Schedule):
@@ -64,6 +83,15 @@ class Objective:
             )
         choose("free_bits_mode", self.free_bits_mode, FREE_BITS_MODES)
         choose("reduction", self.reduction, REDUCTIONS)
+        self._check_warmup()
+        self._check_kl_control()
+        object.__setattr__(self, "n_cycles", integral("n_cycles", self.n_cycles, minimum=1))
+        if self.period is not None:
+            object.__setattr__(self, "period", integral("period", self.period, minimum=2))
+        object.__setattr__(self, "adversary", LatentAdversary.parse(self.adversary))
+        object.__setattr__(self, "discriminator", Discriminator.parse(self.discriminator))
+
+    def _check_warmup(self) -> None:
         given = [n for n in ("warmup", "warmup_epochs", "warmup_steps") if getattr(self, n) is not None]
         if len(given) > 1:
             raise SettingError(f"Give one length of the warm-up, got {' and '.join(given)}.")
@@ -74,9 +102,26 @@ class Objective:
                 f"warmup is a fraction of the run and must be at most 1, got {self.warmup}; "
                 "lengths in epochs or steps go into warmup_epochs or warmup_steps."
             )
-        object.__setattr__(self, "n_cycles", integral("n_cycles", self.n_cycles, minimum=1))
-        if self.period is not None:
-            object.__setattr__(self, "period", integral("period", self.period, minimum=2))
+
+    def _check_kl_control(self) -> None:
+        for name in ("capacity", "target_rate"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else real(name, value, minimum=0))
+        if self.target_rate == 0:
+            raise SettingError(
+                "target_rate must be above 0 nats per cell, got 0; a latent without a rate is no latent."
+            )
+        controls = {"free_bits": self.free_bits > 0, "capacity": self.capacity is not None}
+        controls["target_rate"] = self.target_rate is not None
+        used = [name for name, on in controls.items() if on]
+        if len(used) > 1:
+            raise SettingError(f"{' and '.join(used)} are different ways to control the KL; give one of them.")
+        if used and used != ["free_bits"] and self.reduction == "mean":
+            raise SettingError(f'{used[0]} is in nats per cell and does not go with reduction="mean".')
+        if self.capacity is not None and self.beta != 1:
+            raise SettingError(f"With a capacity the KL has capacity_weight in place of beta, got beta={self.beta:g}.")
+        if self.target_rate is not None and self.beta == 0:
+            raise SettingError("With a target_rate, beta is where the controller starts and must be above 0.")
 
     @classmethod
     def parse(cls, value: "Objective | Mapping[str, Any] | None") -> "Objective":
@@ -90,6 +135,20 @@ class Objective:
             raise SettingError(f"Unknown objective setting(s) {unknown}. Known: {', '.join(names)}.")
         return cls(**settings)
 
+    def held(self, kl_weight: float) -> "Objective":
+        """Return the same objective for a run that goes on: every weight is final from its first step.
+
+        A controller starts at ``kl_weight``, where it was; opponents are new networks and start at once.
+        """
+        opponents = {
+            name: replace(opponent, start=0.0, start_epochs=None, start_steps=None)
+            for name in ("adversary", "discriminator")
+            if isinstance(opponent := getattr(self, name), Opponent)
+        }
+        beta = self.beta if self.target_rate is None else kl_weight
+        no_warmup = dict.fromkeys(("warmup", "warmup_epochs", "warmup_steps"))
+        return replace(self, schedule="constant", beta=beta, **no_warmup, **opponents)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping of the fields; an own schedule object is shown by its repr."""
         state = asdict(self)
@@ -98,13 +157,24 @@ class Objective:
         return state
 
     def plan(self, total_steps: int, steps_per_epoch: int, *, n_genes: int, n_latent: int) -> "PlannedObjective":
-        """Fix the schedule for a run of ``total_steps``.
+        """Fix schedules and phases for a run of ``total_steps``.
 
         Raises
         ------
         SettingError
-            If the run would end before the KL weight has reached its final value.
+            If the run would end before a weight has reached its final value.
         """
+        schedule = self._planned_schedule(total_steps, steps_per_epoch)
+        effective_beta = self.beta * (n_genes / n_latent if self.reduction == "mean" else 1.0)
+        phases: dict[str, Phase] = {
+            name: opponent.phase(total_steps, steps_per_epoch)
+            for name in ("adversary", "discriminator")
+            if (opponent := getattr(self, name)) is not None
+        }
+        control = self._control(schedule, effective_beta, total_steps)
+        return PlannedObjective(self, schedule, control, effective_beta, phases)
+
+    def _planned_schedule(self, total_steps: int, steps_per_epoch: int) -> Schedule:
         if self.warmup_steps is not None:
             warmup_steps = integral("warmup_steps", self.warmup_steps, minimum=0)
         elif self.warmup_epochs is not None:
@@ -121,29 +191,44 @@ class Objective:
                 f"The KL weight would reach its final value at step {schedule.settled_step}, but the planned run "
                 f"ends after {total_steps} steps ({steps_per_epoch} an epoch). Shorten the warm-up or train longer."
             )
-        mean = self.reduction == "mean"
-        return PlannedObjective(self, schedule, self.beta * (n_genes / n_latent if mean else 1.0))
+        return schedule
+
+    def _control(self, schedule: Schedule, effective_beta: float, total_steps: int) -> KLControl:
+        if self.capacity is not None:
+            return Capacity(schedule, self.capacity, self.capacity_weight)
+        if self.target_rate is not None:
+            return TargetRate(self.target_rate, self.beta, int(self.CONTROL_SETTLES * total_steps))
+        return WeightedKL(schedule, effective_beta, self.free_bits, self.free_bits_mode)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedObjective:
-    """An objective with its schedule in steps.
+    """An objective with its schedules in steps, for one run.
 
     Attributes
     ----------
+    schedule
+        Fraction of the final weight at each step.
+    control
+        The KL's part of the loss.
     effective_beta
         Final weight of the summed KL against the summed reconstruction; β·G/K under ``reduction="mean"``.
+    phases
+        Timing of the opponents that take part, by the name of their field.
     """
 
     objective: Objective
     schedule: Schedule
+    control: KLControl
     effective_beta: float
+    phases: Mapping[str, Phase]
 
     @property
     def settled_step(self) -> int:
-        """First step at the final weight."""
-        return self.schedule.settled_step
+        """First step at which every weight is final."""
+        return max([self.control.settled_step, *(phase.settled_step for phase in self.phases.values())])
 
-    def kl_weight(self, step: int) -> float:
-        """Weight of the KL at update ``step`` (from 0)."""
-        return self.effective_beta * self.schedule(step)
+    def total_correlation_weight(self, step: int) -> float:
+        """Weight of the total correlation at update ``step`` (from 0)."""
+        weight = self.objective.total_correlation
+        return weight and weight * self.schedule(step)

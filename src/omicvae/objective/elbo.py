@@ -3,22 +3,15 @@
 from torch import Tensor
 
 from omicvae._core import LossTerms
-from omicvae.objective.kl import regularised_kl
+from omicvae.objective.kl import KLControl
 
 
-def elbo_terms(
-    reconstruction_B: Tensor,
-    kl_BK: Tensor,
-    *,
-    kl_weight: float,
-    free_bits: float = 0.0,
-    free_bits_mode: str = "dimension",
-) -> LossTerms:
+def elbo_terms(reconstruction_B: Tensor, kl_BK: Tensor, *, control: KLControl, step: int) -> LossTerms:
     """Combine the parts of the objective (Kingma & Welling 2014; β: Higgins et al. 2017).
 
-    loss = mean_n [−log p(x_n | z_n, c_n)] + kl_weight · R(KL),
+    loss = mean_n [−log p(x_n | z_n, c_n)] + cost of the KL at this step,
 
-    with R the sum over dimensions and mean over cells, or its free-bits form. All terms in nats per cell.
+    all in nats per cell; with w · mean_n Σ_j KL_nj as the cost and w = 1 it is the negative ELBO.
 
     Parameters
     ----------
@@ -27,5 +20,4 @@ def elbo_terms(
     kl_BK
         Raw KL(q(z_j | x, c) ‖ p(z_j)).
     """
-    kl = regularised_kl(kl_BK, free_bits=free_bits, mode=free_bits_mode)
-    return LossTerms(reconstruction_B.mean() + kl_weight * kl, reconstruction_B, kl_BK)
+    return LossTerms(reconstruction_B.mean() + control.cost(kl_BK, step), reconstruction_B, kl_BK)

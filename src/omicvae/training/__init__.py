@@ -1,28 +1,38 @@
 """Training on Lightning: plan, step, callbacks, history, and passes over the cells."""
 
-from omicvae.training.budget import Budget, OneCycle, plan_budget
+from omicvae.training.budget import Budget, Optimisation, plan_budget
+from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
 from omicvae.training.evaluation import CellScores, evaluating, map_cells, score_cells
-from omicvae.training.fit import PRECISIONS, FitResult, fit, hardware, private_generators
+from omicvae.training.fit import PRECISIONS, Checkpointing, FitResult, Stopping, fit, hardware
 from omicvae.training.history import history_frame
 from omicvae.training.null import null_log_likelihood
-from omicvae.training.plan import Split
-from omicvae.training.seeds import derive_seed
+from omicvae.training.plan import Split, TrainingPlan
+from omicvae.training.rates import RATES, OneCycle
+from omicvae.training.seeds import derive_seed, private_generators
 
 __all__ = [
     "PRECISIONS",
+    "RATES",
     "Budget",
     "CellScores",
+    "Checkpoint",
+    "Checkpointing",
     "FitResult",
     "OneCycle",
+    "Optimisation",
     "Split",
+    "Stopping",
+    "TrainingPlan",
     "derive_seed",
     "evaluating",
     "fit",
     "hardware",
+    "has_checkpoint",
     "history_frame",
     "map_cells",
     "null_log_likelihood",
     "plan_budget",
     "private_generators",
+    "read_checkpoint",
     "score_cells",
 ]

@@ -9,45 +9,47 @@ from numba import prange
 from torch import Tensor, nn
 
 from omicvae._core.native import compiled, kernels_apply, run
+from omicvae.training.budget import Optimisation
 
 f4 = np.float32
 BETAS, EPSILON = (0.9, 0.999), 1e-8
-LARGEST = f4(np.finfo(np.float32).max)
 
 
 @compiled
-def _not_finite(parts, gradient, counts_P):  # type: ignore[no-untyped-def]
-    """Count the entries of each part that are not finite."""
+def _square_norm(parts, gradient, sums_P):  # type: ignore[no-untyped-def]
+    """Sum the squares of each part; a square that float32 cannot hold is inf, as it would be in Adam's moments."""
     for part in prange(parts):
         g = gradient[len(gradient) * part // parts : len(gradient) * (part + 1) // parts]
-        count = 0
+        total = 0.0
         for i in range(len(g)):
-            count += 0 if abs(g[i]) <= LARGEST else 1
-        counts_P[part] = count
+            total += np.float64(g[i] * g[i])
+        sums_P[part] = total
 
 
 @compiled
-def _adam(parts, value, gradient, mean, square, beta1, beta2, rate, root_correction, epsilon):  # type: ignore[no-untyped-def]
+def _adam(parts, value, gradient, mean, square, beta1, beta2, rate, root_correction, epsilon, scale, decay, keep):  # type: ignore[no-untyped-def]  # fmt: skip
     """Kingma & Ba 2015, algorithm 1; ``rate`` is divided by 1 − β₁ᵗ, ``root_correction`` is 1 / √(1 − β₂ᵗ)."""
     for part in prange(parts):
         start, stop = len(value) * part // parts, len(value) * (part + 1) // parts
         x, g, m, v = value[start:stop], gradient[start:stop], mean[start:stop], square[start:stop]
         for i in range(len(x)):
-            m[i] += (f4(1) - beta1) * (g[i] - m[i])
-            v[i] = beta2 * v[i] + (f4(1) - beta2) * g[i] * g[i]
-            x[i] -= rate * m[i] / (np.sqrt(v[i]) * root_correction + epsilon)
+            slope = scale * g[i] + decay * x[i]
+            m[i] += (f4(1) - beta1) * (slope - m[i])
+            v[i] = beta2 * v[i] + (f4(1) - beta2) * slope * slope
+            x[i] = keep * x[i] - rate * m[i] / (np.sqrt(v[i]) * root_correction + epsilon)
 
 
 class FlatAdam(torch.optim.Optimizer):
-    """Adam on parameters and gradients that lie one after the other in memory, float32 on the CPU.
+    """Adam or AdamW on parameters and gradients that lie one after the other in memory, float32 on the CPU.
 
     Making one moves the parameters into such a block and gives each its place in the block of gradients;
-    :meth:`release` takes them out again. Ask :meth:`finite` before a step: ``step`` does not.
+    :meth:`release` takes them out again.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], rate: float) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], optimisation: Optimisation) -> None:
         chosen = [p for p in parameters if p.requires_grad]
-        super().__init__(chosen, {"lr": rate, "betas": BETAS, "eps": EPSILON})
+        self.optimisation = optimisation
+        super().__init__(chosen, {"lr": optimisation.learning_rate, "betas": BETAS, "eps": EPSILON})
         # one block, because numpy asks for huge pages from 4 MB on: without them most of an update is page look-ups
         block = torch.from_numpy(np.empty((4, sum(p.numel() for p in chosen)), dtype=np.float32)).zero_()
         self.values, self.gradients, means, squares = block
@@ -73,21 +75,27 @@ class FlatAdam(torch.optim.Optimizer):
             p.grad = self.gradients[place].view_as(p)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update all parameters."""
-        self.apply()
+        """Update all parameters at the present rate, if every gradient is finite."""
+        self.attempt(0.0, self.param_groups[0]["lr"])
 
-    def apply(self) -> None:
-        """Update all parameters, without the hooks that torch puts around ``step``."""
-        group = self.param_groups[0]
+    def attempt(self, loss: float, rate: float) -> bool:
+        """Update all parameters, unless the loss or a gradient is not finite; return whether it did."""
+        square_norms = np.zeros(torch.get_num_threads())
+        run(_square_norm, len(self.values), self._arrays[1], square_norms)
+        norm = math.sqrt(square_norms.sum()) if np.isfinite(square_norms).all() else math.inf
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return False
+        group, o = self.param_groups[0], self.optimisation
+        group["lr"] = rate
         (beta1, beta2), t = group["betas"], float(self.steps.add_(1))
-        rate, root = group["lr"] / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
-        run(_adam, len(self.values), *self._arrays, *(f4(x) for x in (beta1, beta2, rate, root, group["eps"])))
-
-    def finite(self) -> bool:
-        """Whether every gradient is finite."""
-        counts = np.zeros(torch.get_num_threads(), dtype=np.int64)
-        run(_not_finite, len(self.values), self._arrays[1], counts)
-        return not counts.any()
+        step_size, root = rate / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
+        decoupled = o.optimizer == "adamw"
+        numbers = (
+            *(beta1, beta2, step_size, root, group["eps"], clip_factor(norm, o.gradient_clip_norm)),
+            *((0.0, 1 - rate * o.weight_decay) if decoupled else (o.weight_decay, 1.0)),
+        )
+        run(_adam, len(self.values), *self._arrays, *(f4(x) for x in numbers))
+        return True
 
     def release(self) -> None:
         """Give each parameter memory of its own again."""
@@ -96,12 +104,20 @@ class FlatAdam(torch.optim.Optimizer):
             p.grad = None
 
 
-def adam(module: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015) over all parameters in its fastest form for their device and type."""
-    parameters = list(module.parameters())
+def clip_factor(norm: float, largest: float | None) -> float:
+    """Return what gradients with this norm are multiplied by."""
+    return 1.0 if largest is None else min(1.0, largest / max(norm, 1e-30))
+
+
+def adam(module: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:
+    """Adam over all parameters in its fastest form for their device and type."""
+    parameters, o = list(module.parameters()), optimisation
     if kernels_apply(*parameters):
-        return FlatAdam(parameters, rate)
-    return torch.optim.Adam(parameters, lr=rate, betas=BETAS, eps=EPSILON, fused=True)
+        return FlatAdam(parameters, o)
+    form = torch.optim.AdamW if o.optimizer == "adamw" else torch.optim.Adam
+    made = form(parameters, lr=o.learning_rate, betas=BETAS, eps=EPSILON, weight_decay=o.weight_decay, fused=True)
+    made.param_groups[0]["clip_norm"] = o.gradient_clip_norm
+    return made
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> Tensor:
@@ -111,21 +127,45 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> Tenso
     -------
     1.0 if the update was skipped, else 0.0, on the device (no synchronisation on a GPU).
     """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
     if isinstance(optimizer, FlatAdam):
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        good = math.isfinite(loss.detach()) and optimizer.finite()
-        if good:
-            optimizer.apply()
-        return loss.new_tensor(float(not good))
+        return loss.new_tensor(float(not optimizer.attempt(float(loss.detach()), rate)))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
-    # one number that is finite only if the loss and every gradient are
-    size = torch.stack(torch._foreach_norm(gradients)).sum() + loss.detach()
-    bad = (~torch.isfinite(size)).float()
+    norm = torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt()
+    # one number that is finite only if the loss and the squares of every gradient are
+    bad = (~torch.isfinite(norm.square() + loss.detach())).float()
+    largest = optimizer.param_groups[0]["clip_norm"]
+    if largest is not None:
+        torch._foreach_mul_(gradients, (largest / norm.clamp_min(1e-30)).clamp_max(1.0))
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by fused Adam
     optimizer.step()
     return bad
+
+
+def moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Copy the optimiser's moments and step counts, by parameter name."""
+    return {
+        f"{name}.{key}": value.detach().clone()
+        for name, p in module.named_parameters()
+        for key, value in optimizer.state.get(p, {}).items()
+    }
+
+
+def restore_moments(module: nn.Module, optimizer: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
+    """Go on from :func:`moments`; parameters that are not in it start without moments."""
+    for name, p in module.named_parameters():
+        keys = ("step", "exp_avg", "exp_avg_sq")
+        if f"{name}.step" not in saved or not p.requires_grad:
+            continue
+        state = optimizer.state[p]
+        for key in keys:
+            value = saved[f"{name}.{key}"].to(p.device)
+            if key in state:  # in place: FlatAdam's lie in its block
+                state[key].copy_(value)
+            else:
+                state[key] = value.clone()

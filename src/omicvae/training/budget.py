@@ -1,56 +1,105 @@
-"""How long to train, in optimiser steps: what a network needs hardly depends on how many cells there are."""
+"""How long to train and by which optimiser; lengths are in steps, because what a network needs hardly depends on n."""
 
 import math
 from dataclasses import dataclass
 
-from omicvae._core import SettingError, integral
+from omicvae._core import SettingError, choose, integral, real
 from omicvae.data import minibatch_sizes
+from omicvae.training.rates import RATES, Rate
+
+OPTIMIZERS = ("adam", "adamw")
+DEFAULT_PEAK_RATE = 1e-2
+MIN_STEPS, MAX_STEPS = 300, 8000
+STEPS_PER_CELL = 40 / 128
+
+
+@dataclass(frozen=True, slots=True)
+class Optimisation:
+    """How weights follow gradients.
+
+    Attributes
+    ----------
+    learning_rate
+        Peak of the one-cycle rate, else where the rate starts.
+    schedule
+        Key of ``RATES``: ``"one_cycle"``, ``"plateau"`` or ``"constant"``.
+    optimizer
+        ``"adam"`` (Kingma & Ba 2015; weight decay is added to the gradient) or ``"adamw"`` (Loshchilov & Hutter 2019;
+        weights shrink by rate · decay at each step).
+    weight_decay
+        Strength of the decay, of all parameters.
+    gradient_clip_norm
+        Gradients with a larger Euclidean norm, over all parameters, are scaled down to it; None never clips.
+    ema_decay
+        d of the moving average of weights, w̄ ← d w̄ + (1 − d) w at each step, which then is what is validated and
+        kept; None for the weights themselves. Early in a run d is at most (1 + t) / (10 + t).
+
+    Raises
+    ------
+    SettingError
+        On impossible or unknown settings.
+    """
+
+    learning_rate: float = DEFAULT_PEAK_RATE
+    schedule: str = "one_cycle"
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    gradient_clip_norm: float | None = None
+    ema_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        if real("learning_rate", self.learning_rate) <= 0:
+            raise SettingError(f"learning_rate must be a positive number, got {self.learning_rate}.")
+        choose("lr_schedule", self.schedule, RATES)
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        real("weight_decay", self.weight_decay, minimum=0)
+        if self.gradient_clip_norm is not None and real("gradient_clip_norm", self.gradient_clip_norm, minimum=0) == 0:
+            raise SettingError("gradient_clip_norm must be above 0, got 0; None never clips.")
+        if self.ema_decay is not None and real("ema_decay", self.ema_decay, minimum=0, maximum=1) == 1:
+            raise SettingError("ema_decay must be below 1, got 1: the average would never move.")
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Length of a run.
+    """Length of a run and its optimiser.
 
     Attributes
     ----------
     max_epochs, steps_per_epoch
         Planned epochs and optimiser steps in each.
-    peak_rate
-        Peak of the one-cycle learning rate.
+    optimisation
+        How weights follow gradients.
     """
 
     max_epochs: int
     steps_per_epoch: int
-    peak_rate: float
+    optimisation: Optimisation
 
     @property
     def total_steps(self) -> int:
         """Planned optimiser steps."""
         return self.max_epochs * self.steps_per_epoch
 
+    def rate(self) -> Rate:
+        """Make the learning rate over this run."""
+        o = self.optimisation
+        return RATES[o.schedule](o.learning_rate, self.total_steps, self.max_epochs)
+
 
 def plan_budget(
-    n_train: int, batch_size: int, *, max_epochs: int | None = None, learning_rate: float | None = None
+    n_train: int, batch_size: int, *, max_epochs: int | None = None, optimisation: Optimisation | None = None
 ) -> Budget:
-    """Fix epochs and peak rate; what is None follows the rule chosen by ``benchmarks/defaults.py``.
+    """Fix the epochs; None follows the rule chosen by ``benchmarks/defaults.py``.
 
     Raises
     ------
     SettingError
-        On a rate that is not positive, or fewer than one epoch.
+        On fewer than one epoch.
     """
     steps_per_epoch = len(minibatch_sizes(n_train, batch_size))
     if max_epochs is None:
         max_epochs = math.ceil(default_steps(n_train) / steps_per_epoch)
-    rate = DEFAULT_PEAK_RATE if learning_rate is None else float(learning_rate)
-    if not (math.isfinite(rate) and rate > 0):
-        raise SettingError(f"learning_rate must be a positive number, got {learning_rate}.")
-    return Budget(integral("max_epochs", max_epochs, minimum=1), steps_per_epoch, rate)
-
-
-DEFAULT_PEAK_RATE = 1e-2
-MIN_STEPS, MAX_STEPS = 300, 8000
-STEPS_PER_CELL = 40 / 128
+    return Budget(integral("max_epochs", max_epochs, minimum=1), steps_per_epoch, optimisation or Optimisation())
 
 
 def default_steps(n_train: int) -> int:
@@ -60,35 +109,3 @@ def default_steps(n_train: int) -> int:
     cells overfit, and beyond the upper bound more steps no longer pay.
     """
     return round(min(max(MIN_STEPS, STEPS_PER_CELL * n_train), MAX_STEPS))
-
-
-@dataclass(frozen=True, slots=True)
-class OneCycle:
-    """One-cycle learning rate (Smith & Topin 2018): cosine up to the peak, cosine down to almost 0.
-
-    Attributes
-    ----------
-    peak, total_steps
-        Highest rate; length of the run.
-    rise
-        Fraction of the run spent rising.
-    """
-
-    peak: float
-    total_steps: int
-    rise: float = 0.25
-    start_fraction: float = 0.04
-    end_fraction: float = 1e-3
-
-    @property
-    def peak_step(self) -> int:
-        """Step from which the rate falls."""
-        return round(self.rise * self.total_steps)
-
-    def __call__(self, step: int) -> float:
-        """Rate at update ``step`` (from 0)."""
-        if step < self.peak_step:
-            low, u = self.start_fraction, 1 - step / self.peak_step
-        else:
-            low, u = self.end_fraction, (step - self.peak_step) / max(1, self.total_steps - self.peak_step)
-        return self.peak * (low + (1 - low) * (1 + math.cos(math.pi * min(1.0, u))) / 2)

@@ -1,12 +1,16 @@
-"""Lightning callbacks of a fit: best weights with early stopping, the log line, the progress bar."""
+"""Lightning callbacks of a fit: best weights with early stopping, checkpoints, the log line, the progress bar."""
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from omicvae.training.checkpoint import Checkpoint, named, to_json, write_checkpoint
 from omicvae.training.history import epoch_line
 from omicvae.training.plan import TrainingPlan
 
@@ -18,62 +22,116 @@ def last_line(plan: pl.LightningModule) -> str:
     assert isinstance(plan, TrainingPlan)
     if not plan.rows:
         return "no epoch was run"
-    return epoch_line(plan.first_epoch + len(plan.rows) - 1, plan.rows[-1])
+    return epoch_line(plan.first_epoch + len(plan.rows) - 1, plan.rows[-1], plan.notes())
 
 
 class BestWeights(pl.Callback):
     """Keep the weights of the best validation objective, restore them at the end, stop when it no longer improves.
 
-    Epochs count once the KL weight is final and the learning rate falls; before that objectives do not compare.
+    Epochs count once the weights of all terms are final and the learning rate has settled; before that objectives do
+    not compare.
 
     Parameters
     ----------
-    patience
-        Epochs without improvement after which training stops; None never stops early.
+    patience, min_delta
+        Epochs without an improvement of more than ``min_delta`` nats per cell after which training stops; a patience of
+        None never stops early. The best weights are kept however small the improvement.
     """
 
-    def __init__(self, patience: int | None) -> None:
-        self.patience = patience
+    def __init__(self, patience: int | None, min_delta: float = 0.0) -> None:
+        self.patience, self.min_delta = patience, min_delta
         self.best = math.inf
         self.best_epoch: int | None = None
         self.stopped_early = False
-        self._state: dict[str, torch.Tensor] = {}
+        self.weights: dict[str, torch.Tensor] = {}
+        self._mark, self._mark_epoch = math.inf, 0  # the last improvement that patience saw
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare the epoch that ended with the best so far."""
         assert isinstance(pl_module, TrainingPlan)
         if not pl_module.rows:  # a callback stopped the run before its first step
             return
-        row, epoch = pl_module.rows[-1], len(pl_module.rows)
-        loss = row.get("loss_validation", math.nan)
-        if pl_module.skipped_steps:
-            hopeless = pl_module.skipped_steps == len(pl_module.sizes)
-            if hopeless:
-                self.stopped_early = trainer.should_stop = True
-            logger.warning(
-                "Epoch %d: %d of %d steps had a loss that was not finite and were skipped%s. A lower learning_rate "
-                "usually helps.",
-                epoch,
-                pl_module.skipped_steps,
-                len(pl_module.sizes),
-                "; training stops and the best weights so far are kept" if hopeless else "",
-            )
+        epoch, loss = len(pl_module.rows), pl_module.rows[-1].get("loss_validation", math.nan)
         if pl_module.steps_done <= pl_module.settled_step or math.isnan(loss):
             return
         if loss < self.best:
             self.best, self.best_epoch = loss, epoch
-            state = pl_module.module.state_dict()
-            if not self._state:
-                self._state = {name: value.clone() for name, value in state.items()}
-            for name, value in state.items():
-                self._state[name].copy_(value)
-        elif self.patience is not None and epoch - (self.best_epoch or epoch) >= self.patience:
+            with pl_module.kept_weights():
+                self._keep(pl_module.module)
+        if loss < self._mark - self.min_delta:
+            self._mark, self._mark_epoch = loss, epoch
+        elif self.patience is not None and epoch - self._mark_epoch >= self.patience:
             self.stopped_early = trainer.should_stop = True
 
-    def restore(self, module: torch.nn.Module) -> None:
-        """Give ``module`` the best weights, if any epoch counted."""
-        if self._state:
-            module.load_state_dict(self._state)
+    def _keep(self, module: torch.nn.Module) -> None:
+        state = module.state_dict()
+        if not self.weights:
+            self.weights = {name: value.clone() for name, value in state.items()}
+        for name, value in state.items():
+            self.weights[name].copy_(value)
+
+    def give(self, plan: TrainingPlan) -> None:
+        """Leave the network with the best weights; with its present ones if no epoch counted."""
+        if not self.weights and plan.rows and getattr(plan, "average", None) is not None:
+            with plan.kept_weights():
+                self._keep(plan.module)
+        if self.weights:
+            plan.module.load_state_dict(self.weights)
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything but the weights, for a checkpoint."""
+        names = ("best", "best_epoch", "stopped_early", "_mark", "_mark_epoch")
+        return {name: getattr(self, name) for name in names}
+
+    def resume(self, numbers: Mapping[str, Any], weights: dict[str, torch.Tensor]) -> None:
+        """Go on from :meth:`numbers` and the weights of then."""
+        for name, value in numbers.items():
+            setattr(self, name, value)
+        self.weights = {name: value.clone() for name, value in weights.items()}
+
+
+class Checkpoints(pl.callbacks.Checkpoint):
+    """Write a checkpoint after every ``every`` epochs and after the last; a disk that is full ends no run.
+
+    Parameters
+    ----------
+    settings
+        What the run was started with, to be compared when it is resumed.
+    others
+        The user's callbacks, whose state is kept too.
+    """
+
+    def __init__(
+        self, folder: Path, every: int, settings: Mapping[str, Any], best: BestWeights, others: Sequence[pl.Callback]
+    ) -> None:
+        self.folder, self.every, self.settings, self.best, self.others = folder, every, settings, best, others
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write one, if it is time to."""
+        assert isinstance(pl_module, TrainingPlan)
+        epochs = len(pl_module.rows)
+        last = trainer.should_stop or epochs == trainer.max_epochs
+        if not epochs or (epochs % self.every and not last):
+            return
+        run = pl_module.snapshot()
+        state = {
+            **run.state,
+            "best": self.best.numbers(),
+            "callbacks": [to_json(callback.state_dict()) for callback in self.others],
+            "ended": trainer.should_stop,
+            "settings": self.settings,
+        }
+        checkpoint = Checkpoint({**run.tensors, **named("best", self.best.weights)}, state)
+        try:
+            write_checkpoint(self.folder, epochs, checkpoint)
+        except OSError as error:
+            logger.warning(
+                "The checkpoint after epoch %d could not be written to %s: %s. Training goes on; the checkpoints "
+                "before it are intact.",
+                epochs,
+                self.folder,
+                error,
+            )
 
 
 class EpochLog(pl.Callback):

@@ -1,6 +1,5 @@
 """The training step with its backward pass written out, for the CPU: the same mathematics without a graph of it."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,7 +52,7 @@ class CompiledStep:
 
     @staticmethod
     def applies(module: ConditionalVAE, planned: PlannedObjective) -> bool:
-        """Whether it covers these: on a CPU, batch normalisation, ReLU, one-hot covariates, N(0, I), no free bits."""
+        """Whether it covers these: on a CPU, batch normalisation, ReLU, one-hot covariates, N(0, I), no opponents."""
         return (
             kernels_apply(*module.parameters())
             and all(parameter.requires_grad for parameter in module.parameters())  # frozen ones have no gradient
@@ -61,7 +60,8 @@ class CompiledStep:
             and is_explicit(module.decoder.body)
             and all(isinstance(level, OneHot) for level in module.covariates.levels)
             and type(module.prior) is StandardNormal  # others may have another KL
-            and planned.objective.free_bits == 0
+            and not planned.phases
+            and planned.objective.total_correlation == 0
         )
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ class CompiledStep:
     def __call__(self, prepared: Prepared, step: int, rate: float, totals: StepTotals) -> None:
         """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
         batch, c_BC = prepared.batch, prepared.c_BC
-        n, kl_weight = len(batch), self.planned.kl_weight(step)
+        n, control = len(batch), self.planned.control
         assert prepared.x is not None
         assert c_BC is not None
         h: Tensor = prepared.x  # type: ignore[assignment]
@@ -88,17 +88,29 @@ class CompiledStep:
         reconstruction_B, h_gradient = self._reconstruct(h, batch)
         for layer in reversed(self._decoder):
             h_gradient = layer.backward(h_gradient)
-        h_gradient = self._posterior.backward(h_gradient, kl_weight / n)
+        kl = kl_BK.sum() / n
+        cost, slope = self._kl_cost(kl_BK, kl, step)
+        h_gradient = self._posterior.backward(h_gradient, slope)
         for layer in reversed(self._encoder):
             h_gradient = layer.backward(h_gradient)
-        reconstruction, kl = float(reconstruction_B.mean()), float(kl_BK.sum()) / n
-        loss = reconstruction + kl_weight * kl
-        if math.isfinite(loss) and self.optimizer.finite():
-            self.optimizer.param_groups[0]["lr"] = rate
-            self.optimizer.apply()
-            totals.add_numbers(loss, reconstruction, kl, n)
+        reconstruction = float(reconstruction_B.mean())
+        loss = reconstruction + cost
+        if self.optimizer.attempt(loss, rate):
+            control.observe(kl)
+            totals.add_numbers(loss, reconstruction, float(kl), n)
         else:
             totals.skip()
+
+    def _kl_cost(self, kl_BK: Tensor, kl: Tensor, step: int) -> tuple[float, float | Tensor]:
+        """Cost of the KL, and its derivative in each entry of the KL (one number where all are equal)."""
+        weight = self.planned.control.flat_weight(step)
+        if weight is not None:
+            return weight * float(kl), weight / len(kl_BK)
+        leaf_BK = kl_BK.clone().requires_grad_()
+        with torch.enable_grad():
+            cost = self.planned.control.cost(leaf_BK, step)
+            cost.backward()  # type: ignore[no-untyped-call]
+        return float(cost), gradient(leaf_BK)
 
     def _reconstruct(self, h_BH: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """−log p(x | z, c) of each cell, and the gradient of its mean in the decoder's last hidden layer."""

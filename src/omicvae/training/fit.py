@@ -3,24 +3,23 @@
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import pandas as pd
 import torch
 
-from omicvae._core import NotSupportedError
-from omicvae.data import CellStore
-from omicvae.module import ConditionalVAE
-from omicvae.objective import PlannedObjective
-from omicvae.training.budget import Budget
-from omicvae.training.callbacks import BestWeights, EpochLog, ProgressBar
+from omicvae._core import NotSupportedError, SettingError, integral, real
+from omicvae.training.callbacks import BestWeights, Checkpoints, EpochLog, ProgressBar
+from omicvae.training.checkpoint import Checkpoint, from_json
 from omicvae.training.heap import retained_heap
 from omicvae.training.history import history_frame
-from omicvae.training.plan import Split, TrainingPlan
+from omicvae.training.plan import TrainingPlan
+from omicvae.training.seeds import private_generators
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,8 @@ class FitResult:
         Planned length; epoch from which the KL weight is final.
     stopped_early, interrupted
         Whether early stopping or the user ended the run.
+    failure
+        Why the run ended, where too many steps had to be skipped.
     """
 
     history: pd.DataFrame
@@ -45,88 +46,137 @@ class FitResult:
     settled_epoch: int
     stopped_early: bool
     interrupted: bool
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """When a run ends before its planned length.
+
+    Attributes
+    ----------
+    early
+        Whether it ends when the validation objective no longer improves.
+    patience
+        Epochs without improvement; None for a fifth of the plan, at least 10.
+    min_delta
+        Smallest improvement that counts, nats per cell.
+    """
+
+    early: bool = True
+    patience: int | None = None
+    min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.patience is not None:
+            object.__setattr__(self, "patience", integral("early_stopping_patience", self.patience, minimum=1))
+        object.__setattr__(self, "min_delta", real("early_stopping_min_delta", self.min_delta, minimum=0))
+
+    def callback(self, max_epochs: int) -> BestWeights:
+        """Make the callback that stops the run and keeps the best weights."""
+        patience = max(10, math.ceil(0.2 * max_epochs)) if self.patience is None else self.patience
+        return BestWeights(patience if self.early else None, self.min_delta)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointing:
+    """Where and how often a run is written down, and what it was started with."""
+
+    folder: Path
+    every: int
+    settings: Mapping[str, Any]
 
 
 def fit(
-    module: ConditionalVAE,
-    store: CellStore,
-    split: Split,
+    plan: TrainingPlan,
     *,
-    planned: PlannedObjective,
-    budget: Budget,
-    batch_size: int,
-    seed: int,
-    early_stopping: bool = True,
-    patience: int | None = None,
+    stopping: Stopping,
     progress_bar: bool = False,
     callbacks: Sequence[pl.Callback] = (),
-    first_epoch: int = 1,
-    half_products: bool = False,
+    checkpointing: Checkpointing | None = None,
+    resume_from: Checkpoint | None = None,
     **trainer_arguments: Any,
 ) -> FitResult:
-    """Train ``module`` on the rows of ``split`` and leave it with its best weights.
+    """Run ``plan`` and leave its network with the best weights.
 
     Parameters
     ----------
-    patience
-        Epochs without improvement before early stopping; by default a fifth of the plan, at least 10.
-    half_products
-        Take the decoder's widest products in bfloat16, on a CPU.
+    resume_from
+        State of an interrupted run of the same plan, to go on from.
     trainer_arguments
         Passed to ``lightning.pytorch.Trainer`` (accelerator, devices, precision, logger, ...).
     """
-    plan = TrainingPlan(
-        module,
-        store,
-        split,
-        planned,
-        budget,
-        batch_size=batch_size,
-        seed=seed,
-        first_epoch=first_epoch,
-        half_products=half_products,
-    )
-    if patience is None:
-        patience = max(10, math.ceil(0.2 * budget.max_epochs))
-    best = BestWeights(patience if early_stopping else None)
+    module, budget = plan.module, plan.budget
+    best = stopping.callback(budget.max_epochs)
+    own = [best, EpochLog(), *([ProgressBar()] if progress_bar else []), *callbacks]
+    if checkpointing is not None:  # the last, so that it sees what the others made of the epoch
+        own.append(Checkpoints(checkpointing.folder, checkpointing.every, checkpointing.settings, best, callbacks))
     settings = {
         "logger": False,
-        "enable_checkpointing": False,
+        "enable_checkpointing": any(isinstance(callback, pl.callbacks.Checkpoint) for callback in own),
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
-        "limit_val_batches": 1 if len(split.validation) else 0,
-        "callbacks": [best, EpochLog(), *([ProgressBar()] if progress_bar else []), *callbacks],
+        "limit_val_batches": 1 if len(plan.split.validation) else 0,
+        "callbacks": own,
         **trainer_arguments,
     }
     module.train()
     with private_generators(), quiet_lightning(), retained_heap():
         trainer = pl.Trainer(max_epochs=budget.max_epochs, **settings)
+        if resume_from is not None:
+            _resume(trainer, plan, best, callbacks, resume_from)
         try:
-            trainer.fit(plan, range(plan.n_chunks), range(1))
+            if resume_from is None or not resume_from.state["ended"]:
+                trainer.fit(plan, range(plan.n_chunks), range(1))
         except (KeyboardInterrupt, SystemExit):
             # Lightning turns Ctrl-C into SystemExit; the epochs so far are worth keeping
             if not trainer.interrupted:
                 raise
         finally:
-            best.restore(module)
-            plan.release()
+            best.give(plan)
+            plan.close()
             # Lightning leaves the weights on the CPU; inference goes on where training was
             module.to(trainer.strategy.root_device).eval()
     if trainer.interrupted:
         logging.getLogger("omicvae").warning(
-            "Training was interrupted after %d of %d epochs; the model is usable.",
+            "Training was interrupted after %d of %d epochs; the model is usable%s.",
             len(plan.rows),
             budget.max_epochs,
+            "" if checkpointing is None else f", and train(resume_from={str(checkpointing.folder)!r}) goes on",
         )
     return FitResult(
-        history=history_frame(plan.rows, first_epoch),
-        best_epoch=None if best.best_epoch is None else best.best_epoch + first_epoch - 1,
+        history=history_frame(plan.rows, plan.first_epoch),
+        best_epoch=None if best.best_epoch is None else best.best_epoch + plan.first_epoch - 1,
         planned_epochs=budget.max_epochs,
-        settled_epoch=planned.settled_step // budget.steps_per_epoch + first_epoch,
+        settled_epoch=plan.planned.settled_step // budget.steps_per_epoch + plan.first_epoch,
         stopped_early=best.stopped_early,
         interrupted=trainer.interrupted,
+        failure=plan.failure,
     )
+
+
+def _resume(
+    trainer: pl.Trainer,
+    plan: TrainingPlan,
+    best: BestWeights,
+    callbacks: Sequence[pl.Callback],
+    checkpoint: Checkpoint,
+) -> None:
+    """Put everything where the interrupted run left it; the optimiser follows when it is made."""
+    state = checkpoint.state
+    if len(callbacks) != len(state["callbacks"]):
+        raise SettingError(
+            f"The run to resume had {len(state['callbacks'])} callbacks, {len(callbacks)} were given. Pass the same."
+        )
+    plan.resume(checkpoint)
+    best.resume(state["best"], checkpoint.part("best"))
+    for callback, saved in zip(callbacks, state["callbacks"], strict=True):
+        callback.load_state_dict(from_json(saved))
+    # Lightning counts on from here
+    trainer.fit_loop.epoch_progress.current.processed = state["epochs"]
+    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+    progress.total.ready = progress.total.completed = state["steps"]
 
 
 #: half precision with scaled losses, other dtypes of the weights and several processes need a step of their own
@@ -162,13 +212,6 @@ def multiplies_bfloat16() -> bool:
     """Whether this CPU has instructions for products of bfloat16 (AVX-512 BF16 or AMX)."""
     known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in known)
-
-
-@contextmanager
-def private_generators() -> Iterator[None]:
-    """Run with torch's global generators and give them back as they were: dropout draws from them."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
 
 
 @contextmanager

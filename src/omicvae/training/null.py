@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from omicvae.data import CellStore, minibatch_sizes
 from omicvae.module import CovariateModel
 from omicvae.training.adam import adam
-from omicvae.training.budget import OneCycle
+from omicvae.training.budget import Optimisation
 from omicvae.training.evaluation import map_cells
+from omicvae.training.rates import OneCycle
 from omicvae.training.seeds import derive_seed
 from omicvae.training.step import null_update
 
@@ -37,7 +38,7 @@ def null_log_likelihood(
     """
     model.initialise(store.moments(train))
     model.to(device)
-    optimizer = adam(model, NULL_RATE)
+    optimizer = adam(model, Optimisation(NULL_RATE))
     rate = OneCycle(NULL_RATE, NULL_STEPS, rise=0.1)
     rng = np.random.default_rng(derive_seed(seed, "null"))
     sizes = minibatch_sizes(len(train), int(np.clip(NULL_ENTRIES // store.n_genes, 32, 512)))

@@ -1,27 +1,39 @@
 """The Lightning module that trains a cVAE: Lightning sees chunks, a tight loop sees minibatches."""
 
+import logging
 import math
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from omicvae.data import CellStore, minibatch_sizes
 from omicvae.module import ConditionalVAE
 from omicvae.objective import PlannedObjective
-from omicvae.objective.kl import regularised_kl
-from omicvae.training.adam import FlatAdam, adam
-from omicvae.training.budget import Budget, OneCycle
+from omicvae.training.adam import FlatAdam, adam, moments, restore_moments
+from omicvae.training.average import WeightAverage
+from omicvae.training.blame import blame
+from omicvae.training.budget import Budget
+from omicvae.training.checkpoint import Checkpoint, named
 from omicvae.training.compiled import CompiledStep
 from omicvae.training.evaluation import score_cells
-from omicvae.training.seeds import derive_seed
+from omicvae.training.opponents import make_players
+from omicvae.training.seeds import derive_seed, private_generators
 from omicvae.training.step import EagerStep, StepTotals
+
+logger = logging.getLogger("omicvae")
 
 CHUNK = 128  # minibatches that one Lightning step runs
 GROUP = 8  # minibatches that are copied out of the store at once
+#: skipped steps of a run, or all of an epoch, after which it ends
+MOST_BAD_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,8 @@ class Split:
 class TrainingPlan(pl.LightningModule):
     """Manual optimisation in chunks; losses stay on the device until the epoch ends.
 
-    The order of cells is a function of seed and epoch, and the noise of seed, epoch and chunk.
+    The order of cells is a function of seed and epoch, and the noise of seed, epoch and chunk: there is no generator
+    whose state a resumed run would need.
     """
 
     def __init__(
@@ -48,8 +61,10 @@ class TrainingPlan(pl.LightningModule):
         *,
         batch_size: int,
         seed: int,
+        cell_names: Sequence[str],
         first_epoch: int = 1,
         half_products: bool = False,
+        start_moments: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -58,14 +73,21 @@ class TrainingPlan(pl.LightningModule):
         self.split = split
         self.planned = planned
         self.budget = budget
-        self.rate = OneCycle(budget.peak_rate, budget.total_steps)
+        self.rate = budget.rate()
         self.sizes = minibatch_sizes(len(split.train), batch_size)
         self.seed = seed
+        self.cell_names = cell_names
         self.first_epoch = first_epoch
         self.half_products = half_products
+        with private_generators():
+            torch.manual_seed(derive_seed(seed, "opponents"))
+            self.players = nn.ModuleList(make_players(planned, module, store, split.train))
         self.rows: list[dict[str, float]] = []
         self.steps_done = 0
-        self.skipped_steps = 0  # of the last epoch
+        self.bad_steps = 0
+        self.failure: str | None = None
+        self._start_moments = start_moments
+        self._resumed: Checkpoint | None = None
 
     @property
     def n_chunks(self) -> int:
@@ -74,12 +96,21 @@ class TrainingPlan(pl.LightningModule):
 
     @property
     def settled_step(self) -> int:
-        """First step at which the KL weight is final and the learning rate falls: best weights count from here."""
-        return max(self.planned.settled_step, self.rate.peak_step)
+        """First step at which the weights of all terms are final and the rate has settled: best weights count on."""
+        return max(self.planned.settled_step, self.rate.settled_step)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Fused Adam over all parameters."""
-        self.optimizer = adam(self.module, self.budget.peak_rate)
+        """Adam over all parameters of the cVAE, and one for each opponent, where the run left them if it goes on."""
+        self.optimizer = adam(self.module, self.budget.optimisation)
+        for player in self.players:
+            player.configure()
+        if self._start_moments is not None:
+            restore_moments(self.module, self.optimizer, dict(self._start_moments))
+        decay, flat = self.budget.optimisation.ema_decay, isinstance(self.optimizer, FlatAdam)
+        weights = [self.optimizer.values] if flat else list(self.module.parameters())
+        self.average = None if decay is None else WeightAverage(weights, decay)
+        if self._resumed is not None:
+            self._restore(self._resumed)
         return self.optimizer
 
     def on_train_epoch_start(self) -> None:
@@ -87,7 +118,11 @@ class TrainingPlan(pl.LightningModule):
         rng = np.random.default_rng(derive_seed(self.seed, "order", self.current_epoch))
         order = rng.permutation(self.split.train)
         self._minibatches = np.split(order, np.cumsum(self.sizes)[:-1])
-        self._totals = StepTotals(self.device)
+        further = [f"{player.name}_{what}" for player in self.players for what in ("loss", "weight")]
+        if self.planned.objective.total_correlation:
+            further.append("total_correlation")
+        self._totals = StepTotals(self.device, further)
+        self._bad: list[NDArray[np.int64]] = []
         self._started = time.perf_counter()
 
     def training_step(self, chunk: int, chunk_idx: int) -> None:
@@ -100,18 +135,22 @@ class TrainingPlan(pl.LightningModule):
             batch = self.store.batch(np.concatenate(group), device=self.device)
             for part in step.parts(batch, [len(rows) for rows in group]):
                 step(part, self.steps_done, self.rate(self.steps_done), self._totals)
+                if self.average is not None:
+                    self.average.update()
                 self.steps_done += 1
         # a raw optimiser leaves Lightning's step count at 0, and checkpoints and loggers rely on it
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for count in (progress.total, progress.current):
             count.ready += len(minibatches)
             count.completed += len(minibatches)
+        self._bad += [minibatches[i] for i in self._totals.bad_steps()]
         if chunk == self.n_chunks - 1:
             self._close_epoch()
 
-    def release(self) -> None:
-        """Give the parameters memory of their own again."""
+    def close(self) -> None:
+        """Keep the optimiser's moments for a later run and give the parameters memory of their own again."""
         optimizer = getattr(self, "optimizer", None)
+        self.end_moments = {} if optimizer is None else moments(self.module, optimizer)
         if isinstance(optimizer, FlatAdam):
             optimizer.release()
 
@@ -121,35 +160,122 @@ class TrainingPlan(pl.LightningModule):
         if covered and isinstance(optimizer, FlatAdam):
             half = self.half_products
             return CompiledStep(self.module, optimizer, self.planned, max(self.sizes), half_products=half)
-        return EagerStep(self.module, optimizer, self.planned)
+        return EagerStep(self.module, optimizer, self.planned, len(self.split.train), list(self.players))
+
+    @contextmanager
+    def kept_weights(self) -> Iterator[None]:
+        """Put the weights in place that this run keeps: their moving average where there is one."""
+        if self.average is None:
+            yield
+        else:
+            with self.average.applied():
+                yield
 
     def validation_step(self, chunk: int, chunk_idx: int) -> None:
         """Score all validation cells with the same noise in every epoch."""
-        scores = score_cells(self.module, self.store, self.split.validation, seed=derive_seed(self.seed, "validation"))
-        objective = self.planned.objective
-        kl = regularised_kl(
-            torch.from_numpy(scores.kl_NK), free_bits=objective.free_bits, mode=objective.free_bits_mode
-        )
+        with self.kept_weights():
+            scores = score_cells(
+                self.module, self.store, self.split.validation, seed=derive_seed(self.seed, "validation")
+            )
         reconstruction = float(scores.reconstruction_N.mean())
+        cost = self.planned.control.cost(torch.from_numpy(scores.kl_NK), self.steps_done - 1)
         metrics = {
-            "loss_validation": reconstruction + self.rows[-1]["kl_weight"] * float(kl),
+            "loss_validation": reconstruction + float(cost),
             "recon_validation": reconstruction,
             "kl_validation": float(scores.kl_NK.sum(1).mean()),
             "elbo_validation": float(scores.elbo_N.mean()),
         }
         self.rows[-1] |= metrics
+        if self.steps_done > self.settled_step:
+            self.rate.observe(metrics["loss_validation"])
         self.log_dict(metrics, batch_size=len(self.split.validation))
 
     def _close_epoch(self) -> None:
         """Write the epoch's row of the history; validation adds its part."""
         last = self.steps_done - 1
-        means = self._totals.means()
-        self.skipped_steps = int(means.pop("skipped"))
-        row = {f"{name}_train": value for name, value in means.items()}
+        row = {name if name.endswith("_weight") else f"{name}_train": v for name, v in self._totals.means().items()}
         row |= {
-            "kl_weight": self.planned.kl_weight(last),
+            "kl_weight": self.planned.control.weight(last),
             "lr": self.rate(last),
             "cells_per_second": len(self.split.train) / (time.perf_counter() - self._started),
+            **self.planned.control.columns(last),
         }
+        if "discriminator" in self.planned.phases:
+            row["phase"] = 1.0 + (last >= self.planned.phases["discriminator"].start_step)
+        if self._bad:
+            row["skipped_steps"] = float(len(self._bad))
+            self._judge_bad_steps()
         self.rows.append(row)
         self.log_dict(row, batch_size=len(self.split.train), on_step=False, on_epoch=True)
+
+    def _judge_bad_steps(self) -> None:
+        """Warn of steps that were skipped; end the run where they are too many."""
+        self.bad_steps += len(self._bad)
+        epoch, n = self.first_epoch + self.current_epoch, len(self.sizes)
+        reason = blame(
+            self.module, self.store, np.concatenate(self._bad), self.cell_names, self.rate(self.steps_done - 1)
+        )
+        text = (
+            f"Epoch {epoch}: {len(self._bad)} of {n} steps had a loss or gradient that was not finite and were skipped "
+            f"({self.bad_steps} in this run; it ends at {MOST_BAD_STEPS}). {reason}"
+        )
+        if self.bad_steps >= MOST_BAD_STEPS or len(self._bad) == n:
+            self.failure = text
+            self.trainer.should_stop = True
+        else:
+            logger.warning(text)
+
+    def notes(self) -> list[str]:
+        """Return what the log line says of opponents."""
+        row, notes = self.rows[-1], []
+        for player in self.players:
+            name, start = player.name, player.phase.start_step
+            if self.steps_done <= start:
+                notes.append(f"{name} off until step {start + 1}: a zero loss is expected")
+            else:
+                notes.append(f"{name} loss={row[f'{name}_loss_train']:.4f} weight={row[f'{name}_weight']:.4g}")
+        return notes
+
+    def snapshot(self) -> Checkpoint:
+        """State of the run after an epoch."""
+        tensors = {
+            **named("module", self.module.state_dict()),
+            **named("moments", moments(self.module, self.optimizer)),
+            **named("control", self.planned.control.state()),
+        }
+        for player in self.players:
+            tensors |= named(f"{player.name}.network", player.network.state_dict())
+            tensors |= named(f"{player.name}.moments", moments(player.network, player.optimizer))
+        state: dict[str, Any] = {
+            "epochs": len(self.rows),
+            "steps": self.steps_done,
+            "bad_steps": self.bad_steps,
+            "rows": self.rows,
+            "rate": self.rate.state(),
+        }
+        if self.average is not None:
+            tensors |= named("average", {str(i): value for i, value in enumerate(self.average.averages)})
+            state["average_steps"] = self.average.steps
+        return Checkpoint(tensors, state)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from :meth:`snapshot` once the run begins."""
+        self._resumed = checkpoint
+        self.module.load_state_dict(checkpoint.part("module"))
+        state = checkpoint.state
+        self.rows, self.steps_done, self.bad_steps = list(state["rows"]), state["steps"], state["bad_steps"]
+        self.rate.restore(state["rate"])
+
+    @torch.no_grad()
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        restore_moments(self.module, self.optimizer, checkpoint.part("moments"))
+        for name, value in self.planned.control.state().items():
+            value.copy_(checkpoint.part("control")[name])
+        for player in self.players:
+            player.network.load_state_dict(checkpoint.part(f"{player.name}.network"))
+            restore_moments(player.network, player.optimizer, checkpoint.part(f"{player.name}.moments"))
+        if self.average is not None:
+            saved = checkpoint.part("average")
+            for i, average in enumerate(self.average.averages):
+                average.copy_(saved[str(i)])
+            self.average.steps = checkpoint.state["average_steps"]

@@ -1,48 +1,61 @@
 """The training step in its eager form: the reference that faster forms must agree with."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
-from omicvae._core import Batch, LossTerms, SparseRows
+from omicvae._core import Batch, SparseRows
 from omicvae.module import ConditionalVAE, CovariateModel
-from omicvae.objective import PlannedObjective, elbo_terms
+from omicvae.objective import PlannedObjective, elbo_terms, total_correlation
 from omicvae.training.adam import update
+from omicvae.training.opponents import Player, StepView
 
 
 class StepTotals:
-    """Sums over the cells of the steps so far; they stay on the device until they are read."""
+    """Sums over the cells of the steps so far; they stay on the device until they are read.
 
-    def __init__(self, device: torch.device) -> None:
-        # loss, reconstruction, KL, cells, skipped steps
-        self._sums = torch.zeros(5, dtype=torch.float64, device=device)
+    Parameters
+    ----------
+    further
+        Names of figures beside loss, reconstruction and KL.
+    """
 
-    def add(self, terms: LossTerms, n_cells: int, skipped: Tensor) -> None:
-        """Count a step; a skipped one for nothing."""
-        parts = (terms.loss, terms.reconstruction_B.mean(), terms.kl_BK.sum() / n_cells)
-        means = torch.stack([part.detach().double() for part in parts]).nan_to_num(0.0, 0.0, 0.0)
-        n = n_cells * (1 - skipped.double())
-        self._sums += torch.cat([means * n, torch.stack([n, skipped.double()])])
+    def __init__(self, device: torch.device, further: Sequence[str] = ()) -> None:
+        self._names = ("loss", "recon", "kl", *further)
+        self._sums = torch.zeros(len(self._names) + 1, dtype=torch.float64, device=device)
+        self._bad: list[Tensor | float] = []
+
+    def add(self, figures: Mapping[str, Tensor], n_cells: int, bad: Tensor) -> None:
+        """Count a step; one that was skipped (``bad`` is 1) for nothing."""
+        zero = self._sums.new_zeros(())
+        means = torch.stack([figures[name].detach().double() if name in figures else zero for name in self._names])
+        n = n_cells * (1 - bad.double())
+        self._sums += torch.cat([means.nan_to_num(0.0, 0.0, 0.0) * n, n[None]])
+        self._bad.append(bad)
 
     def add_numbers(self, loss: float, reconstruction: float, kl: float, n_cells: int) -> None:
-        """Count a step on the host whose loss is finite."""
-        self._sums += torch.tensor(
-            [loss * n_cells, reconstruction * n_cells, kl * n_cells, n_cells, 0.0], dtype=torch.float64
-        )
+        """Count a step on the host that was not skipped."""
+        self._sums += torch.tensor([loss, reconstruction, kl, 1.0], dtype=torch.float64) * n_cells
+        self._bad.append(0.0)
 
     def skip(self) -> None:
-        """Count a step that was skipped."""
-        self._sums[4] += 1
+        """Count a step on the host that was skipped."""
+        self._bad.append(1.0)
 
     def means(self) -> dict[str, float]:
-        """Means per cell in nats over the steps that counted, and the number of skipped ones; reads the device once."""
-        loss, reconstruction, kl, cells, skipped = self._sums.tolist()
-        n = cells or math.nan
-        return {"loss": loss / n, "recon": reconstruction / n, "kl": kl / n, "skipped": skipped}
+        """Means per cell over the steps that counted, losses in nats; reads the device once."""
+        *sums, cells = self._sums.tolist()
+        return {name: value / (cells or math.nan) for name, value in zip(self._names, sums, strict=True)}
+
+    def bad_steps(self) -> list[int]:
+        """Return which of the steps since the last call were skipped; reads the device once."""
+        flags = torch.stack([torch.as_tensor(bad, device=self._sums.device).double() for bad in self._bad])
+        self._bad.clear()
+        return torch.nonzero(flags).flatten().tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +73,26 @@ def ranges(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 class EagerStep:
-    """One update of the cVAE on one minibatch, plain autograd, no synchronisation with the host."""
+    """One update of the cVAE on one minibatch, plain autograd, no synchronisation with the host.
 
-    def __init__(self, module: ConditionalVAE, optimizer: torch.optim.Optimizer, planned: PlannedObjective) -> None:
-        self.module = module
-        self.optimizer = optimizer
-        self.planned = planned
+    Parameters
+    ----------
+    n_cells
+        Training cells.
+    players
+        Opponents; each updates itself after the cVAE, once its phase has begun.
+    """
+
+    def __init__(
+        self,
+        module: ConditionalVAE,
+        optimizer: torch.optim.Optimizer,
+        planned: PlannedObjective,
+        n_cells: int,
+        players: Sequence[Player] = (),
+    ) -> None:
+        self.module, self.optimizer, self.planned = module, optimizer, planned
+        self.n_cells, self.players = n_cells, players
 
     def parts(self, batch: Batch, sizes: Sequence[int]) -> list[Prepared]:
         """Cut ``batch`` into minibatches of the given sizes; each minibatch is prepared when it is used."""
@@ -73,18 +100,27 @@ class EagerStep:
 
     def __call__(self, prepared: Prepared, step: int, rate: float, totals: StepTotals) -> None:
         """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
-        batch = prepared.batch
-        objective = self.planned.objective
-        posterior = self.module.encode(batch)
-        terms = elbo_terms(
-            self.module.reconstruction(posterior.sample(), batch),
-            self.module.prior.kl(posterior),
-            kl_weight=self.planned.kl_weight(step),
-            free_bits=objective.free_bits,
-            free_bits_mode=objective.free_bits_mode,
-        )
-        bad = update(self.optimizer, terms.loss, rate)
-        totals.add(terms, len(batch), bad)
+        batch, module, planned = prepared.batch, self.module, self.planned
+        posterior = module.encode(batch)
+        z_BK = posterior.sample()
+        heads = module.decode(z_BK, batch)
+        kl_BK = module.prior.kl(posterior)
+        terms = elbo_terms(-module.likelihood.cell_log_prob(batch, heads), kl_BK, control=planned.control, step=step)
+        reconstruction, kl, loss = terms.reconstruction_B.mean(), kl_BK.detach().sum() / len(batch), terms.loss
+        figures = {"recon": reconstruction, "kl": kl}
+        if planned.objective.total_correlation:
+            figures["total_correlation"] = total_correlation(z_BK, posterior, self.n_cells)
+            loss = loss + planned.total_correlation_weight(step) * figures["total_correlation"]
+        view = StepView(batch, z_BK, heads, reconstruction)
+        playing = [player for player in self.players if step >= player.phase.start_step]
+        for player in playing:
+            cost, figures[f"{player.name}_weight"] = player.cost(module, view, step)
+            loss = loss + cost
+        bad = update(self.optimizer, loss, rate)
+        for player in playing:
+            figures[f"{player.name}_loss"] = player.learn(view)
+        planned.control.observe(torch.where(bad > 0, torch.nan, kl))
+        totals.add({"loss": loss, **figures}, len(batch), bad)
 
 
 def null_update(model: CovariateModel, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> None:

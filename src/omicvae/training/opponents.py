@@ -1,0 +1,190 @@
+"""The networks that play against the cVAE during training: what they cost it, and how they learn."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from omicvae._core import Batch, SettingError
+from omicvae.data import CellStore
+from omicvae.module import ConditionalVAE
+from omicvae.networks import LatentClassifier, RealnessScore
+from omicvae.objective import Opponent, Phase, PlannedObjective, adaptive_weight, confusion_loss, hinge_loss
+from omicvae.training.adam import adam, update
+from omicvae.training.budget import Optimisation
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """What one step of the cVAE computed, for its opponents.
+
+    Attributes
+    ----------
+    z_BK, heads
+        Draw of the posterior, and the decoder's raw outputs for it.
+    reconstruction
+        Mean −log p(x | z, c) of the minibatch, nats.
+    """
+
+    batch: Batch
+    z_BK: Tensor
+    heads: dict[str, Tensor]
+    reconstruction: Tensor
+
+
+class Player(nn.Module, ABC):
+    """A network with an optimiser of its own, that acts and learns from the first step of its phase on.
+
+    Parameters
+    ----------
+    name
+        Field of the objective; its columns in the history begin with it.
+    """
+
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, name: str, network: nn.Module, settings: Opponent, phase: Phase) -> None:
+        super().__init__()
+        self.name, self.network, self.settings, self.phase = name, network, settings, phase
+
+    def configure(self) -> None:
+        """Make the optimiser, once the network is on its device."""
+        self.optimizer = adam(self.network, Optimisation(self.settings.learning_rate))
+
+    def cost(self, module: ConditionalVAE, view: StepView, step: int) -> tuple[Tensor, Tensor]:
+        """Return the weighted term of the cVAE's loss, and its weight."""
+        term = self._term(module, view)
+        weight = term.new_tensor(self.phase(step))
+        if self.settings.adaptive:
+            at = self._meeting_point(module, view)
+            slopes = [torch.autograd.grad(value, at, retain_graph=True)[0] for value in (view.reconstruction, term)]
+            weight = weight * adaptive_weight(*slopes)
+        return weight * term, weight
+
+    def learn(self, view: StepView) -> Tensor:
+        """Update the opponent; return the loss that it had, before the first of its updates."""
+        losses = []
+        for _ in range(self.settings.updates):
+            losses.append(self._own_loss(view))
+            update(self.optimizer, losses[-1], self.settings.learning_rate)
+        return losses[0].detach()
+
+    @abstractmethod
+    def _term(self, module: ConditionalVAE, view: StepView) -> Tensor:
+        """Return what the cVAE wants small, differentiable in its parameters; scalar."""
+
+    @abstractmethod
+    def _meeting_point(self, module: ConditionalVAE, view: StepView) -> Tensor:
+        """Where the gradients of reconstruction and term are compared."""
+
+    @abstractmethod
+    def _own_loss(self, view: StepView) -> Tensor:
+        """Return what the opponent wants small, differentiable in its own parameters only; scalar."""
+
+
+class LatentPlayer(Player):
+    """Reads categorical covariates from z; see :class:`omicvae.objective.LatentAdversary`.
+
+    Parameters
+    ----------
+    columns
+        Positions of the covariates in ``Batch.categories_BD``.
+    shares
+        Share of each level of them among the training cells.
+    """
+
+    def __init__(
+        self, network: LatentClassifier, settings: Opponent, phase: Phase, columns: list[int], shares: list[Tensor]
+    ) -> None:
+        super().__init__("adversary", network, settings, phase)
+        self.columns, self.shares = columns, nn.ParameterList(nn.Parameter(s, requires_grad=False) for s in shares)
+
+    def _term(self, module: ConditionalVAE, view: StepView) -> Tensor:
+        guesses = self.network(view.z_BK)
+        return torch.stack([confusion_loss(log_p, s) for log_p, s in zip(guesses, self.shares, strict=True)]).sum()
+
+    def _meeting_point(self, module: ConditionalVAE, view: StepView) -> Tensor:
+        return view.z_BK
+
+    def _own_loss(self, view: StepView) -> Tensor:
+        guesses = self.network(view.z_BK.detach())
+        codes_BD = view.batch.categories_BD
+        losses = [nn.functional.nll_loss(g, codes_BD[:, d]) for g, d in zip(guesses, self.columns, strict=True)]
+        return torch.stack(losses).sum()
+
+
+class RealnessPlayer(Player):
+    """Tells real from generated cells; see :class:`omicvae.objective.Discriminator`.
+
+    Generated are cells from posterior draws and as many from prior draws, for the covariates and libraries of the
+    minibatch. Sampling counts has no gradient: a sample's is taken to be that of its mean (straight through).
+    """
+
+    def __init__(self, network: RealnessScore, settings: Opponent, phase: Phase) -> None:
+        super().__init__("discriminator", network, settings, phase)
+        self._pairs: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def _term(self, module: ConditionalVAE, view: StepView) -> Tensor:
+        batch, likelihood = view.batch, module.likelihood
+        from_prior = module.decode(module.prior.sample(len(batch)), batch)
+        made = []
+        for heads in (view.heads, from_prior):
+            distribution = likelihood.distribution(batch, heads)
+            sample, mean = distribution.sample(), distribution.mean
+            made.append(likelihood.features(mean + (sample - mean).detach(), batch.library_B1))
+        c_BC = module.covariates(batch).detach()
+        generated_RG = torch.cat(made)
+        real_BG = likelihood.features(batch.x_BG, batch.library_B1)
+        self._pairs = (real_BG, generated_RG.detach(), c_BC)
+        return -self.network(generated_RG, c_BC.repeat(2, 1)).mean()
+
+    def _meeting_point(self, module: ConditionalVAE, view: StepView) -> Tensor:
+        # the last layer of the decoder, as Esser et al. (2021) have it
+        weight: Tensor = next(iter(module.decoder.heads.values())).weight_IO  # type: ignore[assignment]
+        return weight
+
+    def _own_loss(self, view: StepView) -> Tensor:
+        assert self._pairs is not None  # the cVAE's term comes first
+        real_BG, generated_RG, c_BC = self._pairs
+        return hinge_loss(self.network(real_BG, c_BC), self.network(generated_RG, c_BC.repeat(2, 1)))
+
+
+def make_players(
+    planned: PlannedObjective, module: ConditionalVAE, store: CellStore, train: NDArray[np.int64]
+) -> list[Player]:
+    """Make the opponents that the objective asks for.
+
+    Raises
+    ------
+    SettingError
+        If a covariate to remove is none of the model's categorical ones.
+    """
+    players: list[Player] = []
+    adversary, discriminator = planned.objective.adversary, planned.objective.discriminator
+    if isinstance(adversary, Opponent):
+        known = [levels.key for levels in store.schema.categorical]
+        chosen = known if adversary.covariates is None else list(adversary.covariates)
+        if not chosen or not set(chosen) <= set(known):
+            raise SettingError(
+                f"adversary takes categorical covariates of the model, {known or 'of which it has none'}; got "
+                f"covariates={chosen}. Name them in setup_anndata first."
+            )
+        columns = [known.index(key) for key in chosen]
+        sizes = [len(store.schema.categorical[d].levels) for d in columns]
+        counts = [np.bincount(store.codes_ND[train, d], minlength=n) for d, n in zip(columns, sizes, strict=True)]
+        shares = [torch.from_numpy(count / count.sum()).float() for count in counts]
+        n_latent = module.architecture.n_latent
+        network = LatentClassifier(n_latent, sizes, n_hidden=adversary.n_hidden, n_layers=adversary.n_layers)
+        players.append(LatentPlayer(network, adversary, planned.phases["adversary"], columns, shares))
+    if isinstance(discriminator, Opponent):
+        score = RealnessScore(
+            module.n_genes,
+            module.covariates.width,
+            n_hidden=discriminator.n_hidden,
+            n_layers=discriminator.n_layers,
+        )
+        players.append(RealnessPlayer(score, discriminator, planned.phases["discriminator"]))
+    return players
