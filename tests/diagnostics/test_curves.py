@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from omicvae.diagnostics import read_curves
+from omicvae.diagnostics.curves import phases
 
 
 def frame(**columns):
@@ -105,3 +106,13 @@ def test_two_epochs_give_the_difference_of_an_epoch():
     assert curves.improvement == pytest.approx(29.0)
     assert curves.still_improving
     assert len(curves.to_frame()) == 1
+
+
+def test_a_zero_loss_before_an_opponents_start_is_called_expected():
+    history = pd.DataFrame({"discriminator_loss_train": [0.0, 0.0, 1.9]}, index=[1, 2, 3])
+    assert phases(history) == ["discriminator off until epoch 3: a zero loss before is expected (phase 1)."]
+    assert phases(history.assign(discriminator_loss_train=0.0)) == [
+        "discriminator off until the end of this run: a zero loss before is expected (phase 1)."
+    ]
+    assert phases(history.assign(discriminator_loss_train=2.0)) == []
+    assert phases(history.rename(columns=lambda name: "loss_train")) == []

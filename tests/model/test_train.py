@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import omicvae as ov
-from omicvae._core import NotSupportedError, SettingError
+from omicvae._core import NotSupportedError, SettingError, TrainingError
 from omicvae.priors import StandardNormal
 
 from .conftest import FAST, SETUP
@@ -158,7 +158,8 @@ def test_a_single_bad_step_is_skipped_and_counted(counts, caplog):
 
     model.module.prior = OnceBroken(3)
     model.train(**{**FAST, "batch_size": 16})
-    assert "1 of 7 steps had a loss that was not finite" in caplog.text
+    assert "1 of 7 steps had a loss or gradient that was not finite" in caplog.text
+    assert model.history["skipped_steps"].sum() == 1
     assert len(model.history) == 6
     assert np.isfinite(model.history).all(axis=None)
 
@@ -200,13 +201,13 @@ class BrokenPrior(StandardNormal):
         return super().kl(posterior) * float("nan")
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_weights(counts, caplog):
+def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_weights(counts):
     model = make(counts)
     model.train(**{**FAST, "max_epochs": 30})
     good = {name: value.clone() for name, value in model.module.named_parameters()}
     model.module.prior = BrokenPrior(3)
-    model.train(**FAST)
-    assert "not finite" in caplog.text
+    with pytest.raises(TrainingError, match=r"not finite.*can be used"):
+        model.train(**FAST)
     assert len(model.history) == 31
     assert all(torch.equal(value, good[name]) for name, value in model.module.named_parameters())
 
@@ -214,11 +215,11 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_weights(counts, c
 def test_a_run_that_was_never_finite_is_diverged(counts):
     model = make(counts)
     model.module.prior = BrokenPrior(3)
-    model.train(**FAST)
+    model.train(**FAST, on_bad_steps="stop")
     assert model.diagnose(umap=False).verdict == "diverged"
 
 
-def test_a_gradient_that_is_not_finite_never_reaches_the_weights(counts):
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(counts, caplog):
     class BrokenGradient(StandardNormal):
         def kl(self, posterior):
             # finite, with an infinite slope
@@ -226,7 +227,8 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(counts):
 
     model = make(counts)
     model.module.prior = BrokenGradient(3)
-    model.train(**FAST)
+    model.train(**FAST, on_bad_steps="stop")
+    assert "The weights or a setting" in caplog.text
     assert all(torch.isfinite(value).all() for value in model.module.parameters())
 
 

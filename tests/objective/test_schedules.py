@@ -20,7 +20,7 @@ def planned(total=100, **settings):
 @given(warmup=st.integers(0, 99), beta=st.floats(0.01, 100))
 def test_ramps_have_exact_endpoints_and_rise_monotonically(name, warmup, beta):
     plan = planned(schedule=name, warmup_steps=warmup, beta=beta)
-    weights = [plan.kl_weight(step) for step in range(100)]
+    weights = [plan.control.weight(step) for step in range(100)]
     assert weights[0] == (0.0 if warmup else beta)
     assert weights[warmup] == beta
     assert weights[-1] == beta
@@ -37,8 +37,8 @@ def test_ramps_have_exact_endpoints_and_rise_monotonically(name, warmup, beta):
 )
 def test_ramps_follow_their_formula(name, at_quarter):
     plan = planned(schedule=name, warmup_steps=40)
-    assert plan.kl_weight(10) == pytest.approx(at_quarter, abs=1e-12)
-    assert plan.kl_weight(20) == pytest.approx(0.5, abs=1e-12)
+    assert plan.control.weight(10) == pytest.approx(at_quarter, abs=1e-12)
+    assert plan.control.weight(20) == pytest.approx(0.5, abs=1e-12)
 
 
 @given(period=st.integers(2, 50), n_cycles=st.integers(1, 6), ramp=st.floats(0.05, 0.95))
@@ -60,7 +60,7 @@ def test_cycles_share_the_run_unless_a_period_is_given():
 def test_constant_is_at_beta_at_once(name):
     plan = planned(schedule=name, beta=3.0)
     assert plan.settled_step == 0
-    assert plan.kl_weight(0) == 3.0
+    assert plan.control.weight(0) == 3.0
 
 
 def test_a_run_that_ends_before_the_weight_settles_is_an_error_with_both_numbers():
@@ -82,7 +82,7 @@ def test_an_object_of_the_user_is_a_schedule():
             return float(step >= 50)
 
     plan = planned(schedule=Late(), beta=2.0)
-    assert (plan.kl_weight(49), plan.kl_weight(50)) == (0.0, 2.0)
+    assert (plan.control.weight(49), plan.control.weight(50)) == (0.0, 2.0)
 
 
 def test_mean_reduction_is_the_effective_beta_of_the_mean_mean_convention():

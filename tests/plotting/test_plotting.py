@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from omicvae._core import DataError
-from omicvae.plotting import embedding, kl_per_dimension, loss_curves
+from omicvae.plotting import embedding, kl_per_dimension, kl_weight_curve, loss_curves
 
 EPOCHS = 30
 
@@ -168,3 +168,20 @@ def test_drawing_leaves_pyplot_alone(xy):
         "pl.kl_per_dimension([1.0]); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_weight_of_the_kl_is_drawn_as_it_is(history):
+    ax = kl_weight_curve(history)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), history["kl_weight"])
+    assert len(ax.figure.axes) == 1
+    with pytest.raises(DataError, match="kl_weight_curve draws kl_weight"):
+        kl_weight_curve(history.drop(columns="kl_weight"))
+
+
+@pytest.mark.parametrize(("name", "label"), [("target_rate", "target rate"), ("capacity", "capacity")])
+def test_what_steers_the_kl_stands_beside_its_weight(history, name, label):
+    ax = kl_weight_curve(history.assign(**{name: 5.0}))
+    (beside,) = [other for other in ax.figure.axes if other is not ax]
+    lines = {line.get_label(): line.get_ydata() for line in beside.lines}
+    np.testing.assert_array_equal(lines["KL"], history["kl_train"])
+    assert set(lines) == {"KL", label}

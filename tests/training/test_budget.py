@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omicvae._core import SettingError
-from omicvae.training import OneCycle, plan_budget
+from omicvae.training import OneCycle, Optimisation, plan_budget
+from omicvae.training.rates import RATES, Plateau
 from omicvae.training.seeds import derive_seed
 
 
@@ -20,14 +21,48 @@ def test_small_data_get_many_epochs_and_large_data_few():
 
 
 def test_given_epochs_and_rate_are_kept():
-    budget = plan_budget(1000, 128, max_epochs=5.0, learning_rate=0.5)
-    assert (budget.max_epochs, budget.steps_per_epoch, budget.peak_rate) == (5, 8, 0.5)
+    budget = plan_budget(1000, 128, max_epochs=5.0, optimisation=Optimisation(0.5))
+    assert (budget.max_epochs, budget.steps_per_epoch, budget.rate().peak) == (5, 8, 0.5)
 
 
-@pytest.mark.parametrize("settings", [{"max_epochs": 0}, {"learning_rate": 0}, {"learning_rate": float("nan")}])
-def test_impossible_budgets_are_refused(settings):
-    with pytest.raises(SettingError):
-        plan_budget(1000, 128, **settings)
+def test_a_run_has_an_epoch():
+    with pytest.raises(SettingError, match="max_epochs must be at least 1"):
+        plan_budget(1000, 128, max_epochs=0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"learning_rate": 0},
+        {"learning_rate": float("nan")},
+        {"schedule": "staircase"},
+        {"optimizer": "sgd"},
+        {"weight_decay": -1.0},
+        {"gradient_clip_norm": 0},
+        {"ema_decay": 1.0},
+    ],
+)
+def test_impossible_optimisers_are_refused(settings):
+    with pytest.raises(SettingError, match=r"rate|schedule|optimizer|decay|norm"):
+        Optimisation(**settings)
+
+
+def test_a_plateau_lowers_the_rate_when_nothing_improves():
+    rate = Plateau(1.0, patience=2)
+    for loss in (5.0, 4.0, 4.0):
+        rate.observe(loss)
+    assert rate(0) == 1.0
+    rate.observe(float("nan"))
+    assert rate(0) == pytest.approx(0.3)
+    again = Plateau(1.0, patience=2)
+    again.restore(rate.state())
+    assert again.state() == rate.state()
+    again.observe(3.0)
+    assert (again.best, again.waited, again(99)) == (3.0, 0, pytest.approx(0.3))
+
+
+def test_a_constant_rate_is_constant():
+    assert {RATES["constant"](0.02, 100, 10)(step) for step in range(100)} == {0.02}
 
 
 @given(total=st.integers(1, 5000), rise=st.floats(0, 1))
@@ -35,8 +70,8 @@ def test_one_cycle_peaks_where_it_says_and_ends_near_zero(total, rise):
     rate = OneCycle(1.0, total, rise=rise)
     values = [rate(step) for step in range(total)]
     assert all(0 < value <= 1.0 for value in values)
-    assert rate(rate.peak_step) == pytest.approx(1.0)
-    assert rate(total) == pytest.approx(1e-3, rel=1e-6) or rate.peak_step == total
+    assert rate(rate.settled_step) == pytest.approx(1.0)
+    assert rate(total) == pytest.approx(1e-3, rel=1e-6) or rate.settled_step == total
 
 
 def test_seeds_differ_by_purpose_and_path_and_repeat():

@@ -8,6 +8,7 @@ import omicvae as ov
 from omicvae._core.native import reference_path
 from omicvae.objective import Objective
 from omicvae.training.adam import FlatAdam, adam, update
+from omicvae.training.budget import Optimisation
 from omicvae.training.compiled import CompiledStep
 from omicvae.training.step import EagerStep, StepTotals
 
@@ -55,6 +56,27 @@ def test_losses_agree_with_the_reference(likelihood, settings):
         assert kl < tolerances[2], precision
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"free_bits": 0.3},
+        {"free_bits": 0.3, "free_bits_mode": "cell"},
+        {"free_bits": 0.3, "free_bits_mode": "total"},
+        {"capacity": 3.0},
+        {"target_rate": 4.0},
+    ],
+)
+def test_kl_controls_agree_with_the_reference(objective):
+    def run():
+        model = ov.CVAE(data("nb"), "nb", seed=1, n_hidden=32)
+        model.train(6, progress_bar=False, accelerator="cpu", precision="32-true", objective=objective)
+        return model.history[["loss_train", "recon_train", "kl_train", "kl_weight"]].to_numpy()
+
+    with reference_path():
+        expected = run()
+    np.testing.assert_allclose(run(), expected, rtol=2e-3)
+
+
 def parts(**settings):
     model = ov.CVAE(data("nb"), "nb", seed=1, n_hidden=16, **settings)
     planned = Objective().plan(100, 3, n_genes=120, n_latent=10)
@@ -77,16 +99,27 @@ def test_what_is_covered():
         assert not CompiledStep.applies(module, planned)
     module.encoder.mean.weight.requires_grad_(False)
     assert not CompiledStep.applies(module, planned)
-    free = Objective(free_bits=0.5).plan(100, 3, n_genes=120, n_latent=10)
-    assert not CompiledStep.applies(parts()[0], free)
+    for settings, covered in [
+        ({"free_bits": 0.5}, True),
+        ({"capacity": 5.0}, True),
+        ({"target_rate": 5.0}, True),
+        ({"total_correlation": 1.0}, False),
+        ({"adversary": {}}, False),
+    ]:
+        goal = Objective(**settings).plan(100, 3, n_genes=120, n_latent=10)
+        assert CompiledStep.applies(parts()[0], goal) == covered, settings
 
 
 @pytest.mark.parametrize("form", ["compiled", "eager"])
 @pytest.mark.parametrize("poison", ["data", "weights"])
 def test_a_bad_step_never_reaches_the_weights(form, poison):
     module, store, planned = parts()
-    optimizer = adam(module, 1e-3)
-    step = CompiledStep(module, optimizer, planned, 64) if form == "compiled" else EagerStep(module, optimizer, planned)
+    optimizer = adam(module, Optimisation(1e-3))
+    step = (
+        CompiledStep(module, optimizer, planned, 64)
+        if form == "compiled"
+        else EagerStep(module, optimizer, planned, 300)
+    )
     totals = StepTotals(torch.device("cpu"))
     (good,) = step.parts(store.batch(np.arange(64)), [64])
     step(good, 0, 1e-3, totals)
@@ -100,17 +133,27 @@ def test_a_bad_step_never_reaches_the_weights(form, poison):
     (bad,) = step.parts(bad, [64])
     step(bad, 1, 1e-3, totals)
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
-    assert totals.means()["skipped"] == 1
+    assert totals.bad_steps() == [1]
     assert np.isfinite(totals.means()["loss"])
 
 
-def test_adam_is_torchs_adam():
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"weight_decay": 0.1},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"gradient_clip_norm": 0.05},
+    ],
+)
+def test_adam_is_torchs_adam(settings):
     torch.manual_seed(0)
+    optimisation = Optimisation(1e-2, **settings)
     ours, theirs = torch.nn.Linear(30, 20), torch.nn.Linear(30, 20)
     theirs.load_state_dict(ours.state_dict())
     with reference_path():
-        reference = adam(theirs, 1e-2)
-    optimizer = adam(ours, 1e-2)
+        reference = adam(theirs, optimisation)
+    optimizer = adam(ours, optimisation)
     assert isinstance(optimizer, FlatAdam)
     assert not isinstance(reference, FlatAdam)
     for step in range(20):

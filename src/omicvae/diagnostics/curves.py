@@ -101,6 +101,17 @@ def read_curves(history: pd.DataFrame, *, schedule_settled_epoch: float | None =
     )
 
 
+def phases(history: pd.DataFrame) -> list[str]:
+    """Say which opponents were off at first, so that nobody takes their zero loss for a fault."""
+    remarks = []
+    for name in ("adversary", "discriminator"):
+        on_E = np.nan_to_num(_column(history, f"{name}_loss_train")) != 0
+        if f"{name}_loss_train" in history.columns and len(on_E) and not on_E[0]:
+            until = f"epoch {history.index[int(on_E.argmax())]}" if on_E.any() else "the end of this run"
+            remarks.append(f"{name} off until {until}: a zero loss before is expected (phase 1).")
+    return remarks
+
+
 def _column(history: pd.DataFrame, name: str) -> FloatArray:
     if name not in history.columns:
         return np.full(len(history), np.nan)

@@ -4,7 +4,7 @@ Every function draws on the axes that it is given, or on a figure of its own, an
 a window, picks a backend or changes a style: save with ``ax.figure.savefig("file.png")``.
 """
 
-from omicvae.plotting._curves import loss_curves
+from omicvae.plotting._curves import kl_weight_curve, loss_curves
 from omicvae.plotting._latent import embedding, kl_per_dimension
 
-__all__ = ["embedding", "kl_per_dimension", "loss_curves"]
+__all__ = ["embedding", "kl_per_dimension", "kl_weight_curve", "loss_curves"]

@@ -65,6 +65,50 @@ def loss_curves(history: "pd.DataFrame", axes: "Sequence[Axes] | None" = None) -
     return panels
 
 
+def kl_weight_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
+    """Draw the weight of the KL over the epochs, as used in the last step of each.
+
+    Where a capacity or a target rate steers the KL, the KL of the training cells stands beside it, dashed, with a
+    dotted line where it is to be; nats per cell, axis on the right.
+
+    Parameters
+    ----------
+    history
+        ``model.history``: a row per epoch with ``kl_weight``, and ``kl_train`` with ``capacity`` or ``target_rate``.
+    ax
+        Axes to draw on; a new figure where None.
+
+    Raises
+    ------
+    DataError
+        If the history has no row or no ``kl_weight``.
+    """
+    if len(history) == 0 or "kl_weight" not in history.columns:
+        raise DataError(
+            f"This history has {len(history)} epochs and the columns {list(history.columns)}; "
+            "kl_weight_curve draws kl_weight."
+        )
+    ax = new_axes(1)[0] if ax is None else ax
+    x = np.asarray(history["epoch"] if "epoch" in history.columns else history.index, dtype=float)
+    weight = history["kl_weight"].to_numpy(dtype=float)
+    ax.plot(x, weight, color=BLUE, linewidth=1.8, marker="o" if len(x) == 1 else None)
+    ax.set_ylim(0, 1.08 * max(float(np.nanmax(weight)), 1e-12))
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("KL weight", color=BLUE)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    plain_frame(ax)
+    for name, label in (("capacity", "capacity"), ("target_rate", "target rate")):
+        if name in history.columns:
+            beside = ax.twinx()
+            beside.plot(x, history["kl_train"].to_numpy(dtype=float), "--", color=ORANGE, linewidth=1.6, label="KL")
+            beside.plot(x, history[name].to_numpy(dtype=float), ":", color=GREY, linewidth=1.6, label=label)
+            beside.set_ylabel("nats per cell", color=ORANGE)
+            beside.set_ylim(bottom=0)
+            beside.spines[["top"]].set_visible(False)
+            beside.legend(frameon=False)
+    return ax
+
+
 def _draw_panel(ax: "Axes", history: "pd.DataFrame", x: np.ndarray, name: str) -> None:
     settled = x >= x[0] + SETTLING_SHARE * (x[-1] - x[0])
     seen = []

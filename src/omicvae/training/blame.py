@@ -32,8 +32,8 @@ def blame(
     if not bad_W.any() or bad_W.mean() > 0.5:
         who = "no single cell" if not bad_W.any() else f"{int(bad_W.sum())} of their {len(rows)} cells"
         return (
-            f"The weights are to blame, not the data: {who} has a loss that is not finite at the present weights. "
-            f"Lower learning_rate (now {learning_rate:.3g}), set gradient_clip_norm, or lengthen the warm-up."
+            f"The weights or a setting are to blame, not the data: {who} has a loss out of line at the present "
+            f"weights. Lower learning_rate (now {learning_rate:.3g}), set gradient_clip_norm, or lengthen the warm-up."
         )
     named = []
     for row in rows[bad_W][:SHOWN]:

@@ -1,0 +1,240 @@
+"""Runs that are killed, interrupted, poisoned or out of disk: for real, in processes of their own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+
+import omicvae as ov
+from omicvae._core import SettingError
+
+# what every child begins with: a model that is the same each time
+HEAD = """
+import json, sys
+import numpy as np, torch
+import omicvae as ov
+def make(likelihood="nb"):
+    adata = ov.datasets.simulate_counts(300, 80, n_types=3, n_batches=2, seed=0)
+    if likelihood == "gaussian":
+        adata.X = np.log1p(adata.X.toarray()).astype(np.float32)
+    ov.CVAE.setup_anndata(adata, batch_key="batch")
+    return ov.CVAE(adata, likelihood, 4, n_hidden=16, seed=3)
+OPPONENTS = {"adversary": {"start": 0.1}, "discriminator": {"start": 0.3, "ramp": 0.05}}
+RUN = {"max_epochs": 60, "progress_bar": False, "accelerator": "cpu", "objective": OPPONENTS}
+"""
+
+
+def child(code, *arguments, **settings):
+    command = [sys.executable, "-c", HEAD + code, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
+
+
+def result(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return json.loads(out.strip().splitlines()[-1])
+
+
+def wait_for(folder, n, process):
+    """Wait until there is a checkpoint of epoch ``n`` or later."""
+    started = time.monotonic()
+    while not any(int(path.stem.split("-")[1]) >= n for path in folder.glob("epoch-*.safetensors")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() - started < 240
+        time.sleep(0.005)
+
+
+def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(tmp_path):
+    folder = tmp_path / "ckpt"
+    killed = child("make().train(**RUN, ema_decay=0.9, checkpoint_dir=sys.argv[1])", folder)
+    wait_for(folder, 20, killed)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    killed.communicate()
+    epochs = max(int(path.stem.split("-")[1]) for path in folder.glob("epoch-*.safetensors"))
+    assert epochs < 60
+    compare = """
+whole, resumed = make(), make()
+resumed.train(resume_from=sys.argv[1], progress_bar=False)
+whole.train(**RUN, ema_decay=0.9)
+tables = [m.history.drop(columns="cells_per_second") for m in (whole, resumed)]
+print(json.dumps({
+    "weights": all(torch.equal(a, b) for a, b in zip(*(m.module.state_dict().values() for m in (whole, resumed)))),
+    "history": bool(np.array_equal(*tables, equal_nan=True)),
+    "best": whole.fits[0].best_epoch == resumed.fits[0].best_epoch,
+    "epochs": len(resumed.history),
+}))
+"""
+    assert result(child(compare, folder)) == {"weights": True, "history": True, "best": True, "epochs": 60}
+
+
+def test_ctrl_c_ends_cleanly_with_a_usable_model_that_can_go_on(tmp_path):
+    code = """
+model = make()
+model.train(**{**RUN, "max_epochs": 2000, "early_stopping": False}, checkpoint_dir=sys.argv[1])
+latent = model.get_latent_representation()
+print(json.dumps({"epochs": len(model.history), "finite": bool(np.isfinite(latent).all()),
+                  "interrupted": model.fits[0].interrupted}))
+"""
+    process = child(code, tmp_path / "ckpt")
+    wait_for(tmp_path / "ckpt", 5, process)
+    process.send_signal(signal.SIGINT)
+    found = result(process)
+    assert found["finite"]
+    assert found["interrupted"]
+    assert 5 <= found["epochs"] < 2000
+
+
+def test_a_full_disk_ends_no_run_and_spares_the_checkpoints_before(tmp_path):
+    # a limit on the size of files makes the operating system refuse the write half-way, as a full disk does
+    code = """
+import logging, resource, signal
+from lightning.pytorch.callbacks import Callback
+logging.basicConfig(stream=sys.stdout)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+class Fill(Callback):
+    def on_train_epoch_start(self, trainer, plan):
+        if trainer.current_epoch == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+model = make()
+model.train(8, progress_bar=False, accelerator="cpu", checkpoint_dir=sys.argv[1], callbacks=[Fill()])
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+again = make()
+again.train(resume_from=sys.argv[1], progress_bar=False, callbacks=[Callback()])
+print(json.dumps({"epochs": len(model.history), "elbos": [m.get_elbo() for m in (model, again)]}))
+"""
+    folder = tmp_path / "ckpt"
+    process = child(code, folder)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    found = json.loads(out.strip().splitlines()[-1])
+    assert "could not be written" in out
+    assert found["epochs"] == 8
+    assert found["elbos"][0] == found["elbos"][1]
+    assert not list(folder.glob(".*partial"))
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "gaussian"])
+def test_poisoned_cells_never_reach_the_weights_and_are_named(likelihood):
+    code = """
+import dataclasses
+found = {}
+for value in (float("nan"), float("inf"), 1e30):
+    model = make(sys.argv[1])
+    store = model._store
+    values = store.values.astype(np.float32)
+    row = 7
+    values[store.indptr[row]] = value
+    model._store = dataclasses.replace(store, values=values)
+    gene = model.schema.gene_names[store.columns[store.indptr[row]]]
+    try:
+        model.train(40, progress_bar=False, accelerator="cpu", train_size=1.0, batch_size=64)
+        message = "no error"
+    except ov.errors.TrainingError as error:
+        message = str(error)
+    finite = all(bool(torch.isfinite(p).all()) for p in model.module.parameters())
+    clean = np.delete(np.arange(300), row)
+    found[str(value)] = {
+        "named": model.adata.obs_names[row] in message and gene in message,
+        "finite": finite,
+        "skipped": float(model.history["skipped_steps"].sum()),
+        "usable": bool(np.isfinite(model.get_latent_representation(indices=clean)).all()),
+        "message": message,
+    }
+print(json.dumps(found))
+"""
+    for value, row in result(child(code, likelihood)).items():
+        assert row["named"], (value, row)
+        assert row["finite"], (value, row)
+        assert row["usable"], (value, row)
+        assert row["skipped"] == 10, (value, row)
+
+
+@pytest.fixture
+def make(counts):
+    def model(**settings):
+        ov.CVAE.setup_anndata(counts, batch_key="batch")
+        return ov.CVAE(counts, "nb", 3, n_hidden=16, **settings)
+
+    return model
+
+
+class Interrupt(Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        if trainer.current_epoch == 3:
+            raise KeyboardInterrupt
+
+
+FAST = {"max_epochs": 8, "progress_bar": False, "accelerator": "cpu"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": {"target_rate": 4.0}},
+        {"lr_schedule": "plateau", "optimizer": "adamw", "weight_decay": 0.01, "gradient_clip_norm": 5.0},
+        {"objective": {"total_correlation": 2.0, "schedule": "cyclical", "n_cycles": 2}, "early_stopping_patience": 2},
+    ],
+)
+def test_every_state_is_resumed(make, tmp_path, settings):
+    whole, cut, resumed = make(), make(), make()
+    stopper = [EarlyStopping("elbo_validation", mode="max", patience=20, min_delta=0.5)]
+    whole.train(**FAST, **settings, callbacks=[*stopper, Callback()])
+    cut.train(**FAST, **settings, callbacks=[*stopper, Interrupt()], checkpoint_dir=tmp_path)
+    assert len(cut.history) == 4
+    other = EarlyStopping("elbo_validation", mode="max", patience=20, min_delta=0.5)
+    resumed.train(resume_from=tmp_path, progress_bar=False, callbacks=[other, Callback()])
+    states = (m.module.state_dict().values() for m in (whole, resumed))
+    assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
+    np.testing.assert_array_equal(*(m.history.drop(columns="cells_per_second") for m in (whole, resumed)))
+
+
+def test_an_ended_run_resumes_to_itself(make, tmp_path):
+    whole, resumed = make(), make()
+    whole.train(**FAST, checkpoint_dir=tmp_path, checkpoint_every=3)
+    resumed.train(resume_from=tmp_path, progress_bar=False)
+    np.testing.assert_array_equal(whole.get_latent_representation(), resumed.get_latent_representation())
+    assert len(resumed.history) == 8
+
+
+def test_a_second_run_can_be_resumed_on_the_saved_model(make, counts, tmp_path):
+    model = make()
+    model.train(**FAST)
+    model.save(tmp_path / "first")
+    model.train(**FAST, checkpoint_dir=tmp_path / "ckpt")
+    with pytest.raises(SettingError, match="epochs_before: 8 there, 0 here"):
+        make().train(resume_from=tmp_path / "ckpt")
+    loaded = ov.CVAE.load(tmp_path / "first", adata=counts)
+    loaded.train(resume_from=tmp_path / "ckpt", progress_bar=False)
+    np.testing.assert_array_equal(model.get_latent_representation(), loaded.get_latent_representation())
+
+
+def test_another_model_other_settings_and_a_used_folder_are_refused(make, tmp_path):
+    make().train(**FAST, checkpoint_dir=tmp_path)
+    with pytest.raises(SettingError, match="of another model"):
+        make(dropout_rate=0.2).train(resume_from=tmp_path)
+    with pytest.raises(SettingError, match=r"batch_size=32 \(the run has 128\)"):
+        make().train(resume_from=tmp_path, batch_size=32)
+    with pytest.raises(SettingError, match="had 0 callbacks, 1 were given"):
+        make().train(resume_from=tmp_path, callbacks=[Callback()])
+    with pytest.raises(SettingError, match="checkpoints of another run"):
+        make().train(**FAST, checkpoint_dir=tmp_path)
+    make().train(**FAST, resume_from=tmp_path)  # the same settings may be given again
+
+
+def test_a_second_run_keeps_the_moments_and_fresh_starts_again(make, caplog):
+    model = make()
+    model.train(**FAST)
+    first, steps = model.get_latent_representation(), int(next(iter(model._moments.values())))
+    model.train(**FAST)
+    assert "Adam's moments, the KL weight held at 1" in caplog.text
+    assert int(next(iter(model._moments.values()))) == 2 * steps > 0
+    model.train(**FAST, fresh=True)
+    assert len(model.history) == 8
+    np.testing.assert_array_equal(model.get_latent_representation(), first)
