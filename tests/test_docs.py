@@ -76,8 +76,8 @@ def run_code(tmp_path, monkeypatch):
     """Run the Python blocks of a page one after the other in an empty folder and return their names."""
     monkeypatch.chdir(tmp_path)
 
-    def run(page: Path) -> dict:
-        namespace: dict = {"__name__": page.stem}
+    def run(page: Path, **given: object) -> dict:
+        namespace: dict = {"__name__": page.stem, **given}
         for block in blocks(page, "python"):
             exec(compile(block, page.name, "exec"), namespace)
         return namespace
@@ -93,6 +93,16 @@ def test_the_quickstart_runs_as_it_stands(run_code):
     assert left["adata"].obsm["X_omicvae"].shape == (300, 5)
     assert left["model"].diagnosis.verdict in VERDICTS
     assert Path("loss.png").stat().st_size > 0
+
+
+def test_the_page_on_training_runs_as_it_stands(run_code, monkeypatch):
+    short = functools.partialmethod(ov.CVAE.train, 10, progress_bar=False)
+    monkeypatch.setattr(ov.CVAE, "train", short)
+    adata = ov.datasets.pbmc68k_counts()[:200].copy()
+    ov.CVAE.setup_anndata(adata, categorical_covariate_keys=["phase"])
+    left = run_code(DOCS / "training.md", ov=ov, adata=adata, model=ov.CVAE(adata, n_hidden=16))
+    assert len(left["model"].history) == 10
+    assert left["model"].fits[0].best_epoch is not None
 
 
 def test_the_page_on_speed_runs_as_it_stands(run_code):

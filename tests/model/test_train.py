@@ -10,6 +10,7 @@ import torch
 import omicvae as ov
 from omicvae._core import NotSupportedError, SettingError, TrainingError
 from omicvae.priors import StandardNormal
+from omicvae.training import derive_seed, score_cells
 
 from .conftest import FAST, SETUP
 
@@ -282,3 +283,112 @@ def test_the_scaling_of_continuous_covariates_is_that_of_the_training_cells(fitt
 
 def test_history_is_a_frame_even_before_training(counts):
     assert isinstance(make(counts).history, pd.DataFrame)
+
+
+def test_lightnings_early_stopping_and_best_checkpoints_work(counts, tmp_path):
+    stop = pl.callbacks.EarlyStopping("elbo_validation", mode="max", patience=2, min_delta=1e6)
+    best = pl.callbacks.ModelCheckpoint(tmp_path, monitor="elbo_validation", mode="max", save_top_k=2)
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 20}, callbacks=[stop, best])
+    assert len(model.history) == 3
+    assert len(list(tmp_path.glob("*.ckpt"))) == 2
+    assert float(best.best_model_score) == pytest.approx(model.history["elbo_validation"].max(), rel=1e-5)
+    state = torch.load(best.best_model_path, weights_only=False)["state_dict"]
+    assert {name.removeprefix("module.") for name in state} == set(model.module.state_dict())
+
+
+def test_a_logger_sees_every_epoch(counts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = make(counts)
+    model.train(**FAST, logger=True)
+    (path,) = tmp_path.glob("omicvae_logs/version_0/metrics.csv")
+    table = pd.read_csv(path)
+    logged = table["elbo_validation"].dropna().to_numpy()
+    np.testing.assert_allclose(logged, model.history["elbo_validation"], rtol=1e-5)
+    own = pl.loggers.CSVLogger(tmp_path / "own", name="run", version="v")
+    model.train(**FAST, logger=own)
+    assert (tmp_path / "own/run/v/metrics.csv").exists()
+
+
+def test_early_stopping_counts_what_is_larger_than_min_delta(counts):
+    lengths = []
+    for min_delta in (0.0, 1e6):
+        model = make(counts)
+        model.train(**{**FAST, "max_epochs": 60}, early_stopping_patience=4, early_stopping_min_delta=min_delta)
+        lengths.append(len(model.history))
+    # nothing improves by a million nats: four epochs after the first one that counts
+    assert lengths[1] == 60 // 4 + 1 + 4
+    assert lengths[1] < lengths[0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lr_schedule": "constant", "learning_rate": 3e-3},
+        {"lr_schedule": "plateau", "learning_rate": 3e-3},
+        {"optimizer": "adamw", "weight_decay": 0.01},
+        {"gradient_clip_norm": 1.0},
+        {"ema_decay": 0.98},
+    ],
+)
+def test_every_optimiser_lowers_the_loss(counts, settings):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 60}, **settings)
+    assert model.history["elbo_validation"].iloc[-1] > model.history["elbo_validation"].iloc[0] + 1
+    if settings.get("lr_schedule") == "constant":
+        assert model.history["lr"].nunique() == 1
+
+
+def test_the_moving_average_is_what_is_validated_and_kept(counts):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 40}, ema_decay=0.9, early_stopping=False)
+    best = model.fits[0].best_epoch
+    scores = score_cells(
+        model.module,
+        model._store,
+        model.validation_indices,
+        seed=derive_seed(derive_seed(0, "noise", 0), "validation"),
+    )
+    assert scores.elbo_N.mean() == pytest.approx(model.history["elbo_validation"].loc[best], rel=1e-5)
+
+
+def test_validation_figures_are_means_over_all_validation_cells(counts):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 40}, early_stopping=False)
+    best = model.fits[0].best_epoch
+    seed = derive_seed(derive_seed(0, "noise", 0), "validation")
+    scores = score_cells(model.module, model._store, model.validation_indices, seed=seed)
+    assert len(scores.elbo_N) == len(model.validation_indices)
+    row = model.history.loc[best]
+    assert row["recon_validation"] == pytest.approx(scores.reconstruction_N.mean(), rel=1e-5)
+    assert row["kl_validation"] == pytest.approx(scores.kl_NK.sum(1).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("target", [2.0, 8.0])
+def test_a_target_rate_is_held(counts, target):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 300}, objective={"target_rate": target}, early_stopping=False)
+    assert model.history["kl_train"].iloc[-30:].mean() == pytest.approx(target, rel=0.1)
+
+
+def test_a_capacity_is_reached(counts):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 200}, objective={"capacity": 5.0}, early_stopping=False)
+    assert model.history["kl_train"].iloc[-20:].mean() == pytest.approx(5.0, rel=0.1)
+    assert model.history["capacity"].iloc[-1] == 5.0
+
+
+def test_the_weight_of_total_correlation_lowers_it(counts):
+    ends = []
+    for weight in (1e-6, 20.0):
+        model = make(counts)
+        model.train(**{**FAST, "max_epochs": 100}, objective={"total_correlation": weight})
+        ends.append(model.history["total_correlation_train"].iloc[-1])
+    assert ends[1] < ends[0] - 0.02
+
+
+def test_a_setting_that_is_unknown_lists_the_choices(counts):
+    with pytest.raises(SettingError, match="'raise', 'stop'"):
+        make(counts).train(**FAST, on_bad_steps="ignore")
+    with pytest.raises(SettingError, match="'one_cycle', 'plateau', 'constant'"):
+        make(counts).train(**FAST, lr_schedule="cosine")

@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example",
     )
     settings.add_argument("--seed", type=int, default=0, help="default: 0")
+    settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")
+    settings.add_argument("--resume-from", type=Path, metavar="FOLDER", help="go on with an interrupted run")
 
 
 def parse_objective(fields: list[str]) -> dict[str, object]:
@@ -78,7 +80,13 @@ def run(options: argparse.Namespace) -> None:
         size_factor_key=options.size_factor_key,
     )
     model = ov.CVAE(adata, likelihood=options.likelihood, n_latent=options.n_latent, seed=options.seed)
-    model.train(options.max_epochs, objective=objective or None, progress_bar=sys.stderr.isatty())
+    model.train(
+        options.max_epochs,
+        objective=objective or None,
+        checkpoint_dir=options.checkpoint_dir,
+        resume_from=options.resume_from,
+        progress_bar=sys.stderr.isatty(),
+    )
     # the model first: what took longest is safe whatever follows
     model.save(str(options.model), overwrite=options.overwrite)
     model.write_latent()
