@@ -9,7 +9,8 @@ so that the table says what that change does alone. (A ramp to a final weight of
 
 `none` is the setting as it stands. `first remedy` is that run again, then `diagnose().remedies[0]`, trained on from its
 weights as the remedy says; `remedy` is that call, and null where the verdict before was healthy. Each other change is
-a fresh model. Whether a setting collapses is itself a result: read the verdict of `none`.
+a fresh model. A capacity has a weight of its own in place of β, so β goes with that change. Whether a setting collapses
+is itself a result: read the verdict of `none`.
 
 Figures are those of `objectives.py`: rate (KL), decoder use and gain over the decoder without z on validation cells,
 probes on the fitted cells, bounds at β = 1 on test cells, which are the same for all seeds. `healed` counts the seeds
@@ -46,13 +47,18 @@ CURES = {
     "cyclical annealing": {"objective": {"schedule": "cyclical", "n_cycles": 4}},
     "free bits 0.1": {"objective": {"free_bits": 0.1}},
     "free bits 0.5": {"objective": {"free_bits": 0.5}},
-    "capacity 10": {"objective": {"capacity": 10.0}},
+    "capacity 10": {"objective": {"capacity": 10.0, "beta": 1.0}},
     "target rate 10": {"objective": {"target_rate": 10.0}},
     "narrow decoder": {"model": {"n_hidden_decoder": 16}},
     "decoder dropout": {"model": {"dropout_rate_decoder": 0.3}},
     REMEDY: {},
 }
-ONLY_FOR = {"sums": "averaged losses"}
+#: changes that make sense for some settings only: nats per cell do not go with averaged losses
+ONLY_FOR = {
+    "sums": ("averaged losses",),
+    "capacity 10": ("strong weight", "powerful decoder"),
+    "target rate 10": ("strong weight", "powerful decoder"),
+}
 FIGURES = (*BOUNDS, *JUDGED, "final_kl_weight", *COST)
 
 
@@ -89,7 +95,7 @@ def plan(options) -> list[dict]:
         for data in options.data
         for setting in options.settings
         for cure in options.cures
-        if ONLY_FOR.get(cure, setting) == setting
+        if setting in ONLY_FOR.get(cure, COLLAPSING)
     ]
 
 
