@@ -30,7 +30,7 @@ FOLDS = 5
 CLASSIFIERS = ("logistic", "boosting")
 KINDS = ("posterior", "prior", "control")
 TWO_SAMPLE = tuple(f"{kind}_{classifier}" for kind in KINDS for classifier in CLASSIFIERS)
-CURVES = ("discriminator_loss_train", "discriminator_weight", "recon_validation")
+CURVES = ("discriminator_loss_train", "discriminator_weight", "phase", "recon_validation")
 FIGURES = (*TWO_SAMPLE, *BOUNDS, *COST)
 
 
@@ -113,8 +113,6 @@ def child(data: str, arm: str, start: float | None, weight: float | None, seed: 
     curves = {name: [plain(v) for v in model.history[name]] for name in CURVES if name in model.history}
     if arm == "with":
         result |= phases(curves["discriminator_loss_train"], start, result["planned_epochs"])
-    if "phase" in model.history:
-        curves["phase"] = [str(phase) for phase in model.history["phase"]]
     return {**result, **bounds(model, test), **two_sample(model, test, seed), "curves": curves}
 
 
