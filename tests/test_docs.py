@@ -110,6 +110,18 @@ def test_the_page_on_speed_runs_as_it_stands(run_code):
     assert left["expression"].sum(1) == pytest.approx(1, abs=1e-4)  # shares of each cell's library
 
 
+def test_the_recipes_run(run_code, monkeypatch):
+    whole = ov.CVAE.train
+
+    def short(model, max_epochs=None, **arguments):
+        whole(model, 4, **arguments, progress_bar=False)
+
+    monkeypatch.setattr(ov.CVAE, "train", short)
+    left = run_code(DOCS / "recipes.md")
+    assert left["diagnosis"].verdict in VERDICTS - {HEALTHY.name}
+    assert len(left["model"].history) == 4
+
+
 def test_the_readme_example_runs(run_code, monkeypatch):
     monkeypatch.setattr(ov.CVAE, "train", functools.partialmethod(ov.CVAE.train, 3, progress_bar=False))
     monkeypatch.setattr(ov.CVAE, "diagnose", functools.partialmethod(ov.CVAE.diagnose, umap=False))
