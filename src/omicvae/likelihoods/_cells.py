@@ -109,8 +109,9 @@ def gaussian_cells(
 
     def evaluate(weight_B: NDArray[np.float32], mean: Any, log_variance: Any) -> tuple[Any, Arrays]:
         value_B, gradient, sums = np.empty(len(batch)), np.empty_like(mean), _sums(log_variance, len(batch))
-        given = (*_rows(batch), as_array(location_G), as_array(inverse_scale_G), mean, log_variance, as_array(row_B))
-        run(_kernels.gaussian_cells, len(batch), *given, weight_B, value_B, gradient, sums)
+        given = (*_rows(batch), as_array(location_G), as_array(inverse_scale_G), mean)
+        table = (log_variance, np.exp(-log_variance), as_array(row_B))
+        run(_kernels.gaussian_cells, len(batch), *given, *table, weight_B, value_B, gradient, sums)
         return value_B, (gradient, sums.sum(0))
 
     return _CellLogProb.apply(len(batch), evaluate, mean_BG, log_variance_RG)

@@ -274,13 +274,16 @@ def bernoulli_cells(parts, logit_BG, starts, columns, values, weight_B, value_B,
     """Bernoulli of whole cells: Σ_g [x a − softplus(a)] with the gradient x − σ(a)."""
     for part in prange(parts):
         start, stop = len(logit_BG) * part // parts, len(logit_BG) * (part + 1) // parts
+        value = np.empty(logit_BG.shape[1], f4)
         for b in range(start, stop):
             total, logit, gradient = np.float64(0), logit_BG[b], gradient_BG[b]
             for g in range(len(logit)):
                 a = logit[g]
                 small = _exp(-abs(a))
-                total -= max(a, f4(0)) + _log1p(small) + _if_nan(a)
+                value[g] = max(a, f4(0)) + _log1p(small) + _if_nan(a)
                 gradient[g] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
+            for g in range(len(logit)):  # apart, because float64 halves the width of a vector
+                total -= value[g]
             column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
             for j in range(len(column)):
                 total += x_row[j] * logit[column[j]]
@@ -290,32 +293,37 @@ def bernoulli_cells(parts, logit_BG, starts, columns, values, weight_B, value_B,
 
 @compiled
 def gaussian_cells(
-    parts, starts, columns, values, location_G, inverse_scale_G, mean_BG, log_variance_RG, table_row_B,
+    parts, starts, columns, values, location_G, inverse_scale_G, mean_BG, log_variance_RG, precision_RG, table_row_B,
     weight_B, value_B, mean_gradient_BG, variance_gradient_PRG,
 ):  # fmt: skip
-    """Σ_g −½ [(z − m)² exp(−l) + l + log 2π] of whole cells, z = (x − a) / b; genes with 1/b = 0 are left out."""
+    """Σ_g −½ [(z − m)² exp(−l) + l + log 2π] of whole cells, z = (x − a) / b; genes with 1/b = 0 are left out.
+
+    ``precision_RG`` is exp(−l).
+    """
     for part in prange(parts):
         start, stop = len(mean_BG) * part // parts, len(mean_BG) * (part + 1) // parts
         n_genes, table = mean_BG.shape[1], part % len(variance_gradient_PRG)
-        x, slope = np.zeros(n_genes, f4), np.empty(n_genes, f4)
+        x, slope, value = np.zeros(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
         for b in range(start, stop):
             column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
             for j in range(len(column)):
                 x[column[j]] = x_row[j]
             row, total = table_row_B[b], np.float64(0)
-            mean, mean_gradient, log_variance = mean_BG[b], mean_gradient_BG[b], log_variance_RG[row]
+            mean, mean_gradient = mean_BG[b], mean_gradient_BG[b]
+            log_variance, precision = log_variance_RG[row], precision_RG[row]
             for g in range(n_genes):
-                inverse, variance = inverse_scale_G[g], log_variance[g]
+                inverse = inverse_scale_G[g]
                 used = f4(0) if inverse == f4(0) else f4(1)
                 residual = ((x[g] - location_G[g]) * inverse - mean[g]) * used
-                weighted = residual * _exp(-variance)
+                weighted = residual * precision[g]
                 square = residual * weighted
-                total -= f4(0.5) * used * (square + variance) + used * HALF_LOG_2PI
+                value[g] = used * (f4(0.5) * (square + log_variance[g]) + HALF_LOG_2PI)
                 mean_gradient[g] = weight_B[b] * weighted
                 slope[g] = weight_B[b] * f4(0.5) * used * (square - f4(1))
             variance_gradient = variance_gradient_PRG[table, row]
             for g in range(n_genes):
                 variance_gradient[g] += slope[g]
+                total -= value[g]
             for j in range(len(column)):
                 x[column[j]] = f4(0)
             value_B[b] = total
