@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import numpy as np
 
 from omicvae._core import SettingError, TrainingError, choose, integral
-from omicvae.data import CellStore, train_validation_split
+from omicvae.data import train_validation_split
 from omicvae.model._latent import LatentMixin
 from omicvae.model._setup import check_unchanged
 from omicvae.objective import SCHEDULES, Objective
@@ -199,21 +199,20 @@ class TrainingMixin(LatentMixin):
                     f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
                     f"{str(checkpoint_dir)!r}), or choose an empty folder."
                 )
-            if fresh:
-                self._start_again()
-            settings = self._continued(settings)
+            settings = self._continued(settings, fresh)
         folder = resume_from if checkpoint_dir is None else checkpoint_dir
         checkpointing = None
         if folder is not None:
             every = integral("checkpoint_every", checkpoint_every, minimum=1)
             checkpointing = Checkpointing(Path(folder), every, {**self._identity(), "run": settings.to_dict()})
         hard = hardware(accelerator, devices, settings.precision)
-        plan = self._plan(settings, half_products=hard.pop("half_products"))
+        stopping = Stopping(
+            settings.early_stopping, settings.early_stopping_patience, settings.early_stopping_min_delta
+        )
+        plan = self._plan(settings, fresh=fresh, half_products=hard.pop("half_products"))
         result = fit(
             plan,
-            stopping=Stopping(
-                settings.early_stopping, settings.early_stopping_patience, settings.early_stopping_min_delta
-            ),
+            stopping=stopping,
             progress_bar=progress_bar,
             callbacks=callbacks,
             checkpointing=checkpointing,
@@ -254,11 +253,11 @@ class TrainingMixin(LatentMixin):
             )
         return run
 
-    def _continued(self, settings: RunSettings) -> RunSettings:
+    def _continued(self, settings: RunSettings, fresh: bool) -> RunSettings:
         """Settle what a new run takes over from the one before: seed, objective, and a word on it."""
         seed = self.config.seed if settings.seed is None else integral("seed", settings.seed, minimum=0)
         settings = replace(settings, seed=seed)
-        if not self.fits:
+        if not self.fits or fresh:
             return settings
         kept = "Adam's moments" if self._moments else "a new optimiser (moments are not saved with a model)"
         if settings.objective is None:
@@ -275,12 +274,14 @@ class TrainingMixin(LatentMixin):
         )
         return settings
 
-    def _plan(self, settings: RunSettings, *, half_products: bool) -> TrainingPlan:
+    def _plan(self, settings: RunSettings, *, fresh: bool, half_products: bool) -> TrainingPlan:
         """Fix split, budget and objective of a run, and initialise the network before the first one."""
         store, seed = self._cells(None), int(settings.seed or 0)
         goal = Objective.parse(settings.objective)
         batch_size = integral("batch_size", settings.batch_size, minimum=1)
-        split = self._known_split() or self._split(store, settings.train_size, seed)
+        known = self.fits and self._knows_split and not fresh
+        # what has been trained on must not validate later
+        split = Split(self.train_indices, self.validation_indices) if known else self._split(settings.train_size, seed)
         optimisation = Optimisation(
             **({} if settings.learning_rate is None else {"learning_rate": settings.learning_rate}),
             schedule=settings.lr_schedule,
@@ -298,6 +299,8 @@ class TrainingMixin(LatentMixin):
                 "beta=%g acts like beta=%.4g on the ELBO.",
                 *(n_genes, n_latent, goal.beta, planned.effective_beta),
             )
+        if fresh:  # only now that nothing can be refused any more
+            self._start_again()
         if not self.fits:
             self.schema = self.schema.fit_scaling(store, split.train)
             self._store = store = store.with_schema(self.schema)
@@ -326,11 +329,8 @@ class TrainingMixin(LatentMixin):
                 ", ".join(left_out[:5]),
             )
 
-    def _known_split(self) -> Split | None:
-        """Split of an earlier run on these cells: what has been trained on must not validate later."""
-        return Split(self.train_indices, self.validation_indices) if self.fits and self._knows_split else None
-
-    def _split(self, store: CellStore, train_size: float, seed: int) -> Split:
+    def _split(self, train_size: float, seed: int) -> Split:
         """Split the same way in every run with the same seed and size; stratified by the categorical covariates."""
+        store = self._cells(None)
         rng = np.random.default_rng(derive_seed(seed, "split"))
         return Split(*train_validation_split(store.n_cells, train_size=train_size, strata=store.codes_ND, rng=rng))
