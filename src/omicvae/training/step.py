@@ -76,9 +76,10 @@ class EagerStep:
         batch = prepared.batch
         objective = self.planned.objective
         posterior = self.module.encode(batch)
+        z_BK = posterior.sample()
         terms = elbo_terms(
-            self.module.reconstruction(posterior.sample(), batch),
-            self.module.prior.kl(posterior),
+            self.module.reconstruction(z_BK, batch),
+            self.module.prior_at(batch).kl(posterior, z_BK),
             kl_weight=self.planned.kl_weight(step),
             free_bits=objective.free_bits,
             free_bits_mode=objective.free_bits_mode,
