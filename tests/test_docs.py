@@ -1,12 +1,15 @@
 """README, docs and examples: code runs, links lead somewhere, tables agree with the package."""
 
+import ast
 import functools
+import inspect
 import re
 import runpy
 import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import omicvae as ov
@@ -15,7 +18,9 @@ from omicvae.data import SetupKeys
 from omicvae.diagnostics.verdict import HEALTHY, RULES
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._refusals import REASONS
+from omicvae.networks import ACTIVATIONS, NORMALIZATIONS
 from omicvae.objective import FREE_BITS_MODES, SCHEDULES
+from omicvae.priors import PRIORS
 from omicvae.training import plan_budget
 from omicvae.training.budget import DEFAULT_PEAK_RATE
 from omicvae.training.history import COLUMNS
@@ -122,6 +127,12 @@ def test_the_recipes_run(run_code, monkeypatch):
     assert len(left["model"].history) == 4
 
 
+def test_the_page_on_networks_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "networks.md")
+    assert set(left["bounds"]) == set(PRIORS)
+    assert all(np.isfinite(bound) for bound in left["bounds"].values())
+
+
 def test_the_readme_example_runs(run_code, monkeypatch):
     monkeypatch.setattr(ov.CVAE, "train", functools.partialmethod(ov.CVAE.train, 3, progress_bar=False))
     monkeypatch.setattr(ov.CVAE, "diagnose", functools.partialmethod(ov.CVAE.diagnose, umap=False))
@@ -175,6 +186,7 @@ def test_commands_can_be_read():
     ("page", "heading", "expected"),
     [
         ("likelihoods.md", "# Likelihoods", set(LIKELIHOODS)),
+        ("networks.md", "## Priors", set(PRIORS)),
         ("training.md", "## Schedules", set(SCHEDULES)),
         ("training.md", "## Free bits", set(FREE_BITS_MODES)),
         ("training.md", "## What is minimised", {field for field in ov.Objective.__dataclass_fields__}),
@@ -188,6 +200,15 @@ def test_commands_can_be_read():
 )
 def test_tables_name_what_exists_and_all_of_it(page, heading, expected):
     assert names(table(page, heading)) == expected
+
+
+def test_the_choices_of_the_network_are_those_of_the_tables_and_its_defaults_are_the_defaults():
+    rows = {row[0].strip("`"): row[1:] for row in table("networks.md", "## Network")}
+    assert {name.strip('"') for name in re.findall(r'"\w+"', rows["activation"][1])} == set(ACTIVATIONS)
+    assert {name.strip('"') for name in re.findall(r'"\w+"', rows["normalization"][1])} == set(NORMALIZATIONS)
+    parameters = inspect.signature(ov.CVAE).parameters
+    for name, (default, *_) in rows.items():
+        assert ast.literal_eval(default.strip("`")) == parameters[name].default, name
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)

@@ -1,23 +1,33 @@
 """The conditional VAE as a network: encode, decode, sample. It knows no loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from omicvae._core import Batch, FeatureMoments, LatentPosterior, SettingError, choose, integral
+from omicvae._core import (
+    Batch,
+    FeatureMoments,
+    LatentPosterior,
+    SettingError,
+    SparseRows,
+    choose,
+    integral,
+    real,
+)
 from omicvae.likelihoods import Likelihood
 from omicvae.networks import (
     ACTIVATIONS,
     COVARIATE_ENCODINGS,
+    LOG_VARIANCE_BOUNDS,
     NORMALIZATIONS,
     CovariateEncoding,
     Decoder,
     Encoder,
 )
-from omicvae.priors import Prior
+from omicvae.priors import LatentDensity, Prior
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +37,13 @@ class Architecture:
     Attributes
     ----------
     n_latent, n_hidden, n_layers
-        Latent dimensions K, width and number of hidden layers of encoder and decoder.
-    dropout_rate
-        Dropout in the encoder, in [0, 1).
+        Latent dimensions K, width and number of hidden layers of the encoder.
+    n_hidden_decoder, n_layers_decoder
+        Width and number of hidden layers of the decoder; None: as the encoder.
+    dropout_rate, dropout_rate_decoder
+        Dropout in the encoder and in the decoder, in [0, 1).
+    log_variance_bounds
+        Lowest and highest log variance of the posterior, 0 between them.
     normalization, activation, covariate_encoding
         Keys of ``NORMALIZATIONS``, ``ACTIVATIONS`` and ``COVARIATE_ENCODINGS``.
     encode_covariates, decode_covariates
@@ -48,15 +62,33 @@ class Architecture:
     encode_covariates: bool = True
     decode_covariates: bool = True
     deeply_inject_covariates: bool = True
+    n_hidden_decoder: int | None = None
+    n_layers_decoder: int | None = None
+    dropout_rate_decoder: float = 0.0
+    log_variance_bounds: tuple[float, float] = LOG_VARIANCE_BOUNDS
 
     def __post_init__(self) -> None:
-        for name in ("n_latent", "n_hidden", "n_layers"):
-            object.__setattr__(self, name, integral(name, getattr(self, name), minimum=1))
-        if not 0 <= self.dropout_rate < 1:
-            raise SettingError(f"dropout_rate must lie in [0, 1), got {self.dropout_rate}.")
+        for name in ("n_latent", "n_hidden", "n_layers", "n_hidden_decoder", "n_layers_decoder"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, integral(name, value, minimum=1))
+        for name in ("dropout_rate", "dropout_rate_decoder"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SettingError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
+        object.__setattr__(self, "log_variance_bounds", _bounds("log_variance_bounds", self.log_variance_bounds))
         choose("normalization", self.normalization, NORMALIZATIONS)
         choose("activation", self.activation, ACTIVATIONS)
         choose("covariate_encoding", self.covariate_encoding, COVARIATE_ENCODINGS)
+
+
+def _bounds(name: str, given: Sequence[float]) -> tuple[float, float]:
+    """Two numbers around 0, where the posterior's log variance starts; beyond ±80 its exponential is no float32."""
+    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) != 2:
+        raise SettingError(f"{name} must be two numbers, lowest and highest, got {given!r}.")
+    low, high = (real(name, bound, minimum=-80.0, maximum=80.0) for bound in given)
+    if not low <= 0 <= high or low == high:
+        raise SettingError(f"{name} must be a lower bound of at most 0 and a higher one of at least 0, got {given!r}.")
+    return low, high
 
 
 class ConditionalVAE(nn.Module):
@@ -100,16 +132,17 @@ class ConditionalVAE(nn.Module):
             a.n_layers,
             n_covariates=width if a.encode_covariates else 0,
             dropout_rate=a.dropout_rate,
+            log_variance_bounds=a.log_variance_bounds,
             **shared,
         )
         self.decoder = Decoder(
             a.n_latent,
             n_genes,
             likelihood.heads,
-            a.n_hidden,
-            a.n_layers,
+            a.n_hidden if a.n_hidden_decoder is None else a.n_hidden_decoder,
+            a.n_layers if a.n_layers_decoder is None else a.n_layers_decoder,
             n_covariates=width if a.decode_covariates else 0,
-            dropout_rate=0.0,
+            dropout_rate=a.dropout_rate_decoder,
             **shared,
         )
 
@@ -118,13 +151,37 @@ class ConditionalVAE(nn.Module):
         """Device of the weights."""
         return self.encoder.mean.weight.device
 
-    def initialise(self, moments: FeatureMoments) -> None:
-        """Start likelihood parameters and decoder biases at the training cells' moments."""
+    @torch.no_grad()
+    def initialise(self, moments: FeatureMoments, training_cells: Callable[[int], Batch]) -> None:
+        """Start likelihood and decoder biases at the training cells' moments, and a prior that asks for cells at some.
+
+        Parameters
+        ----------
+        training_cells
+            Gives so many random training cells, or all of them where there are fewer.
+        """
         self.decoder.set_bias(self.likelihood.initialise(moments))
+        if self.prior.n_cells:
+            batch = training_cells(self.prior.n_cells)
+            x = self.likelihood.encoder_input(batch)
+            x_PG = x.to_dense() if isinstance(x, SparseRows) else x
+            self.prior.initialise(x_PG, batch.categories_BD, batch.continuous_BV)
 
     def encode(self, batch: Batch) -> LatentPosterior:
         """Return q(z | x, c)."""
         return self.encoder(self.likelihood.encoder_input(batch), self.covariates(batch))
+
+    def prior_at(self, batch: Batch) -> LatentDensity:
+        """Return p(z | c) for the cells of ``batch``. In training, ask for it after :meth:`encode`.
+
+        The VampPrior reads the running batch statistics, which :meth:`encode` moves in training.
+        """
+        return self.prior.at(self.covariates(batch), self._encode_pseudo)
+
+    def _encode_pseudo(self, x_PG: Tensor, categories_PD: Tensor, continuous_PV: Tensor) -> LatentPosterior:
+        """Return q(z | x, c) at inference of data as the encoder sees them."""
+        cells = Batch(x_PG, x_PG.new_ones(len(x_PG), 1), categories_PD, continuous_PV)
+        return self.encoder.at_inference(x_PG, self.covariates(cells))
 
     def decode(self, z_BK: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the decoder's raw outputs (B, G) by head, for the covariates of ``batch``."""
@@ -140,7 +197,7 @@ class ConditionalVAE(nn.Module):
 
     def sample(self, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
         """Draw z from the prior and x from p(x | z, c), for the covariates and library of ``batch``; (B, G)."""
-        return self.distribution(self.prior.sample(len(batch), generator), batch).sample()
+        return self.distribution(self.prior_at(batch).sample(len(batch), generator), batch).sample()
 
 
 class CovariateModel(nn.Module):

@@ -78,6 +78,18 @@ def test_a_full_disk_leaves_the_old_model_intact(fitted, counts, tmp_path, monke
     np.testing.assert_array_equal(loaded.get_latent_representation(), expected)
 
 
+def test_a_model_saved_before_a_setting_existed_has_its_default(fitted, counts, tmp_path):
+    fitted.save(tmp_path / "m")
+    state = json.loads((tmp_path / "m/model.json").read_text())
+    del state["config"]["n_pseudo_inputs"]
+    for name in ("n_hidden_decoder", "n_layers_decoder", "dropout_rate_decoder", "log_variance_bounds"):
+        del state["config"]["architecture"][name]
+    (tmp_path / "m/model.json").write_text(json.dumps(state))
+    loaded = ov.CVAE.load(tmp_path / "m", adata=counts)
+    assert loaded.config == fitted.config
+    np.testing.assert_array_equal(loaded.get_latent_representation(), fitted.get_latent_representation())
+
+
 def test_other_files_of_the_folder_are_left_alone(fitted, tmp_path):
     (tmp_path / "adata-mine.h5ad").write_text("mine")
     fitted.save(tmp_path)

@@ -146,7 +146,14 @@ def test_integral_floats_and_bare_strings_as_r_sends_them(counts):
         ({"likelihood": "nb", "dispersion": "gene-batch"}, "batch_key"),
         ({"likelihood": "nb", "activation": "sigmoid"}, "'relu'"),
         ({"likelihood": "nb", "dropout_rate": 1.0}, r"\[0, 1\)"),
-        ({"likelihood": "nb", "prior": "vamp"}, "'standard'"),
+        ({"likelihood": "nb", "prior": "flow"}, "'standard', 'conditional', 'vamp'"),
+        ({"likelihood": "nb", "prior": "conditional"}, "needs covariates"),
+        ({"likelihood": "nb", "prior": "vamp", "n_pseudo_inputs": 0}, "n_pseudo_inputs must be at least 1"),
+        ({"likelihood": "nb", "n_layers_decoder": 0}, "n_layers_decoder must be at least 1"),
+        ({"likelihood": "nb", "dropout_rate_decoder": -0.1}, r"dropout_rate_decoder must lie in \[0, 1\)"),
+        ({"likelihood": "nb", "log_variance_bounds": (0.5, 5.0)}, "lower bound of at most 0"),
+        ({"likelihood": "nb", "log_variance_bounds": (-5.0, float("inf"))}, "finite"),
+        ({"likelihood": "nb", "log_variance_bounds": 5.0}, "must be two numbers"),
     ],
 )
 def test_unknown_settings_list_the_choices(counts, arguments, message):

@@ -152,9 +152,9 @@ def test_a_single_bad_step_is_skipped_and_counted(counts, caplog):
     class OnceBroken(StandardNormal):
         calls = 0
 
-        def kl(self, posterior):
+        def kl(self, posterior, z_BK):
             OnceBroken.calls += torch.is_grad_enabled()
-            kl = super().kl(posterior)
+            kl = super().kl(posterior, z_BK)
             return kl * float("nan") if torch.is_grad_enabled() and OnceBroken.calls == 9 else kl
 
     model.module.prior = OnceBroken(3)
@@ -198,8 +198,8 @@ def test_lightning_callbacks_see_metrics_and_steps(counts):
 
 
 class BrokenPrior(StandardNormal):
-    def kl(self, posterior):
-        return super().kl(posterior) * float("nan")
+    def kl(self, posterior, z_BK):
+        return super().kl(posterior, z_BK) * float("nan")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_weights(counts):
@@ -222,9 +222,9 @@ def test_a_run_that_was_never_finite_is_diverged(counts):
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(counts, caplog):
     class BrokenGradient(StandardNormal):
-        def kl(self, posterior):
+        def kl(self, posterior, z_BK):
             # finite, with an infinite slope
-            return super().kl(posterior) + (posterior.mean_BK - posterior.mean_BK.detach()).abs().sqrt()
+            return super().kl(posterior, z_BK) + (posterior.mean_BK - posterior.mean_BK.detach()).abs().sqrt()
 
     model = make(counts)
     model.module.prior = BrokenGradient(3)

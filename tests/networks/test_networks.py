@@ -1,10 +1,14 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from omicvae._core import Batch
-from omicvae.networks import CovariateEncoding, Decoder, Encoder
+from omicvae.likelihoods import LIKELIHOODS
+from omicvae.module import Architecture, ConditionalVAE
+from omicvae.networks import COVARIATE_ENCODINGS, CovariateEncoding, Decoder, Encoder, covariate_width
 from omicvae.networks.blocks import ACTIVATIONS, NORMALIZATIONS, BatchNorm, ConditionedLinear
 from omicvae.networks.encoder import LOG_VARIANCE_BOUNDS
+from omicvae.priors import StandardNormal
 
 BLOCK = {"normalization": "batch", "activation": "relu", "deeply_inject": True, "dropout_rate": 0.0}
 
@@ -45,6 +49,13 @@ def test_embedding_is_narrower_than_many_levels_and_learns():
     assert sum(p.numel() for p in encoding.parameters()) == 40 * 16 + 2 * 2
 
 
+@pytest.mark.parametrize("encoding", COVARIATE_ENCODINGS)
+def test_the_width_of_an_encoding_is_known_before_it_is_made(encoding):
+    c = CovariateEncoding((3, 2), 1, encoding=encoding)(batch())
+    assert c.shape[1] == covariate_width((3, 2), 1, encoding=encoding)
+    assert covariate_width((), 0, encoding=encoding) == 0
+
+
 def test_conditioned_linear_equals_the_linear_map_of_the_concatenation():
     layer = ConditionedLinear(4, 3, 2)
     x, c = torch.randn(5, 4), torch.randn(5, 2)
@@ -68,6 +79,53 @@ def test_the_untrained_posterior_has_unit_variance_and_the_variance_is_bounded()
     with torch.no_grad():
         encoder.log_variance.bias.fill_(1e9)
     assert encoder(torch.rand(5, 8), torch.empty(5, 0)).log_variance_BK.max() == LOG_VARIANCE_BOUNDS[1]
+
+
+def test_the_bounds_of_the_variance_can_be_set():
+    encoder = Encoder(8, 2, 16, 1, n_covariates=0, log_variance_bounds=(-1.0, 0.5), **BLOCK)
+    for bias, bound in ((-1e9, -1.0), (1e9, 0.5)):
+        with torch.no_grad():
+            encoder.log_variance.bias.fill_(bias)
+        assert (encoder(torch.rand(5, 8), torch.empty(5, 0)).log_variance_BK == bound).all()
+
+
+def test_an_encoder_at_inference_is_the_same_in_both_modes_and_leaves_its_statistics_alone():
+    encoder = Encoder(8, 2, 16, 2, n_covariates=0, **{**BLOCK, "dropout_rate": 0.5})
+    x, none = torch.rand(5, 8), torch.empty(5, 0)
+    encoder(x, none)  # moves the statistics
+    frozen = encoder.body.tails[1].dropout.eval()  # a part in another mode
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    in_training = encoder.at_inference(x, none)
+    assert encoder.training
+    assert not frozen.training
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    encoder.eval()
+    assert torch.equal(in_training.mean_BK, encoder(x, none).mean_BK)
+    assert not any(module.training for module in encoder.modules())
+
+
+def test_the_decoder_can_have_a_capacity_of_its_own():
+    settings = {
+        "n_latent": 2,
+        "n_hidden": 16,
+        "n_hidden_decoder": 24.0,
+        "n_layers_decoder": 3,
+        "dropout_rate_decoder": 0.3,
+    }
+    module = ConditionalVAE(LIKELIHOODS["nb"](8), StandardNormal(2), Architecture(**settings), n_genes=8)
+    assert [linear.linear.weight_IO.shape for linear, _ in module.decoder.body.blocks()] == [
+        (2, 24),
+        (24, 24),
+        (24, 24),
+    ]
+    assert [tail.dropout.p for _, tail in module.decoder.body.blocks()] == [0.3] * 3
+    assert [linear.linear.weight_IO.shape for linear, _ in module.encoder.body.blocks()] == [(8, 16)]
+    assert module.decoder.heads["scale"].weight_IO.shape == (24, 8)
+
+
+def test_leaky_relu_lets_a_fifth_through():
+    x = torch.tensor([-1.0, 2.0])
+    torch.testing.assert_close(ACTIVATIONS["leaky_relu"]()(x), F.leaky_relu(x, 0.2))
 
 
 def test_covariates_reach_the_first_or_every_layer():

@@ -41,6 +41,8 @@ def trace(likelihood, precision="32-true", **settings):
         ("nb", {"n_layers": 2, "dropout_rate": 0.2}),
         ("nb", {"encode_covariates": False, "dispersion": "gene-batch"}),
         ("nb", {"dispersion": "gene-cell", "deeply_inject_covariates": False, "n_layers": 2}),
+        ("nb", {"n_hidden_decoder": 48, "n_layers_decoder": 2, "dropout_rate_decoder": 0.1}),
+        ("nb", {"log_variance_bounds": (-0.2, 0.1)}),  # they bind
         ("nb", {"normalization": "layer"}),  # not written out: eager
         ("nb", {"activation": "gelu", "covariate_encoding": "embedding"}),
     ],
@@ -90,7 +92,10 @@ def test_what_is_covered():
         ({"n_layers": 3}, True),
         ({"normalization": "none"}, False),
         ({"activation": "tanh"}, False),
+        ({"activation": "leaky_relu"}, False),
         ({"covariate_encoding": "embedding"}, False),
+        ({"prior": "conditional"}, False),
+        ({"prior": "vamp"}, False),
     ]:
         module, _, planned = parts(**settings)
         assert CompiledStep.applies(module, planned) == covered, settings

@@ -25,7 +25,8 @@ class FitEvidence:
     nll_W
         −log p(x | z, c) of validation cells with their own z (a draw), nats, all constants included.
     nll_permuted_W
-        The same with z permuted within strata (see :func:`permute_within_strata`).
+        The same with z permuted within strata (see :func:`permute_within_strata`); under a prior that depends on the
+        covariates, with (z − prior mean) / prior SD permuted.
     null_nll_W
         −log p(x | c) of the best decoder without z, nats.
     history
@@ -39,6 +40,8 @@ class FitEvidence:
         Level names of all cells for each categorical covariate: for leakage, shown and never judged.
     fallback_groups_N
         Classes to probe where no labels are given: k-means classes of what covariates leave unexplained.
+    prior_mean_NK, prior_sd_NK
+        Mean and SD of p(z | c) at every cell; None for N(0, I).
     schedule_settled_epoch
         Epoch at which the KL weight reaches its final value (None: constant or unknown); used only where the
         history does not show the weight.
@@ -60,6 +63,8 @@ class FitEvidence:
     labels_conditioned: bool = False
     covariates: Mapping[str, Array] = field(default_factory=dict)
     fallback_groups_N: Array | None = None
+    prior_mean_NK: Array | None = None
+    prior_sd_NK: Array | None = None
     schedule_settled_epoch: float | None = None
     planned_epochs: int | None = None
 
@@ -82,10 +87,18 @@ class FitEvidence:
             if np.shape(getattr(self, name)) != shape:
                 raise DataError(f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}.")
         per_cell = {"reference_NK": self.reference_NK, "labels_N": self.labels_N, **self.covariates}
-        per_cell["fallback_groups_N"] = self.fallback_groups_N
+        for name in ("fallback_groups_N", "prior_mean_NK", "prior_sd_NK"):
+            per_cell[name] = getattr(self, name)
         for name, values in per_cell.items():
             if values is not None and len(values) != n_cells:
                 raise DataError(f"{name} must have one row for each of the {n_cells} cells, got {len(values)}.")
+
+    @property
+    def standard_mean_NK(self) -> Array:
+        """Posterior mean less the prior's mean, in units of the prior's SD: what a cell's profile says beyond c."""
+        if self.prior_mean_NK is None or self.prior_sd_NK is None:
+            return self.mean_NK
+        return np.asarray((self.mean_NK - self.prior_mean_NK) / self.prior_sd_NK)
 
     @property
     def elbo_W(self) -> Array:

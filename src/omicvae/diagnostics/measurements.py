@@ -66,7 +66,7 @@ def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measure
         curves=curves,
         null_nll=null_nll,
         null_sd=null_sd,
-        usage=latent_usage(inputs.mean_NK, inputs.kl_WK),
+        usage=latent_usage(inputs.standard_mean_NK, inputs.kl_WK),
         use=decoder_use(inputs.nll_W, inputs.nll_permuted_W),
         gain=gain_over_null(inputs.elbo_W, -null_W),
         elbo=Estimate.of(inputs.elbo_W),

@@ -23,7 +23,7 @@ class LatentUsage:
     kl_K
         Mean KL of each dimension, nats.
     variance_K
-        Var_n(E[z_j | x_n]).
+        Var_n(E[z_j | x_n]), in units of the prior's variance.
     """
 
     rate: Estimate
@@ -57,7 +57,7 @@ def latent_usage(mean_NK: Array, kl_WK: Array) -> LatentUsage:
     Parameters
     ----------
     mean_NK
-        Posterior means of all cells.
+        Posterior means of all cells, less the prior's mean and in units of its SD (N(0, I): as they are).
     kl_WK
         Raw KL per validation cell and dimension, nats.
 

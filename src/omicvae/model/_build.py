@@ -1,15 +1,19 @@
 """From configuration and schema to a network; the same function serves a new and a loaded model."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from omicvae._core import SettingError, choose, integral
-from omicvae.data import DataSchema
+from omicvae._core import Batch, SettingError, choose, integral
+from omicvae.data import CellStore, DataSchema
 from omicvae.likelihoods import LIKELIHOODS, Likelihood
 from omicvae.module import Architecture, ConditionalVAE, CovariateModel
-from omicvae.priors import PRIORS
+from omicvae.networks import covariate_width
+from omicvae.priors import PRIORS, PriorSizes
 from omicvae.training import derive_seed, private_generators
 
 
@@ -22,11 +26,13 @@ class ModelConfig:
     prior: str = "standard"
     seed: int = 0
     architecture: Architecture = field(default_factory=Architecture)
+    n_pseudo_inputs: int = 50
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", integral("seed", self.seed, minimum=0))
         choose("likelihood", self.likelihood, LIKELIHOODS)
         choose("prior", self.prior, PRIORS)
+        object.__setattr__(self, "n_pseudo_inputs", integral("n_pseudo_inputs", self.n_pseudo_inputs, minimum=1))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping."""
@@ -59,13 +65,27 @@ def covariate_sizes(schema: DataSchema) -> dict[str, Any]:
     }
 
 
+def prior_sizes(config: ModelConfig, schema: DataSchema) -> PriorSizes:
+    """Sizes as the priors take them."""
+    sizes, architecture = covariate_sizes(schema), config.architecture
+    n_levels, n_continuous = sizes["n_levels"], sizes["n_continuous"]
+    return PriorSizes(
+        n_latent=architecture.n_latent,
+        n_genes=sizes["n_genes"],
+        n_categorical=len(n_levels),
+        n_continuous=n_continuous,
+        covariate_width=covariate_width(n_levels, n_continuous, encoding=architecture.covariate_encoding),
+        n_pseudo_inputs=config.n_pseudo_inputs,
+    )
+
+
 def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
     """Make the network with weights that are a function of the seed."""
     with private_generators():
         torch.manual_seed(derive_seed(config.seed, "weights"))
         return ConditionalVAE(
             build_likelihood(config, schema),
-            PRIORS[config.prior](config.architecture.n_latent),
+            PRIORS[config.prior](prior_sizes(config, schema)),
             config.architecture,
             **covariate_sizes(schema),
         )
@@ -74,3 +94,9 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
 def build_null(config: ModelConfig, schema: DataSchema) -> CovariateModel:
     """Make the z-free model with the same likelihood."""
     return CovariateModel(build_likelihood(config, schema), **covariate_sizes(schema))
+
+
+def random_cells(store: CellStore, rows: NDArray[np.int64], seed: int) -> Callable[[int], Batch]:
+    """Give so many different cells out of ``rows``, or all of them where there are fewer; a function of the seed."""
+    rng = np.random.default_rng(derive_seed(seed, "weights", 1))
+    return lambda n: store.batch(rng.choice(rows, min(n, len(rows)), replace=False))

@@ -22,6 +22,7 @@ from omicvae.model._saving import SavingMixin
 from omicvae.model._setup import own_memory, record_setup, recorded_setup
 from omicvae.model._training import TrainingMixin
 from omicvae.module import Architecture
+from omicvae.networks import LOG_VARIANCE_BOUNDS
 
 logger = logging.getLogger("omicvae")
 
@@ -53,7 +54,11 @@ class CVAE(
         Dimensions K of the latent space.
     n_hidden, n_layers, dropout_rate, normalization, activation
         Width and number of hidden layers, dropout of the encoder, ``"batch"``/``"layer"``/``"none"``,
-        ``"relu"``/``"gelu"``/``"silu"``/``"tanh"``.
+        ``"relu"``/``"gelu"``/``"silu"``/``"tanh"``/``"leaky_relu"`` (slope 0.2).
+    n_hidden_decoder, n_layers_decoder, dropout_rate_decoder
+        The same of the decoder; None for as wide and as deep as the encoder.
+    log_variance_bounds
+        Lowest and highest log variance of the posterior, with 0, where it starts, between them.
     dispersion
         Counts: ``"gene"``, ``"gene-batch"`` or ``"gene-cell"``. Gaussian variance: ``"gene"``, ``"gene-cell"`` or
         ``"fixed"`` (1 in standardised units). None takes the first.
@@ -62,7 +67,10 @@ class CVAE(
     encode_covariates, decode_covariates, deeply_inject_covariates
         Whether covariates enter the encoder, the decoder, and every layer of them rather than the first.
     prior
-        ``"standard"``: N(0, I).
+        ``"standard"``: N(0, I). ``"conditional"``: N(m(c), diag v(c)), with m and log v linear in the covariates (Sohn
+        et al. 2015). ``"vamp"``: the mixture of the posteriors at learned pseudo-inputs (Tomczak & Welling 2018).
+    n_pseudo_inputs
+        Components of the VampPrior, at most as many as there are training cells.
     seed
         Fixes weights, split and everything that ``train(seed=None)`` draws; global generators are left alone.
 
@@ -91,6 +99,11 @@ class CVAE(
         decode_covariates: bool = True,
         deeply_inject_covariates: bool = True,
         prior: str = "standard",
+        n_pseudo_inputs: int = 50,
+        n_hidden_decoder: int | None = None,
+        n_layers_decoder: int | None = None,
+        dropout_rate_decoder: float = 0.0,
+        log_variance_bounds: tuple[float, float] = LOG_VARIANCE_BOUNDS,
         seed: int = 0,
     ) -> None:
         architecture = Architecture(
@@ -104,6 +117,10 @@ class CVAE(
             encode_covariates=encode_covariates,
             decode_covariates=decode_covariates,
             deeply_inject_covariates=deeply_inject_covariates,
+            n_hidden_decoder=n_hidden_decoder,
+            n_layers_decoder=n_layers_decoder,
+            dropout_rate_decoder=dropout_rate_decoder,
+            log_variance_bounds=log_variance_bounds,
         )
         own_memory(adata)
         setup = recorded_setup(adata)
@@ -119,7 +136,7 @@ class CVAE(
         if likelihood == "auto":
             likelihood = choose_likelihood(store.audit)
             logger.info('likelihood="auto" chose %r from the values of the data.', likelihood)
-        config = ModelConfig(likelihood, dispersion, prior, seed, architecture)
+        config = ModelConfig(likelihood, dispersion, prior, seed, architecture, n_pseudo_inputs)
         check_support(store.audit, LIKELIHOODS[likelihood].support)
         self._assemble(config, schema)
         self._attach(adata, store)

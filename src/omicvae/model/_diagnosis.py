@@ -67,6 +67,10 @@ class DiagnosisMixin(LatentMixin):
         scores = score_cells(self.module, store, judged, seed=seed)
         z_WK = draw_NK[judged]
         order = permute_within_strata(store.codes_ND[judged], rng)
+        prior_mean_NK, prior_sd_NK = self._prior_moments(store)
+        location_WK, scale_WK = prior_mean_NK[judged], prior_sd_NK[judged]
+        # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
+        foreign_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
         null = build_null(self.config, self.schema)
         device = self.module.device
         null_W = null_log_likelihood(null, store, self.train_indices, judged, seed=self.config.seed, device=device)
@@ -82,8 +86,10 @@ class DiagnosisMixin(LatentMixin):
             draw_NK=draw_NK,
             kl_WK=scores.kl_NK,
             nll_W=self._reconstruction_of(store, judged, z_WK),
-            nll_permuted_W=self._reconstruction_of(store, judged, z_WK[order]),
+            nll_permuted_W=self._reconstruction_of(store, judged, foreign_WK),
             null_nll_W=-null_W,
+            prior_mean_NK=prior_mean_NK,
+            prior_sd_NK=prior_sd_NK,
             history=self.history,
             reference_NK=reference_NK,
             labels_N=labels_N,
@@ -101,6 +107,17 @@ class DiagnosisMixin(LatentMixin):
             schedule_settled_epoch=last.settled_epoch,
             planned_epochs=last.planned_epochs,
         )
+
+    def _prior_moments(self, store: CellStore) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and SD of p(z | c) at every cell, shape (N, K)."""
+        module = self.module
+
+        def moments(batch: Batch, start: int) -> tuple[Tensor, Tensor]:
+            mean, sd = module.prior_at(batch).moments()
+            return mean.expand(len(batch), -1), sd.expand(len(batch), -1)
+
+        mean_NK, sd_NK = map_cells(module, store, None, moments, device=module.device)
+        return mean_NK, sd_NK
 
     def _reconstruction_of(
         self, store: CellStore, indices: NDArray[np.int64], z_WK: NDArray[np.float32]

@@ -188,9 +188,9 @@ class LatentMixin(ModelState):
         batch_size: int | None = None,
         return_mean: bool = True,
     ) -> float | NDArray[np.float64]:
-        """Importance-weighted log p(x | c) ≈ log (1/S) Σ_s p(x | z_s, c) p(z_s) / q(z_s | x, c) (Burda et al. 2016).
+        """Importance-weighted log p(x | c) ≈ log (1/S) Σ_s p(x | z_s, c) p(z_s | c) / q(z_s | x, c).
 
-        In nats per cell; a lower bound in expectation that tightens with the number S of draws.
+        In nats per cell (Burda et al. 2016); a lower bound in expectation that tightens with the number S of draws.
         """
         self._require_trained("get_marginal_ll()")
         n_samples = integral("n_mc_samples", n_mc_samples, minimum=1)
@@ -198,12 +198,12 @@ class LatentMixin(ModelState):
         generator = torch.Generator(module.device).manual_seed(derive_seed(self.config.seed, "latent"))
 
         def marginal(batch: Batch, start: int) -> Tensor:
-            q = module.encode(batch)
+            q, prior = module.encode(batch), module.prior_at(batch)
             normal = torch.distributions.Normal(q.mean_BK, q.sd_BK)
             weights = []
             for _ in range(n_samples):
                 z_BK = q.sample(generator)
-                log_ratio_B = module.prior.log_prob(z_BK) - normal.log_prob(z_BK).sum(-1)
+                log_ratio_B = prior.log_prob(z_BK) - normal.log_prob(z_BK).sum(-1)
                 weights.append(log_ratio_B - module.reconstruction(z_BK, batch))
             return torch.logsumexp(torch.stack(weights), 0) - np.log(n_samples)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
+from omicvae.model._build import random_cells
 from omicvae.model._latent import LatentMixin
 from omicvae.model._setup import check_unchanged
 from omicvae.objective import SCHEDULES, Objective
@@ -304,7 +305,7 @@ class TrainingMixin(LatentMixin):
         if not self.fits:
             self.schema = self.schema.fit_scaling(store, split.train)
             self._store = store = store.with_schema(self.schema)
-            self.module.initialise(store.moments(split.train))
+            self.module.initialise(store.moments(split.train), random_cells(store, split.train, seed))
             self._name_constant_genes()
         return TrainingPlan(
             self.module,

@@ -43,6 +43,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),
 }
 
 

@@ -1,6 +1,6 @@
 """Numeric encoding of categorical and continuous covariates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,12 @@ class OneHot(nn.Module):
 
     def __init__(self, n_levels: int) -> None:
         super().__init__()
-        self.width = n_levels
+        self.width = self.width_of(n_levels)
+
+    @staticmethod
+    def width_of(n_levels: int) -> int:
+        """Width of the encoding, L."""
+        return n_levels
 
     def forward(self, codes_B: Tensor) -> Tensor:
         """Map codes (B,) to indicators (B, L)."""
@@ -22,22 +27,35 @@ class OneHot(nn.Module):
 
 
 class LevelEmbedding(nn.Module):
-    """Learned vector of a level; its width grows slowly with the number of levels, as min(16, ⌈L / 2⌉ + 1)."""
+    """Learned vector of a level; its width grows slowly with the number of levels, as min(16, ⌈L / 2⌉ + 1).
+
+    Vectors start at N(0, 1) draws, as torch has them.
+    """
 
     def __init__(self, n_levels: int) -> None:
         super().__init__()
-        self.width = min(16, (n_levels + 1) // 2 + 1)
+        self.width = self.width_of(n_levels)
         self.table = nn.Embedding(n_levels, self.width)
+
+    @staticmethod
+    def width_of(n_levels: int) -> int:
+        """Width of the encoding, E."""
+        return min(16, (n_levels + 1) // 2 + 1)
 
     def forward(self, codes_B: Tensor) -> Tensor:
         """Map codes (B,) to vectors (B, E)."""
         return self.table(codes_B)
 
 
-COVARIATE_ENCODINGS: dict[str, Callable[[int], OneHot | LevelEmbedding]] = {
+COVARIATE_ENCODINGS: dict[str, type[OneHot] | type[LevelEmbedding]] = {
     "one_hot": OneHot,
     "embedding": LevelEmbedding,
 }
+
+
+def covariate_width(n_levels: Sequence[int], n_continuous: int, *, encoding: str) -> int:
+    """Width C of a :class:`CovariateEncoding` of the same arguments, without making one."""
+    return sum(COVARIATE_ENCODINGS[encoding].width_of(n) for n in n_levels) + n_continuous
 
 
 class CovariateEncoding(nn.Module):
@@ -56,7 +74,7 @@ class CovariateEncoding(nn.Module):
     def __init__(self, n_levels: Sequence[int], n_continuous: int, *, encoding: str = "one_hot") -> None:
         super().__init__()
         self.levels = nn.ModuleList(COVARIATE_ENCODINGS[encoding](n) for n in n_levels)
-        self.width = sum(int(level.width) for level in self.levels) + n_continuous  # type: ignore[arg-type,misc]
+        self.width = covariate_width(n_levels, n_continuous, encoding=encoding)
 
     def forward(self, batch: Batch) -> Tensor:
         """Encode the covariates of a minibatch, shape (B, C)."""

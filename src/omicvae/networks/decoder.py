@@ -17,6 +17,7 @@ class Decoder(nn.Module):
         self, n_latent: int, n_genes: int, heads: Sequence[str], n_hidden: int, n_layers: int, **block: Any
     ) -> None:
         super().__init__()
+        self.n_hidden = n_hidden
         self.body = Perceptron(n_latent, n_hidden, n_layers, **block)
         self.heads = nn.ModuleDict({head: Linear(n_hidden, n_genes) for head in heads})
 

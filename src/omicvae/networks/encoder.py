@@ -14,12 +14,22 @@ LOG_VARIANCE_BOUNDS = (-14.5, 5.0)
 class Encoder(nn.Module):
     """Perceptron with a mean head and a log-variance head (Kingma & Welling 2014).
 
-    The log variance is clamped to ``LOG_VARIANCE_BOUNDS``. Its head starts at zero weights, so the untrained
+    The log variance is clamped to ``log_variance_bounds``. Its head starts at zero weights, so the untrained
     posterior has unit variance.
     """
 
-    def __init__(self, n_in: int, n_latent: int, n_hidden: int, n_layers: int, **block: Any) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_latent: int,
+        n_hidden: int,
+        n_layers: int,
+        *,
+        log_variance_bounds: tuple[float, float] = LOG_VARIANCE_BOUNDS,
+        **block: Any,
+    ) -> None:
         super().__init__()
+        self.log_variance_bounds = log_variance_bounds
         self.body = Perceptron(n_in, n_hidden, n_layers, **block)
         self.mean = nn.Linear(n_hidden, n_latent)
         self.log_variance = nn.Linear(n_hidden, n_latent)
@@ -29,5 +39,15 @@ class Encoder(nn.Module):
     def forward(self, x_BG: Tensor | SparseRows, c_BC: Tensor) -> LatentPosterior:
         """Map transformed data (B, G) and covariates (B, C) to a diagonal Gaussian over (B, K)."""
         h_BH = self.body(x_BG, c_BC)
-        log_variance_BK = full_precision(self.log_variance(h_BH)).clamp(*LOG_VARIANCE_BOUNDS)
+        log_variance_BK = full_precision(self.log_variance(h_BH)).clamp(*self.log_variance_bounds)
         return LatentPosterior(full_precision(self.mean(h_BH)), log_variance_BK)
+
+    def at_inference(self, x_BG: Tensor | SparseRows, c_BC: Tensor) -> LatentPosterior:
+        """Map as in evaluation whatever the mode: running statistics, which stay as they are, and no dropout."""
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            return self(x_BG, c_BC)
+        finally:
+            for module in training:
+                module.training = True

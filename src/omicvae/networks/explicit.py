@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from omicvae._core import SparseRows
 from omicvae._core.native import as_array, compiled, run
 from omicvae.networks.blocks import BatchNorm, ConditionedLinear, Perceptron, Tail
-from omicvae.networks.encoder import LOG_VARIANCE_BOUNDS, Encoder
+from omicvae.networks.encoder import Encoder
 from omicvae.networks.linear import sparse_product, sparse_weight_gradient, worth_sparse
 
 f4 = np.float32
@@ -215,7 +215,7 @@ class Posterior:
         self._noise, self._slope = torch.empty(2, n_cells, n_latent)
         self._latent = torch.empty(4, n_cells, n_latent)  # mean, log variance, z, KL
         self._result = torch.empty(n_cells, n_hidden)
-        self._bounds = tuple(f4(bound) for bound in LOG_VARIANCE_BOUNDS)
+        self._bounds = tuple(f4(bound) for bound in encoder.log_variance_bounds)
         parameters = (encoder.mean.weight, encoder.mean.bias, encoder.log_variance.weight, encoder.log_variance.bias)
         self._parameters = [as_array(parameter) for parameter in parameters]
         self._sums = [as_array(gradient(parameter)) for parameter in parameters]

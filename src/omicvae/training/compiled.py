@@ -43,12 +43,11 @@ class CompiledStep:
         ]
         self._posterior = Posterior(encoder, n_cells)
         self._decoder = [Hidden(linear, tail, n_cells) for linear, tail in decoder.body.blocks()]
-        width, n_genes = module.architecture.n_hidden, module.n_genes
-        raw = torch.from_numpy(np.empty((len(decoder.heads), n_cells, n_genes), dtype=np.float32))
+        raw = torch.from_numpy(np.empty((len(decoder.heads), n_cells, module.n_genes), dtype=np.float32))
         self._raw = dict(zip(decoder.heads, raw, strict=True))
         self._heads: dict[str, Linear] = dict(decoder.heads.items())  # type: ignore[arg-type]
         self._dtype = torch.bfloat16 if half_products else torch.float32
-        self._hidden_gradient = torch.empty(n_cells, width)
+        self._hidden_gradient = torch.empty(n_cells, decoder.n_hidden)
 
     @staticmethod
     def applies(module: ConditionalVAE, planned: PlannedObjective) -> bool:

@@ -83,7 +83,7 @@ class CellScores:
     reconstruction_N
         −log p(x | z, c) for one draw z of the posterior, float64.
     kl_NK
-        Raw KL per latent dimension.
+        Raw KL per latent dimension, in closed form or at that draw.
     """
 
     reconstruction_N: NDArray[np.float64]
@@ -106,15 +106,20 @@ def score_cells(
 ) -> CellScores:
     """Reconstruction and KL of the given cells; the same seed gives the same draws.
 
-    With ``n_samples`` above 1 the reconstruction is the mean over as many draws.
+    With ``n_samples`` above 1 the reconstruction is the mean over as many draws, as is a KL that has no closed form.
     """
     device = module.device
     generator = torch.Generator(device).manual_seed(seed)
 
     def score(batch: Batch, start: int) -> tuple[Tensor, Tensor]:
         posterior = module.encode(batch)
-        draws = [module.reconstruction(posterior.sample(generator), batch) for _ in range(n_samples)]
-        return torch.stack(draws).mean(0), module.prior.kl(posterior)
+        prior, draws = module.prior_at(batch), []
+        kl_BK = torch.zeros_like(posterior.mean_BK)
+        for n_before in range(n_samples):
+            z_BK = posterior.sample(generator)
+            draws.append(module.reconstruction(z_BK, batch))
+            kl_BK += (prior.kl(posterior, z_BK) - kl_BK) / (n_before + 1)  # leaves a closed form as it is, to the bit
+        return torch.stack(draws).mean(0), kl_BK
 
     reconstruction_N, kl_NK = map_cells(module, store, indices, score, batch_size=batch_size, device=device)
     return CellScores(reconstruction_N, kl_NK)

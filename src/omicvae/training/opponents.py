@@ -129,7 +129,7 @@ class RealnessPlayer(Player):
 
     def _term(self, module: ConditionalVAE, view: StepView) -> Tensor:
         batch, likelihood = view.batch, module.likelihood
-        from_prior = module.decode(module.prior.sample(len(batch)), batch)
+        from_prior = module.decode(module.prior_at(batch).sample(len(batch)), batch)
         made = []
         for heads in (view.heads, from_prior):
             distribution = likelihood.distribution(batch, heads)

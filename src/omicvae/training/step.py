@@ -104,7 +104,7 @@ class EagerStep:
         posterior = module.encode(batch)
         z_BK = posterior.sample()
         heads = module.decode(z_BK, batch)
-        kl_BK = module.prior.kl(posterior)
+        kl_BK = module.prior_at(batch).kl(posterior, z_BK)
         terms = elbo_terms(-module.likelihood.cell_log_prob(batch, heads), kl_BK, control=planned.control, step=step)
         reconstruction, kl, loss = terms.reconstruction_B.mean(), kl_BK.detach().sum() / len(batch), terms.loss
         figures = {"recon": reconstruction, "kl": kl}
