@@ -126,7 +126,7 @@ def summarise(runs: list[dict]) -> list[dict]:
 
 def main() -> None:
     made = arguments(__doc__, "adversary", ("sc_mixology_6batch_hvg", "pbmc_3chem"), (0, 1))
-    made.add_argument("--weights", type=float, nargs="+", default=[1.0])
+    made.add_argument("--weights", type=float, nargs="+", default=[5.0])
     options = made.parse_args()
     if options.child:
         print(json.dumps(child(**options.child)))

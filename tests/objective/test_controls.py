@@ -89,7 +89,7 @@ def test_an_opponent_acts_from_its_start_on_and_rises_to_its_weight():
     assert 0 < phase(50) < phase(59) < 2.0
     assert (phase(60), phase(99)) == (2.0, 2.0)
     assert planned(discriminator={"start_epochs": 3}).phases["discriminator"].start_step == 30
-    assert planned(adversary={"ramp": 0.0}).phases["adversary"](0) == 1.0
+    assert planned(adversary={"ramp": 0.0}).phases["adversary"](0) == 5.0
 
 
 def test_a_run_that_ends_before_an_opponent_is_at_its_full_weight_is_an_error_with_both_numbers():

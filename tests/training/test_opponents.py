@@ -38,7 +38,7 @@ def batch_probe(weight):
 
 def test_the_latent_adversary_makes_the_covariate_less_predictable():
     without, _ = batch_probe(None)
-    against, model = batch_probe(1.0)
+    against, model = batch_probe(20.0)
     assert without > 0.9
     assert against < without - 0.1
     # nats that the classifier is left with: near that of the shares, log 2

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from omicvae._core import SettingError, choose, integral, real
-from omicvae.objective.adversarial import Discriminator, LatentAdversary, Opponent, Phase
+from omicvae.objective.adversarial import Discriminator, LatentAdversary, Phase
 from omicvae.objective.kl import FREE_BITS_MODES, Capacity, KLControl, TargetRate, WeightedKL
 from omicvae.objective.schedules import SCHEDULES, Plan, Schedule
 
@@ -140,14 +140,14 @@ class Objective:
 
         A controller starts at ``kl_weight``, where it was; opponents are new networks and start at once.
         """
-        opponents = {
-            name: replace(opponent, start=0.0, start_epochs=None, start_steps=None)
-            for name in ("adversary", "discriminator")
-            if isinstance(opponent := getattr(self, name), Opponent)
-        }
-        beta = self.beta if self.target_rate is None else kl_weight
-        no_warmup = dict.fromkeys(("warmup", "warmup_epochs", "warmup_steps"))
-        return replace(self, schedule="constant", beta=beta, **no_warmup, **opponents)
+        changes: dict[str, Any] = {"schedule": "constant", "warmup": None, "warmup_epochs": None, "warmup_steps": None}
+        if self.target_rate is not None:
+            changes["beta"] = kl_weight
+        for name in ("adversary", "discriminator"):
+            opponent = getattr(self, name)
+            if opponent is not None:
+                changes[name] = replace(opponent, start=0.0, start_epochs=None, start_steps=None)
+        return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping of the fields; an own schedule object is shown by its repr."""

@@ -133,9 +133,16 @@ class LatentAdversary(Opponent):
     covariates
         Categorical covariates to remove; None for all that the model has.
 
-    See :class:`Opponent` for the others.
+    See :class:`Opponent` for the others. The weight is in nats of loss for a nat of that divergence, by default 5, and
+    ``adaptive`` is off: the divergence, and its gradient, go to 0 where there is nothing left to remove, and a ratio of
+    gradients would then magnify noise. A classifier that lags behind the encoder can be deceived rather than starved,
+    so it has several updates at a high rate (``benchmarks/adversary.py``).
     """
 
+    weight: float = 5.0
+    adaptive: bool = False
+    learning_rate: float = 1e-2
+    updates: int = 5
     covariates: Sequence[str] | None = None
 
     def __post_init__(self) -> None:

@@ -174,7 +174,7 @@ def _resume(
     for callback, saved in zip(callbacks, state["callbacks"], strict=True):
         callback.load_state_dict(from_json(saved))
     # Lightning counts on from here
-    trainer.fit_loop.epoch_progress.current.processed = state["epochs"]
+    trainer.fit_loop.epoch_progress.current.processed = state["epochs"]  # type: ignore[attr-defined]
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
     progress.total.ready = progress.total.completed = state["steps"]
 

@@ -81,7 +81,8 @@ class TrainingPlan(pl.LightningModule):
         self.half_products = half_products
         with private_generators():
             torch.manual_seed(derive_seed(seed, "opponents"))
-            self.players = nn.ModuleList(make_players(planned, module, store, split.train))
+            self.players = make_players(planned, module, store, split.train)
+        self.networks = nn.ModuleList(self.players)  # Lightning moves them to the device with the rest
         self.rows: list[dict[str, float]] = []
         self.steps_done = 0
         self.bad_steps = 0
@@ -106,8 +107,8 @@ class TrainingPlan(pl.LightningModule):
             player.configure()
         if self._start_moments is not None:
             restore_moments(self.module, self.optimizer, dict(self._start_moments))
-        decay, flat = self.budget.optimisation.ema_decay, isinstance(self.optimizer, FlatAdam)
-        weights = [self.optimizer.values] if flat else list(self.module.parameters())
+        decay, optimizer = self.budget.optimisation.ema_decay, self.optimizer
+        weights = [optimizer.values] if isinstance(optimizer, FlatAdam) else list(self.module.parameters())
         self.average = None if decay is None else WeightAverage(weights, decay)
         if self._resumed is not None:
             self._restore(self._resumed)
@@ -160,7 +161,7 @@ class TrainingPlan(pl.LightningModule):
         if covered and isinstance(optimizer, FlatAdam):
             half = self.half_products
             return CompiledStep(self.module, optimizer, self.planned, max(self.sizes), half_products=half)
-        return EagerStep(self.module, optimizer, self.planned, len(self.split.train), list(self.players))
+        return EagerStep(self.module, optimizer, self.planned, len(self.split.train), self.players)
 
     @contextmanager
     def kept_weights(self) -> Iterator[None]:
