@@ -76,7 +76,10 @@ def test_kl_controls_agree_with_the_reference(objective):
 
     with reference_path():
         expected = run()
-    np.testing.assert_allclose(run(), expected, rtol=2e-3)
+    difference = np.abs(run() / expected - 1).max(0)
+    assert max(difference[:2]) < 1e-4
+    assert difference[2] < 1e-2  # free bits have a kink, on either side of which a dimension may lie
+    assert difference[3] < 1e-3
 
 
 def parts(**settings):

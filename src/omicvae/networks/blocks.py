@@ -72,9 +72,9 @@ class ConditionedLinear(nn.Module):
     Keeping U apart spares the concatenation of a wide x and lets covariate columns be found by level name.
     """
 
-    def __init__(self, n_in: int, n_out: int, n_covariates: int) -> None:
+    def __init__(self, n_in: int, n_out: int, n_covariates: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.linear = Linear(n_in, n_out)
+        self.linear = Linear(n_in, n_out, bias=bias)
         self.covariates = nn.Linear(n_covariates, n_out, bias=False) if n_covariates else None
 
     def forward(self, x_BI: Tensor | SparseRows, c_BC: Tensor) -> Tensor:
@@ -114,7 +114,8 @@ class Perceptron(nn.Module):
         for layer in range(n_layers):
             width = n_in if layer == 0 else n_hidden
             covariates = n_covariates if layer == 0 or deeply_inject else 0
-            self.linears.append(ConditionedLinear(width, n_hidden, covariates))
+            # batch normalisation takes a constant away again; its gradient would be rounding, which Adam scales up
+            self.linears.append(ConditionedLinear(width, n_hidden, covariates, bias=normalization != "batch"))
             self.tails.append(Tail(n_hidden, normalization, activation, dropout_rate))
 
     def blocks(self) -> list[tuple[ConditionedLinear, Tail]]:

@@ -48,14 +48,14 @@ def _tail(parts, x_BH, scale_H, shift_H, epsilon, keep_BH, normal_BH, out_BH, me
 
 
 @compiled
-def _tail_gradient(parts, gradient_BH, keep_BH, out_BH, normal_BH, scale_H, inverse_H, result_BH, scale_sum_H, shift_sum_H, bias_sum_H):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
-    """Write the gradients in x, scale, shift and the bias of x; a range of columns a part."""
+def _tail_gradient(parts, gradient_BH, keep_BH, out_BH, normal_BH, scale_H, inverse_H, result_BH, scale_sum_H, shift_sum_H):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+    """Write the gradients in x, scale and shift; a range of columns a part."""
     for part in prange(parts):
         start, stop = len(scale_H) * part // parts, len(scale_H) * (part + 1) // parts
         scale, inverse, n = scale_H[start:stop], inverse_H[start:stop], f4(len(out_BH))
-        scale_sum, shift_sum, bias_sum = scale_sum_H[start:stop], shift_sum_H[start:stop], bias_sum_H[start:stop]
+        scale_sum, shift_sum = scale_sum_H[start:stop], shift_sum_H[start:stop]
         for h in range(len(scale)):
-            scale_sum[h] = shift_sum[h] = bias_sum[h] = f4(0)
+            scale_sum[h] = shift_sum[h] = f4(0)
         for b in range(len(out_BH)):
             gradient, keep, out = gradient_BH[b, start:stop], keep_BH[b, start:stop], out_BH[b, start:stop]
             normal, result = normal_BH[b, start:stop], result_BH[b, start:stop]
@@ -67,7 +67,6 @@ def _tail_gradient(parts, gradient_BH, keep_BH, out_BH, normal_BH, scale_H, inve
             normal, result = normal_BH[b, start:stop], result_BH[b, start:stop]
             for h in range(len(normal)):
                 result[h] = scale[h] * inverse[h] * (result[h] - (shift_sum[h] + normal[h] * scale_sum[h]) / n)
-                bias_sum[h] += result[h]
 
 
 @compiled
@@ -155,7 +154,7 @@ class Hidden:
         self._columns = torch.empty(3, width)  # mean, variance, 1 / SD of the minibatch
         self._input_gradient = torch.empty(0 if first else n_cells, n_in)
         self._parameters = (as_array(self.norm.weight), as_array(self.norm.bias), f4(self.norm.eps))
-        self._sums = tuple(as_array(gradient(p)) for p in (self.norm.weight, self.norm.bias, self.map.bias_O))
+        self._sums = (as_array(gradient(self.norm.weight)), as_array(gradient(self.norm.bias)))
 
     def forward(self, x: Tensor | SparseRows, c_BC: Tensor) -> Tensor:
         """Map x (B, I) and c (B, C) to (B, H)."""

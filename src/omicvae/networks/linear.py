@@ -101,14 +101,20 @@ def worth_sparse(rows: SparseRows, weight_IO: Tensor) -> bool:
 class Linear(nn.Module):
     """y = x W + b, started as ``torch.nn.Linear`` is (uniform within ±1/√I; He et al. 2015).
 
-    ``weight_IO`` has a row per input, unlike torch's, so that an input's weights lie together in memory.
+    ``weight_IO`` has a row per input, unlike torch's, so that an input's weights lie together in memory. Without
+    ``bias`` it is a buffer of zeros, so that all maps have the same tensors.
     """
 
-    def __init__(self, n_in: int, n_out: int) -> None:
+    bias_O: Tensor
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = True) -> None:
         super().__init__()
         initial = nn.Linear(n_in, n_out)
         self.weight_IO = nn.Parameter(initial.weight.detach().t().contiguous())
-        self.bias_O = initial.bias
+        if bias:
+            self.bias_O = initial.bias
+        else:
+            self.register_buffer("bias_O", torch.zeros(n_out))
 
     def forward(self, x: Tensor | SparseRows) -> Tensor:
         """Map x (B, I) to (B, O)."""
