@@ -1,7 +1,8 @@
 """What a latent adversary against the batch removes, and what it costs.
 
-With and without `adversary={"covariates": [batch]}`, everything else alike: nb, covariates in encoder and decoder, the
-decoder conditioned on the batch in both. Two sets of real cells with technical batches and labels; labels of
+With and without `adversary={"covariates": [batch]}`, everything else alike: nb, and either (`conditioned`) the batch in
+encoder and decoder, so that z has no need of it, or in neither, so that the adversary is alone against a decoder which
+gains by finding the batch in z. Two sets of real cells with technical batches and labels; labels of
 `pbmc_3chem` are not truth, and its cells without one ("unassigned") are left out of the label probe.
 
 Probes classify one posterior draw of every fitted cell, and of the test cells (`_test`, the same for all seeds), by
@@ -78,11 +79,12 @@ def from_labels(adata, seed: int) -> dict:
     return {"batch_from_label": score.accuracy, "batch_from_label_balanced": score.balanced_accuracy}
 
 
-def child(data: str, arm: str, weight: float | None, seed: int, **settings: object) -> dict:
+def child(data: str, arm: str, weight: float | None, conditioned: bool, seed: int, **settings: object) -> dict:
     """Fit once and measure."""
     warnings.simplefilter("ignore")
     objective = {} if arm == "without" else {"adversary": {"covariates": ["batch"], "weight": weight}}
-    model, test, result = fit(data, seed, objective=objective, **settings)
+    network = {"encode_covariates": conditioned, "decode_covariates": conditioned}
+    model, test, result = fit(data, seed, objective=objective, model=network, **settings)
     curves = {name: [plain(v) for v in model.history[name]] for name in CURVES if name in model.history}
     seen = {**probes(model, model.adata, "", seed), **probes(model, test, "_test", seed)}
     return {**result, **seen, **from_labels(model.adata, seed), **bounds(model, test), "curves": curves}
@@ -110,34 +112,41 @@ def closings(run: dict, reference: dict) -> dict:
 
 def summarise(runs: list[dict]) -> list[dict]:
     """Medians and SD over seeds, with closings of the pairs of runs with the same seed."""
-    pairs = {(run["data"], run["seed"]): run for run in runs if run["arm"] == "without" and "error" not in run}
+    by = ("data", "conditioned", "seed")
+    pairs = {tuple(run[b] for b in by): run for run in runs if run["arm"] == "without" and "error" not in run}
     joined = []
     for run in runs:
-        reference = pairs.get((run["data"], run["seed"]))
+        reference = pairs.get(tuple(run[b] for b in by))
         paired = reference is not None and run["arm"] == "with" and "error" not in run
         extra = {}
         if paired:
             extra = {**closings(run, reference), "elbo_change": run["elbo_test"] - reference["elbo_test"]}
         joined.append({**run, **extra})
-    joined.sort(key=lambda run: (run["data"], run["weight"] or 0, run["seed"]))
+    joined.sort(key=lambda run: (run["data"], run["conditioned"], run["weight"] or 0, run["seed"]))
     names = dict.fromkeys(name for run in joined for name in run if name.startswith("closing"))
-    return over_seeds(joined, ("data", "arm", "weight"), (*FIGURES, *names, "elbo_change"))
+    return over_seeds(joined, ("data", "conditioned", "arm", "weight"), (*FIGURES, *names, "elbo_change"))
 
 
 def main() -> None:
     made = arguments(__doc__, "adversary", ("sc_mixology_6batch_hvg", "pbmc_3chem"), (0, 1))
-    made.add_argument("--weights", type=float, nargs="+", default=[5.0])
+    made.add_argument("--weights", type=float, nargs="+", default=[2.0, 5.0], help="where the batch is given")
+    made.add_argument("--alone", type=float, nargs="+", default=[20.0, 100.0], help="weights where it is not")
     options = made.parse_args()
     if options.child:
         print(json.dumps(child(**options.child)))
         return
     shorten(options)
-    arms = [("without", None), *(("with", weight) for weight in options.weights)]
+    weights = {True: options.weights, False: options.alone}
+    arms = [
+        (conditioned, "without" if weight is None else "with", weight)
+        for conditioned, given in weights.items()
+        for weight in (None, *given)
+    ]
     tasks = [
-        {"data": data, "arm": arm, "weight": weight, "seed": seed}
+        {"data": data, "arm": arm, "weight": weight, "conditioned": conditioned, "seed": seed}
         for seed in options.seeds[: 1 if options.quick else None]
         for data in options.data
-        for arm, weight in arms
+        for conditioned, arm, weight in arms
     ]
     run_all(__file__, options, tasks, summarise, hide=("curves",))
 
