@@ -1,7 +1,8 @@
 """Compiled CPU kernels: how they are compiled and how they share the cores.
 
 A kernel is a plain loop over ``parts`` ranges of rows, which numba compiles on first use for the processor at hand,
-runs on as many threads, and keeps on disk.
+runs on as many threads, and keeps on disk. The process that compiles one runs a form that may round otherwise than the
+form on disk, which all later processes run: numba optimises the latter once more.
 """
 
 import threading
