@@ -13,24 +13,36 @@ from omicvae.metrics.embedding import neighbourhood_purity, purity_by_chance, si
 from omicvae.metrics.fixed_factor import FixedFactorScore, beta_vae_score, factor_vae_score
 from omicvae.metrics.gaps import GapScore, mig, sap
 from omicvae.metrics.importances import DCIScore, dci
+from omicvae.metrics.integration import PCRComparison, pcr, pcr_comparison, silhouette_batch, silhouette_label
+from omicvae.metrics.neighbours import graph_connectivity
+from omicvae.metrics.simpson import clisi, ilisi, lisi
 
 __all__ = [
     "CLASSIFIERS",
     "DCIScore",
     "FixedFactorScore",
     "GapScore",
+    "PCRComparison",
     "PermutedInterval",
     "ProbeScore",
     "beta_vae_score",
+    "clisi",
     "compare_probes",
     "dci",
     "factor_vae_score",
+    "graph_connectivity",
+    "ilisi",
     "kmeans_classes",
+    "lisi",
     "mig",
     "neighbourhood_purity",
+    "pcr",
+    "pcr_comparison",
     "permuted_interval",
     "probe",
     "purity_by_chance",
     "sap",
     "silhouette",
+    "silhouette_batch",
+    "silhouette_label",
 ]
