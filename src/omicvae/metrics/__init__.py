@@ -15,10 +15,12 @@ from omicvae.metrics.gaps import GapScore, mig, sap
 from omicvae.metrics.importances import DCIScore, dci
 from omicvae.metrics.integration import PCRComparison, pcr, pcr_comparison, silhouette_batch, silhouette_label
 from omicvae.metrics.neighbours import graph_connectivity
+from omicvae.metrics.predictive import Calibration, calibration, randomised_pit
 from omicvae.metrics.simpson import clisi, ilisi, lisi
 
 __all__ = [
     "CLASSIFIERS",
+    "Calibration",
     "DCIScore",
     "FixedFactorScore",
     "GapScore",
@@ -26,6 +28,7 @@ __all__ = [
     "PermutedInterval",
     "ProbeScore",
     "beta_vae_score",
+    "calibration",
     "clisi",
     "compare_probes",
     "dci",
@@ -41,6 +44,7 @@ __all__ = [
     "permuted_interval",
     "probe",
     "purity_by_chance",
+    "randomised_pit",
     "sap",
     "silhouette",
     "silhouette_batch",
