@@ -1,5 +1,6 @@
 """Metrics: pure functions of arrays with a documented range and direction."""
 
+from omicvae.metrics.agreement import EffectAgreement, benjamini_hochberg, effect_agreement
 from omicvae.metrics.classification import (
     CLASSIFIERS,
     PermutedInterval,
@@ -22,16 +23,19 @@ __all__ = [
     "CLASSIFIERS",
     "Calibration",
     "DCIScore",
+    "EffectAgreement",
     "FixedFactorScore",
     "GapScore",
     "PCRComparison",
     "PermutedInterval",
     "ProbeScore",
+    "benjamini_hochberg",
     "beta_vae_score",
     "calibration",
     "clisi",
     "compare_probes",
     "dci",
+    "effect_agreement",
     "factor_vae_score",
     "graph_connectivity",
     "ilisi",
