@@ -237,3 +237,10 @@ def test_settings_are_checked(grid):
         mig(grid, grid, n_bins=1)
     with pytest.raises(SettingError, match="n_points must be at least 2"):
         factor_vae_score(grid, grid, n_points=1)
+
+
+def test_whole_numbers_may_be_doubles_as_r_sends_them(grid):
+    assert mig(grid, grid, n_bins=20.0).score == pytest.approx(1.0)
+    assert sap(grid, grid, seed=1.0).score == pytest.approx(1.0)
+    assert dci(grid, grid, seed=1.0, max_cells=200.0).informativeness == pytest.approx(1.0)
+    assert factor_vae_score(grid, grid, n_points=100.0, seed=1.0).score == 1.0

@@ -37,6 +37,7 @@ def test_silhouette_label_is_rescaled(cells):
 
 def test_silhouette_batch_is_scibs(cells):
     embedding, labels, batches = cells
+    assert silhouette_batch(embedding, labels, batches, seed=0.0) == silhouette_batch(embedding, labels, batches)
     widths = [
         1 - np.abs(silhouette_samples(embedding[labels == label], batches[labels == label])).mean() for label in "abc"
     ]

@@ -109,6 +109,7 @@ def test_sparse_and_streamed_draws_give_the_same(monkeypatch):
         np.testing.assert_allclose(other.coverage_GL, whole.coverage_GL)
         np.testing.assert_array_equal(other.pit_B, whole.pit_B)
     assert (randomised_pit(x, samples, seed=1) == randomised_pit(x, samples, seed=1)).all()
+    assert (randomised_pit(x, samples, seed=1) == randomised_pit(x, samples, seed=1.0)).all()
     assert (randomised_pit(x, samples, seed=1) != randomised_pit(x, samples, seed=2)).any()
 
 

@@ -192,7 +192,7 @@ def _points(
     if values_NK.shape[1] == 0:
         raise DataError("All latents are constant: no dimension varies between cells.")
     values_NK = values_NK / values_NK.std(0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(integral("seed", seed, minimum=0))
     # as many points of each factor, so that chance is 1 / F
     codes_P = np.arange(n_points) % n_factors
     halves = []

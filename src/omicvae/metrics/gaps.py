@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from omicvae._core.arguments import integral
 from omicvae.metrics.factors import (
     N_BINS,
     N_FOLDS,
@@ -87,6 +88,7 @@ def mig(z_NK: Array, factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) 
     """
     factors = as_factors(factors_NF, n_bins=n_bins)
     values_NK = as_latents(z_NK, factors, minimum=2)
+    n_bins = integral("n_bins", n_bins)
     codes_NK = np.column_stack([quantile_codes(z_N, n_bins) for z_N in values_NK.T])
     information_KF = np.array([[_information(z_N, v_N) for v_N in factors.codes_NF.T] for z_N in codes_NK.T])
     entropy_F = np.array([_information(v_N, v_N) for v_N in factors.codes_NF.T])
@@ -116,6 +118,7 @@ def sap(z_NK: Array, factors_NF: Array | pd.DataFrame, *, seed: int = 0) -> GapS
         0 to 1, higher is better. The order of dimensions does not matter, nor do increasing transformations for
         discrete factors; for continuous factors only linear maps change nothing.
     """
+    seed = integral("seed", seed, minimum=0)
     factors = as_factors(factors_NF)
     factors.require_cells(N_FOLDS)
     values_NK = as_latents(z_NK, factors, minimum=2)

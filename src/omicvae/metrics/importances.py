@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import entr
 
+from omicvae._core.arguments import integral
 from omicvae._core.errors import DataError
 from omicvae.metrics.factors import N_FOLDS, Factors, accuracy_above_chance, as_factors, as_latents, folds_of
 from omicvae.metrics.labels import Array, FloatArray
@@ -75,6 +76,7 @@ def dci(z_NK: Array, factors_NF: Array | pd.DataFrame, *, seed: int = 0, max_cel
         0 to 1 each, higher is better. Order (up to ties among trees) and increasing transformations of dimensions do
         not matter. Importances are relative: where informativeness is near 0 the other two say nothing.
     """
+    seed, max_cells = integral("seed", seed, minimum=0), integral("max_cells", max_cells, minimum=2 * N_FOLDS)
     factors = as_factors(factors_NF)
     values_NK = as_latents(z_NK, factors, minimum=2)
     if len(factors.names) < 2:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from omicvae._core.arguments import real
+from omicvae._core.arguments import integral, real
 from omicvae._core.errors import DataError, SettingError
 from omicvae.metrics.labels import Array, FloatArray
 
@@ -244,7 +244,7 @@ def _rank(x_NG: Array, draws: Iterable[Array]) -> tuple[_Ranks, _Ranks, int]:
 
 def _pit(less_NG: _Ranks, equal_NG: _Ranks, n_draws: int, seed: int) -> Iterator[FloatArray]:
     """Yield the randomised PIT in blocks of cells."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(integral("seed", seed, minimum=0))
     for start in range(0, len(less_NG), _CELLS_AT_A_TIME):
         less_BG = less_NG[start : start + _CELLS_AT_A_TIME].astype(np.float64)
         equal_BG = equal_NG[start : start + _CELLS_AT_A_TIME]
