@@ -115,6 +115,16 @@ def test_the_page_on_speed_runs_as_it_stands(run_code):
     assert left["expression"].sum(1) == pytest.approx(1, abs=1e-4)  # shares of each cell's library
 
 
+def test_the_page_on_metrics_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "metrics.md")
+    integration = left["integration"]
+    assert all(0 <= value <= 1 for value in integration.values())
+    assert min(integration["cLISI"], integration["connectivity"], integration["iLISI"]) > 0.5
+    assert left["fit"].n_draws == 25
+    assert left["fit"].coverage_error < 0.1
+    assert left["agreement"].rank_correlation > 0.5
+
+
 def test_the_recipes_run(run_code, monkeypatch):
     whole = ov.CVAE.train
 
@@ -196,6 +206,7 @@ def test_commands_can_be_read():
         ("data.md", "## Keys", set(SetupKeys.__dataclass_fields__)),
         ("methods.md", "## Refused", set(REASONS)),
         ("cli.md", "# Command line", set(VERBS)),
+        ("metrics.md", "# Metrics", {n for n in ov.metrics.__all__ if inspect.isfunction(getattr(ov.metrics, n))}),
     ],
 )
 def test_tables_name_what_exists_and_all_of_it(page, heading, expected):

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from omicvae._core.arguments import integral
 from omicvae._core.errors import DataError
 
 Array = npt.NDArray[Any]
@@ -49,7 +50,7 @@ def labelled_cells(labels_N: Array, *, minimum: int, max_cells: int, seed: int) 
     names, codes_M, counts_C = np.unique(labels_N[known_M].astype(str), return_inverse=True, return_counts=True)
     kept_C = counts_C >= minimum
     share = min(1.0, max_cells / max(int(counts_C[kept_C].sum()), 1))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(integral("seed", seed, minimum=0))
     chosen = [
         rng.permutation(known_M[codes_M == code])[: max(minimum, int(counts_C[code] * share))]
         for code in np.flatnonzero(kept_C)

@@ -1,0 +1,210 @@
+"""Disentanglement from groups of cells that share one factor: the β-VAE and FactorVAE scores.
+
+Both scores come from simulators, which draw pictures that agree in one factor and vary freely in all others. With
+observed cells one can only group those that agree: cells of one level of a discrete factor, or of one quantile bin of
+a continuous one. The other factors then vary as the data let them. Where factors go together in the data, fixing one
+fixes a part of another, and both scores fall below what the latents deserve.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from omicvae._core.arguments import integral
+from omicvae._core.errors import DataError
+from omicvae.metrics.classification import CLASSIFIERS
+from omicvae.metrics.factors import Factors, as_factors, as_latents
+from omicvae.metrics.labels import Array, FloatArray, IntArray
+
+#: pairs or cells that one point is made of, as in Kim & Mnih (2018) and Locatello et al. (2019)
+GROUP_SIZE = 64
+N_POINTS = 1000
+#: a point: latents, the cells' groups, a generator → one row of K numbers
+Point = Callable[[FloatArray, "_Groups", np.random.Generator], FloatArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FixedFactorScore:
+    """How often the factor that a group of cells shares is told from their latents.
+
+    Attributes
+    ----------
+    score
+        Share of test points whose factor is named right; higher is better.
+    chance
+        Score of guessing, 1 / F.
+    recall_F
+        Share for each factor.
+    """
+
+    metric: str
+    score: float
+    chance: float
+    n_points: int
+    factors: tuple[str, ...]
+    recall_F: FloatArray
+
+    @property
+    def above_chance(self) -> float:
+        """(score − chance) / (1 − chance): 0 by guessing, 1 at best."""
+        return (self.score - self.chance) / (1 - self.chance)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each factor and one for all: score and chance."""
+        return pd.DataFrame(
+            {
+                "factor": [*self.factors, "all"],
+                self.metric: [*self.recall_F, self.score],
+                "chance": self.chance,
+            }
+        )
+
+
+def beta_vae_score(
+    z_NK: Array, factors_NF: Array | pd.DataFrame, *, n_points: int = N_POINTS, seed: int = 0
+) -> FixedFactorScore:
+    """β-VAE score (Higgins et al. 2017): is the shared factor of pairs of cells told by a linear classifier.
+
+    A point: choose factor f; draw 64 pairs of cells that agree in f (a random cell, and another of its level or bin);
+    d_k = mean over pairs of abs(z_ak − z_bk). Multinomial logistic regression learns f from standardised d on
+    ``n_points`` points from one half of the cells, and the score is its accuracy on as many points from the other half:
+    points of the same cells would share what the groups have in common by chance.
+
+    Pairs come from groups found in the data, where other factors vary as they do in the data: see the note of this
+    module and :func:`factor_vae_score`.
+
+    Parameters
+    ----------
+    z_NK
+        Latents, N cells × K dimensions.
+    factors_NF
+        F ≥ 2 known factors, read as in :func:`mig`; continuous ones are fixed to one of 20 quantile bins.
+    n_points
+        Points to learn from, and points to test on.
+    seed
+        Chooses the halves, factors and cells.
+
+    Returns
+    -------
+    FixedFactorScore
+        1/F (chance) to 1, higher is better. Order and scale of dimensions do not matter. The classifier may combine
+        dimensions, so this is the mildest of the scores.
+    """
+    factors, points, tests = _points(z_NK, factors_NF, _mean_difference, n_points, seed)
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        model = make_pipeline(StandardScaler(), CLASSIFIERS["logistic"]())
+        predicted_P = model.fit(*points).predict(tests[0])
+    return _score("beta_vae_score", factors, tests[1], predicted_P)
+
+
+def factor_vae_score(
+    z_NK: Array, factors_NF: Array | pd.DataFrame, *, n_points: int = N_POINTS, seed: int = 0
+) -> FixedFactorScore:
+    """FactorVAE score (Kim & Mnih 2018): is the shared factor of a group of cells told by its stillest dimension.
+
+    A point: choose factor f; draw 64 cells of one of its levels or bins (all, where there are fewer); d = argmin_k
+    Var_group(z_k) / Var(z_k). Each dimension votes for the factor it stood for most often in ``n_points`` points
+    from one half of the cells, and the score is the accuracy of these votes on as many points from the other half.
+    Dimensions that do not vary take no part.
+
+    Groups are found in the data, where other factors vary as they do in the data. If factors go together, fixing one
+    fixes a part of another, and the score falls below what the latents deserve.
+
+    Parameters
+    ----------
+    z_NK
+        Latents, N cells × K dimensions.
+    factors_NF
+        F ≥ 2 known factors, read as in :func:`mig`; continuous ones are fixed to one of 20 quantile bins.
+    n_points
+        Points to learn from, and points to test on.
+    seed
+        Chooses the halves, factors and cells.
+
+    Returns
+    -------
+    FixedFactorScore
+        About 1/F (chance) to 1, higher is better. Order and scale of dimensions do not matter.
+    """
+    factors, (points_PK, codes_P), (tests_PK, truth_P) = _points(z_NK, factors_NF, _variances, n_points, seed)
+    votes_KF = np.zeros((points_PK.shape[1], len(factors.names)), dtype=np.int64)
+    np.add.at(votes_KF, (points_PK.argmin(1), codes_P), 1)
+    predicted_P = votes_KF.argmax(1)[tests_PK.argmin(1)]
+    return _score("factor_vae_score", factors, truth_P, predicted_P)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Groups:
+    """Cells that share a level of one factor, levels with a single cell left out.
+
+    ``order_M`` lists the cells level by level; the level of the cell at place m fills the places ``start_M[m]`` to
+    ``start_M[m] + size_M[m] − 1``.
+    """
+
+    order_M: IntArray
+    start_M: IntArray
+    size_M: IntArray
+
+    @classmethod
+    def of(cls, name: str, codes_N: IntArray) -> "_Groups":
+        size_N = np.bincount(codes_N)[codes_N]
+        order_M = np.argsort(codes_N, kind="stable")
+        order_M = order_M[size_N[order_M] > 1]
+        if len(order_M) == 0:
+            raise DataError(
+                f"In half of the cells no two share a level of factor {name!r}; merge levels or leave it out."
+            )
+        _, start_L, inverse_M = np.unique(codes_N[order_M], return_index=True, return_inverse=True)
+        return cls(order_M, start_L[inverse_M], size_N[order_M])
+
+
+def _mean_difference(z_NK: FloatArray, groups: _Groups, rng: np.random.Generator) -> FloatArray:
+    first = rng.integers(len(groups.order_M), size=GROUP_SIZE)
+    start, size = groups.start_M[first], groups.size_M[first]
+    other = start + (first - start + rng.integers(1, size)) % size
+    return np.asarray(np.abs(z_NK[groups.order_M[first]] - z_NK[groups.order_M[other]]).mean(0))
+
+
+def _variances(z_NK: FloatArray, groups: _Groups, rng: np.random.Generator) -> FloatArray:
+    place = int(rng.integers(len(groups.order_M)))
+    start, size = int(groups.start_M[place]), int(groups.size_M[place])
+    chosen = start + rng.choice(size, min(size, GROUP_SIZE), replace=False)
+    return np.asarray(z_NK[groups.order_M[chosen]].var(0, ddof=1))
+
+
+def _points(
+    z_NK: Array, factors_NF: Array | pd.DataFrame, point: Point, n_points: int, seed: int
+) -> tuple[Factors, tuple[FloatArray, IntArray], tuple[FloatArray, IntArray]]:
+    """Draw points to learn from and, in the other cells, to test on: rows of K numbers, and the factor fixed."""
+    factors = as_factors(factors_NF)
+    values_NK = as_latents(z_NK, factors)
+    n_factors = len(factors.names)
+    if n_factors < 2:
+        raise DataError("This score tells factors apart and needs at least 2, got 1.")
+    n_points = integral("n_points", n_points, minimum=n_factors)
+    values_NK = values_NK[:, values_NK.max(0) > values_NK.min(0)]
+    if values_NK.shape[1] == 0:
+        raise DataError("All latents are constant: no dimension varies between cells.")
+    values_NK = values_NK / values_NK.std(0)
+    rng = np.random.default_rng(integral("seed", seed, minimum=0))
+    # as many points of each factor, so that chance is 1 / F
+    codes_P = np.arange(n_points) % n_factors
+    halves = []
+    for cells in np.array_split(rng.permutation(len(values_NK)), 2):
+        columns = zip(factors.names, factors.codes_NF[cells].T, strict=True)
+        groups = [_Groups.of(name, codes_M) for name, codes_M in columns]
+        halves.append((np.array([point(values_NK[cells], groups[f], rng) for f in codes_P]), codes_P))
+    return factors, halves[0], halves[1]
+
+
+def _score(metric: str, factors: Factors, truth_P: IntArray, predicted_P: IntArray) -> FixedFactorScore:
+    n_factors = len(factors.names)
+    correct_P = (predicted_P == truth_P).astype(float)
+    recall_F = np.bincount(truth_P, weights=correct_P) / np.bincount(truth_P)
+    return FixedFactorScore(metric, float(correct_P.mean()), 1 / n_factors, len(truth_P), factors.names, recall_F)
