@@ -6,6 +6,7 @@ from omicvae.diagnostics.curves import CurveChecks, read_curves
 from omicvae.diagnostics.decoder_use import DecoderUse, decoder_use, permute_within_strata
 from omicvae.diagnostics.embedding import EmbeddingCheck, EmbeddingScore, umap_check, umap_coordinates
 from omicvae.diagnostics.evidence import FitEvidence
+from omicvae.diagnostics.logs import read_log
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.null import GainOverNull, gain_over_null
 from omicvae.diagnostics.probing import Probes, leakage, probe_latents
@@ -39,6 +40,7 @@ __all__ = [
     "permute_within_strata",
     "probe_latents",
     "read_curves",
+    "read_log",
     "remedies_for",
     "umap_check",
     "umap_coordinates",
