@@ -191,6 +191,18 @@ def test_values_of_a_line(line, expected):
     assert parse_values(plain) == expected
 
 
+LONG = ["a" * 10**6, "loss " * 10**5, "1" * 10**6, "a." * 10**5, "loss=" * 10**5]
+LONG += [f"loss{' ' * 10**6}", f"KL {'1' * 10**6}"]
+
+
+@pytest.mark.parametrize("line", LONG, ids=lambda line: f"{line[:5]}...")
+def test_long_lines_take_no_time(line):
+    """Not timed: an expression that goes back and forth would take hours."""
+    assert parse_values(line) == {}
+    assert read_text(line) is None
+    assert parse_values(f"{line} loss=0.5")["loss"] == 0.5
+
+
 def test_nan_is_read():
     assert np.isnan(parse_values("loss=nan")["loss"])
     assert columns(read_log("epoch 1: loss=NaN kl=1\nepoch 2: loss=-Infinity kl=1")) == {

@@ -73,7 +73,7 @@ class HistoryReadings:
     @cached_property
     def weight_E(self) -> FloatArray:
         """KL weight of every epoch; gaps filled from the epoch before."""
-        return pd.Series(self._known_weight_E).ffill().bfill().to_numpy(dtype=np.float64)
+        return np.asarray(pd.Series(self._known_weight_E).ffill().bfill(), dtype=np.float64)
 
     @property
     def weight(self) -> float:

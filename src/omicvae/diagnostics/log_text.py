@@ -10,14 +10,18 @@ from omicvae.diagnostics.log_table import Log
 Values = dict[str, float]
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?%?|[-+]?(?:nan|inf(?:inity)?)\b"
-WORD = r"[A-Za-zβλ_][\w/.β-]*"
+NUMBER = r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,9})?%?|[-+]?(?:nan|inf(?:inity)?)\b"
+# Everything is bounded, and words begin at their beginning only: a line may be a megabyte of anything.
+WORD = r"(?<!\w)[A-Za-zβλ_][\w/.β-]{0,59}"
 #: "kl=0.05", "val loss: 0.75", "Loss 0.1": up to three words, then a number that no letter follows.
-PAIR = re.compile(rf"({WORD}(?:[ ]+{WORD}){{0,2}})\s*[:=]?\s*(?<![\w.])({NUMBER})(?![\w.]*[A-Za-z])", re.IGNORECASE)
+PAIR = re.compile(
+    rf"({WORD}(?:[ ]{{1,9}}{WORD}){{0,2}})\s{{0,9}}[:=]?\s{{0,9}}(?<![\w.])({NUMBER})(?!\d|[\w.]*[A-Za-z])",
+    re.IGNORECASE,
+)
 EPOCH_NUMBER = re.compile(r"\bep(?:och)?s?\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\s*epoch\s+(\d+)\s*/\s*\d+\s*", re.IGNORECASE)
 STEP_NUMBER = re.compile(r"\b(?:global[_ ])?(?:step|iter(?:ation)?)\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
-BAR = re.compile(r"\d+%\|[^|]*\|\s*(\d+)/(\d+)")
+BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]{0,999}\|\s{0,99}(\d{1,18})/(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
