@@ -15,6 +15,7 @@ import pytest
 import omicvae as ov
 from omicvae.cli import VERBS, build_parser
 from omicvae.data import SetupKeys
+from omicvae.diagnostics import HISTORY_RULES
 from omicvae.diagnostics.verdict import HEALTHY, RULES
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._refusals import REASONS
@@ -125,6 +126,12 @@ def test_the_page_on_metrics_runs_as_it_stands(run_code):
     assert left["agreement"].rank_correlation > 0.5
 
 
+def test_the_page_on_curves_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "curves.md")
+    assert left["diagnosis"].verdict == "healthy"
+    assert len(left["diagnosis"].history) == 4
+
+
 def test_the_recipes_run(run_code, monkeypatch):
     whole = ov.CVAE.train
 
@@ -203,6 +210,7 @@ def test_commands_can_be_read():
         ("training.md", "## History", set(COLUMNS)),
         ("diagnosis.md", "## Verdicts", VERDICTS),
         ("diagnosis.md", "## Remedies", VERDICTS - {HEALTHY.name}),
+        ("curves.md", "## What curves prove", {rule.name for rule in HISTORY_RULES} | {"healthy", "undecided"}),
         ("data.md", "## Keys", set(SetupKeys.__dataclass_fields__)),
         ("methods.md", "## Refused", set(REASONS)),
         ("cli.md", "# Command line", set(VERBS)),

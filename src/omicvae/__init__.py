@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from omicvae import datasets, metrics, tl
     from omicvae import plotting as pl
     from omicvae._core import errors
-    from omicvae.diagnostics import Diagnosis
+    from omicvae.diagnostics import Diagnosis, HistoryDiagnosis, diagnose_history
     from omicvae.model import CVAE
     from omicvae.objective import Objective
 
@@ -20,15 +20,29 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "CVAE": ("omicvae.model", "CVAE"),
     "Diagnosis": ("omicvae.diagnostics", "Diagnosis"),
+    "HistoryDiagnosis": ("omicvae.diagnostics", "HistoryDiagnosis"),
     "Objective": ("omicvae.objective", "Objective"),
     "datasets": ("omicvae.datasets", None),
+    "diagnose_history": ("omicvae.diagnostics", "diagnose_history"),
     "errors": ("omicvae._core.errors", None),
     "metrics": ("omicvae.metrics", None),
     "pl": ("omicvae.plotting", None),
     "tl": ("omicvae.tl", None),
 }
 
-__all__ = ["CVAE", "Diagnosis", "Objective", "__version__", "datasets", "errors", "metrics", "pl", "tl"]
+__all__ = [
+    "CVAE",
+    "Diagnosis",
+    "HistoryDiagnosis",
+    "Objective",
+    "__version__",
+    "datasets",
+    "diagnose_history",
+    "errors",
+    "metrics",
+    "pl",
+    "tl",
+]
 
 
 def __getattr__(name: str) -> Any:

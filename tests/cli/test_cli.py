@@ -134,6 +134,57 @@ def test_an_objective_without_value_is_explained(tmp_path, capsys):
     assert "--objective takes NAME=VALUE, such as beta=2, got 'beta'" in capsys.readouterr().err
 
 
+LOG = """epoch 1 | train loss=1.5 recon=0.9 kl=1.0
+epoch 50 | train loss=0.75 recon=0.74 kl=0.0164
+epoch 100 | train loss=0.72 recon=0.72 kl=0.0000
+"""
+
+
+def test_diagnose_reads_a_log(tmp_path, capsys):
+    log, report = tmp_path / "run.log", tmp_path / "out" / "verdict.json"
+    log.write_text(LOG)
+    assert main(["diagnose", str(log), "--json", str(report)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Verdict: collapsed\n")
+    assert f"Written: {report}" in printed
+    record = json.loads(report.read_text())
+    assert record["verdict"] == "collapsed"
+    assert record["history"]["kl_train"] == [1.0, 0.0164, 0.0]
+    assert record["cannot_tell"]
+
+
+def test_diagnose_takes_the_weight_that_a_log_leaves_out(tmp_path, capsys):
+    log = tmp_path / "run.csv"
+    log.write_text("epoch,rec_loss,kl_loss\n" + "".join(f"{n},{1 / n},{n * 17e3}\n" for n in range(1, 9)))
+    for arguments, verdict in (([], "undecided"), (["--kl-weight", "1e-6"], "under_regularised")):
+        assert main(["diagnose", str(log), *arguments]) == 0
+        assert capsys.readouterr().out.startswith(f"Verdict: {verdict}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (None, [], "There is no file"),
+        ("dear diary\n", [], "It begins:\n  dear diary\nThese forms are read:"),
+        (LOG, ["--labels-key", "type"], "--labels-key is for MODEL H5AD"),
+        (LOG, ["cells.h5ad", "--kl-weight", "1"], "--kl-weight is for a LOG"),
+        (LOG, ["--kl-weight", "-1"], "kl_weight must be at least 0"),
+    ],
+)
+def test_logs_that_cannot_be_judged_are_explained(text, arguments, message, tmp_path, capsys):
+    log = tmp_path / "run.log"
+    if text is not None:
+        log.write_text(text)
+    assert main(["diagnose", str(log), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_without_its_cells_is_explained(tmp_path, capsys):
+    (tmp_path / "model.json").write_text("{}")
+    assert main(["diagnose", str(tmp_path)]) == 2
+    assert "is a saved model: name the file of its cells as well" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_train_embed_diagnose(tmp_path, capsys):
     import anndata

@@ -6,6 +6,8 @@ from omicvae.diagnostics.curves import CurveChecks, read_curves
 from omicvae.diagnostics.decoder_use import DecoderUse, decoder_use, permute_within_strata
 from omicvae.diagnostics.embedding import EmbeddingCheck, EmbeddingScore, umap_check, umap_coordinates
 from omicvae.diagnostics.evidence import FitEvidence
+from omicvae.diagnostics.history import HISTORY_RULES, HistoryDiagnosis, HistoryRule, diagnose_history
+from omicvae.diagnostics.logs import read_log
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.null import GainOverNull, gain_over_null
 from omicvae.diagnostics.probing import Probes, leakage, probe_latents
@@ -14,6 +16,7 @@ from omicvae.diagnostics.usage import LatentUsage, latent_usage
 from omicvae.diagnostics.verdict import RULES, Judgement, Rule, judge
 
 __all__ = [
+    "HISTORY_RULES",
     "RULES",
     "CurveChecks",
     "DecoderUse",
@@ -23,6 +26,8 @@ __all__ = [
     "Estimate",
     "FitEvidence",
     "GainOverNull",
+    "HistoryDiagnosis",
+    "HistoryRule",
     "Judgement",
     "LatentUsage",
     "Measurements",
@@ -31,6 +36,7 @@ __all__ = [
     "Rule",
     "decoder_use",
     "diagnose",
+    "diagnose_history",
     "gain_over_null",
     "judge",
     "latent_usage",
@@ -39,6 +45,7 @@ __all__ = [
     "permute_within_strata",
     "probe_latents",
     "read_curves",
+    "read_log",
     "remedies_for",
     "umap_check",
     "umap_coordinates",
