@@ -137,10 +137,12 @@ def test_a_bad_step_never_reaches_the_weights(form, poison):
     else:
         with torch.no_grad():
             module.decoder.heads["scale"].weight_IO[0, 0] = torch.inf
-    before = [p.detach().clone() for p in module.parameters()]
+    before = {name: value.clone() for name, value in module.state_dict().items() if value.is_floating_point()}
     (bad,) = step.parts(bad, [64])
     step(bad, 1, 1e-3, totals)
-    assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
+    after = module.state_dict()
+    # running statistics too: evaluation would carry them on
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert totals.bad_steps() == [1]
     assert np.isfinite(totals.means()["loss"])
 

@@ -173,12 +173,11 @@ class Hidden:
         self._arrays = [tensor.numpy() for tensor in cells]
         arrays = (self._arrays[4], self._arrays[1], self._arrays[2], *self._columns.numpy())
         run(_tail, len(self._columns[0]), self._arrays[0], *self._parameters, *arrays, smallest=_SMALLEST_PART)
-        self._track(n)
         return out
 
-    def _track(self, n: int) -> None:
-        """Move the running statistics that evaluation uses."""
-        norm = self.norm
+    def track(self) -> None:
+        """Move the running statistics that evaluation uses; left to the step, because a bad one must not."""
+        norm, n = self.norm, len(self._x)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None

@@ -95,6 +95,8 @@ class CompiledStep:
         reconstruction = float(reconstruction_B.mean())
         loss = reconstruction + cost
         if self.optimizer.attempt(loss, rate):
+            for layer in (*self._encoder, *self._decoder):
+                layer.track()
             control.observe(kl)
             totals.add_numbers(loss, reconstruction, float(kl), n)
         else:

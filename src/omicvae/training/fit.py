@@ -117,6 +117,7 @@ def fit(
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
         "limit_val_batches": 1 if len(plan.split.validation) else 0,
         "callbacks": own,
         **trainer_arguments,

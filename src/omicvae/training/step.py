@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omicvae._core import Batch, SparseRows
 from omicvae.module import ConditionalVAE, CovariateModel
@@ -93,6 +93,9 @@ class EagerStep:
     ) -> None:
         self.module, self.optimizer, self.planned = module, optimizer, planned
         self.n_cells, self.players = n_cells, players
+        norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+        both = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
+        self._statistics = [value for value in both if value is not None]
 
     def parts(self, batch: Batch, sizes: Sequence[int]) -> list[Prepared]:
         """Cut ``batch`` into minibatches of the given sizes; each minibatch is prepared when it is used."""
@@ -101,6 +104,7 @@ class EagerStep:
     def __call__(self, prepared: Prepared, step: int, rate: float, totals: StepTotals) -> None:
         """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
         batch, module, planned = prepared.batch, self.module, self.planned
+        statistics = [value.clone() for value in self._statistics]
         posterior = module.encode(batch)
         z_BK = posterior.sample()
         heads = module.decode(z_BK, batch)
@@ -117,6 +121,8 @@ class EagerStep:
             cost, figures[f"{player.name}_weight"] = player.cost(module, view, step)
             loss = loss + cost
         bad = update(self.optimizer, loss, rate)
+        for value, before in zip(self._statistics, statistics, strict=True):
+            value.copy_(torch.where(bad > 0, before, value))  # they moved before it was known that the step is bad
         for player in playing:
             figures[f"{player.name}_loss"] = player.learn(view)
         planned.control.observe(torch.where(bad > 0, torch.nan, kl))
