@@ -1,6 +1,6 @@
 """Whether the second phase with a discriminator makes better cells, and what it costs in likelihood.
 
-With and without `discriminator={"start": 0.5, "weight": 1.0}`, everything else alike (nb, CVAE's defaults), on two sets
+With and without `discriminator={"start": 0.5, "weight": 0.3}`, everything else alike (nb, CVAE's defaults), on two sets
 of real cells.
 
 - Phase 1: `discriminator_loss` is the column `discriminator_loss_train` of the history, one value an epoch.
@@ -142,7 +142,7 @@ def summarise(runs: list[dict]) -> list[dict]:
 def main() -> None:
     made = arguments(__doc__, "discriminator", ("pbmc_3chem", "kang_ctrl_8donors"), (0, 1, 2))
     made.add_argument("--start", type=float, default=0.5, help="fraction of the run (default: 0.5)")
-    made.add_argument("--weight", type=float, default=1.0)
+    made.add_argument("--weight", type=float, default=0.3)
     options = made.parse_args()
     if options.child:
         print(json.dumps(child(**options.child)))
