@@ -15,8 +15,8 @@ themselves, one-hot, and `batch_from_label_balanced` its balanced accuracy.
     closing = (probe without − probe with) / (probe without − majority)
 
 per seed and summary, for accuracies against the majority rate, for balanced ones against chance; null where the probe
-without an adversary is not above it. Rates, distortions and bounds are those of `objectives.py`. Medians and SD over
-seeds. Runs that the file holds are skipped: it can be stopped and started again.
+without an adversary is less than 0.02 above it. Rates, distortions and bounds are those of `objectives.py`. Medians
+and SD over seeds. Runs that the file holds are skipped: it can be stopped and started again.
 """
 
 import json
@@ -26,6 +26,7 @@ import numpy as np
 from _fits import BOUNDS, COST, arguments, bounds, fit, over_seeds, plain, run_all, shorten
 
 UNKNOWN = "unassigned"
+READABLE = 0.02
 CURVES = ("adversary_loss_train", "adversary_weight")
 PROBES = tuple(
     f"{what}{place}{kind}"
@@ -91,8 +92,8 @@ def child(data: str, arm: str, weight: float | None, conditioned: bool, seed: in
 
 
 def closing(without: float | None, with_it: float | None, floor: float | None) -> float | None:
-    """Return the share of what can be read above the floor that the adversary removed."""
-    if None in (without, with_it, floor) or without <= floor:
+    """Return the share of what can be read above the floor that the adversary removed; None below ``READABLE``."""
+    if None in (without, with_it, floor) or without - floor < READABLE:
         return None
     return (without - with_it) / (without - floor)
 

@@ -118,10 +118,7 @@ def adversary(summary: list[dict]) -> Iterator[str]:
         ("batch, accuracy", "batch_probe", ".2f", True),
         ("majority", "majority", ".2f", False),
         ("closed", "closing_probe", ".0%", True),
-        ("closed, test cells", "closing_probe_test", ".0%", True),
         ("closed, 15 neighbours", "closing_probe_knn", ".0%", True),
-        ("batch, balanced", "batch_balanced", ".2f", True),
-        ("chance", "chance", ".2f", False),
         ("batch from labels", "batch_from_label", ".2f", False),
         ("labels, balanced", "label_balanced", ".2f", True),
         ("held-out ELBO", "elbo_test", ".1f", True),
@@ -130,8 +127,9 @@ def adversary(summary: list[dict]) -> Iterator[str]:
     body = []
     for row in summary:
         arm = "without" if row["weight"] is None else f"weight {row['weight']:g}"
-        body.append([f"`{row['data']}`", arm, *(cell(row, *column[1:]) for column in columns)])
-    yield from table(["data", "adversary", *(column[0] for column in columns)], body)
+        given = "yes" if row["conditioned"] else "no"
+        body.append([f"`{row['data']}`", given, arm, *(cell(row, *column[1:]) for column in columns)])
+    yield from table(["data", "batch given", "adversary", *(column[0] for column in columns)], body)
     yield ""
     yield from errors(summary, "data", "arm", "weight")
 
