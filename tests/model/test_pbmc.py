@@ -92,6 +92,8 @@ def test_dead_dimensions_change_no_verdict(healthy):
         sd_NK=np.hstack([evidence.sd_NK, np.ones((n, 5))]),
         draw_NK=np.hstack([evidence.draw_NK, rng.standard_normal((n, 5))]),
         kl_WK=np.hstack([evidence.kl_WK, np.zeros((w, 5))]),
+        prior_mean_NK=None,
+        prior_sd_NK=None,
     )
     assert diagnose(wide, umap=False).verdict == diagnosis.verdict
 

@@ -95,7 +95,7 @@ print(json.dumps({"epochs": len(model.history), "finite": bool(np.isfinite(laten
     process.send_signal(signal.SIGINT)
     found = result(process)
     assert found["finite"]
-    assert found["interrupted"]
+    assert found["interrupted"], found
     assert 5 <= found["epochs"] < 2000
 
 

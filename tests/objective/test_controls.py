@@ -36,6 +36,7 @@ def test_a_controller_moves_beta_against_the_error_and_its_loss_is_a_lagrangian(
     plan = planned(target_rate=3.0, beta=2.0)
     control = plan.control
     assert float(control.cost(KL, 0)) == pytest.approx(2.0 * 0.3, rel=1e-6)
+    assert float(control.judged(KL, 0)) == pytest.approx(10 * 0.3, rel=1e-5)
     control.observe(torch.tensor(6.0))
     assert control.weight(0) == pytest.approx(2.0 * math.exp(TargetRate.GAIN * math.log(2)))
     for kl in (1.5, math.nan):  # back to where it was; what is not finite moves nothing
@@ -47,7 +48,7 @@ def test_a_controller_moves_beta_against_the_error_and_its_loss_is_a_lagrangian(
 
 @given(st.lists(st.floats(0, 1e6), max_size=200))
 def test_a_controller_stays_within_its_bounds(kls):
-    control = TargetRate(1e-3, 1.0, 10)
+    control = TargetRate(1e-3, 1.0)
     for kl in kls:
         control.observe(torch.tensor(kl))
     low, high = TargetRate.BOUNDS
@@ -55,7 +56,7 @@ def test_a_controller_stays_within_its_bounds(kls):
 
 
 def test_a_controller_holds_the_rate_of_a_toy_whose_kl_answers_to_beta():
-    control, kl = TargetRate(5.0, 1.0, 300), 1.0
+    control, kl = TargetRate(5.0, 1.0), 1.0
     for _ in range(600):  # a rate that falls with beta, and follows with a delay as a network does
         kl += 0.05 * (8.0 * control.weight(0) ** -0.5 - kl)
         control.observe(torch.tensor(kl))

@@ -68,8 +68,6 @@ class Objective:
 
     #: fraction of the run over which the weight rises when no warm-up is given; chosen by held-out ELBO
     DEFAULT_WARMUP = 0.1
-    #: fraction of the run after which a controller is expected to hold its rate
-    CONTROL_SETTLES = 0.75
 
     def __post_init__(self) -> None:
         for name in ("beta", "free_bits", "capacity_weight", "total_correlation"):
@@ -171,7 +169,7 @@ class Objective:
             for name in ("adversary", "discriminator")
             if (opponent := getattr(self, name)) is not None
         }
-        control = self._control(schedule, effective_beta, total_steps)
+        control = self._control(schedule, effective_beta)
         return PlannedObjective(self, schedule, control, effective_beta, phases)
 
     def _planned_schedule(self, total_steps: int, steps_per_epoch: int) -> Schedule:
@@ -193,11 +191,11 @@ class Objective:
             )
         return schedule
 
-    def _control(self, schedule: Schedule, effective_beta: float, total_steps: int) -> KLControl:
+    def _control(self, schedule: Schedule, effective_beta: float) -> KLControl:
         if self.capacity is not None:
             return Capacity(schedule, self.capacity, self.capacity_weight)
         if self.target_rate is not None:
-            return TargetRate(self.target_rate, self.beta, int(self.CONTROL_SETTLES * total_steps))
+            return TargetRate(self.target_rate, self.beta)
         return WeightedKL(schedule, effective_beta, self.free_bits, self.free_bits_mode)
 
 

@@ -60,6 +60,10 @@ class KLControl(ABC):
     def cost(self, kl_BK: Tensor, step: int) -> Tensor:
         """Cost in nats per cell of the raw KL (B, K) at update ``step``, differentiable."""
 
+    def judged(self, kl_BK: Tensor, step: int) -> Tensor:
+        """Cost by which validation compares epochs; the cost itself, unless that moves with the training."""
+        return self.cost(kl_BK, step)
+
     def flat_weight(self, step: int) -> float | None:
         """Return w where the cost is w · mean_n Σ_j KL_nj, else None: the one case that needs no autograd."""
         return None
@@ -98,6 +102,10 @@ class WeightedKL(KLControl):
         """w(t) · R(KL)."""
         return self.weight(step) * regularised_kl(kl_BK, free_bits=self.free_bits, mode=self.free_bits_mode)
 
+    def judged(self, kl_BK: Tensor, step: int) -> Tensor:
+        """Cost by which validation compares epochs; the cost itself, unless that moves with the training."""
+        return self.cost(kl_BK, step)
+
     def flat_weight(self, step: int) -> float | None:
         """w(t) without free bits."""
         return self.weight(step) if self.free_bits == 0 else None
@@ -135,7 +143,7 @@ class TargetRate(KLControl):
     After each step log β grows by gain · e with e = log(KL / R) within ±1: a KL above the target makes the KL dearer.
     Shao et al. add a proportional part and sum differences of nats; ratios need no tuning to the size of the rate.
     The constant −R changes no gradient; with it the loss is the Lagrangian of "least reconstruction error at the rate
-    R", so that losses compare although β moves.
+    R". Validation judges by 10 · |KL − R|: β moves, and a nat beyond the rate seldom buys ten of reconstruction.
 
     Parameters
     ----------
@@ -143,22 +151,20 @@ class TargetRate(KLControl):
         R, nats per cell, above 0.
     beta
         β at the start.
-    settled_step
-        From when the rate is expected to be held.
     """
 
-    GAIN = 0.03
+    GAIN = 0.08
     BOUNDS = (1e-4, 1e4)
+    JUDGED = 10.0
 
-    def __init__(self, target: float, beta: float, settled_step: int) -> None:
+    def __init__(self, target: float, beta: float) -> None:
         self.target = target
-        self._settled_step = settled_step
         self.log_beta = torch.tensor(math.log(beta), dtype=torch.float64)
 
     @property
     def settled_step(self) -> int:
-        """From when the rate is expected to be held."""
-        return self._settled_step
+        """From the start: what validation judges by does not move."""
+        return 0
 
     def weight(self, step: int) -> float:
         """β at present, whatever ``step``."""
@@ -168,6 +174,10 @@ class TargetRate(KLControl):
         """β · (mean_n KL_n − R)."""
         beta: Tensor = self.log_beta.exp().to(kl_BK.device, kl_BK.dtype)
         return beta * (kl_BK.sum(-1).mean() - self.target)
+
+    def judged(self, kl_BK: Tensor, step: int) -> Tensor:
+        """10 · |mean_n KL_n − R|."""
+        return self.JUDGED * (kl_BK.sum(-1).mean() - self.target).abs()
 
     def columns(self, step: int) -> dict[str, float]:
         """R, nats per cell."""

@@ -179,7 +179,7 @@ class TrainingPlan(pl.LightningModule):
                 self.module, self.store, self.split.validation, seed=derive_seed(self.seed, "validation")
             )
         reconstruction = float(scores.reconstruction_N.mean())
-        cost = self.planned.control.cost(torch.from_numpy(scores.kl_NK), self.steps_done - 1)
+        cost = self.planned.control.judged(torch.from_numpy(scores.kl_NK), self.steps_done - 1)
         metrics = {
             "loss_validation": reconstruction + float(cost),
             "recon_validation": reconstruction,
