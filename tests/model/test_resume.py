@@ -83,7 +83,10 @@ print(json.dumps({
 
 
 def test_ctrl_c_ends_cleanly_with_a_usable_model_that_can_go_on(tmp_path):
+    # a shell that starts tests in the background lets its children ignore Ctrl-C
     code = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 model = make()
 model.train(**{**RUN, "max_epochs": 2000, "early_stopping": False}, checkpoint_dir=sys.argv[1])
 latent = model.get_latent_representation()
