@@ -105,7 +105,7 @@ def kl_weight_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes"
             beside.set_ylabel("nats per cell", color=ORANGE)
             beside.set_ylim(bottom=0)
             beside.spines[["top"]].set_visible(False)
-            beside.legend(frameon=False)
+            beside.legend(frameon=False, loc="lower right")
     return ax
 
 
