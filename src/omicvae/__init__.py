@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from omicvae import plotting as pl
     from omicvae._core import errors
     from omicvae.diagnostics import Diagnosis, HistoryDiagnosis, diagnose_history
-    from omicvae.model import CVAE
+    from omicvae.model import CVAE, Rescue, rescue
     from omicvae.objective import Objective
 
 #: public name → (module, attribute or None for the module itself)
@@ -22,11 +22,13 @@ _PUBLIC = {
     "Diagnosis": ("omicvae.diagnostics", "Diagnosis"),
     "HistoryDiagnosis": ("omicvae.diagnostics", "HistoryDiagnosis"),
     "Objective": ("omicvae.objective", "Objective"),
+    "Rescue": ("omicvae.model", "Rescue"),
     "datasets": ("omicvae.datasets", None),
     "diagnose_history": ("omicvae.diagnostics", "diagnose_history"),
     "errors": ("omicvae._core.errors", None),
     "metrics": ("omicvae.metrics", None),
     "pl": ("omicvae.plotting", None),
+    "rescue": ("omicvae.model", "rescue"),
     "tl": ("omicvae.tl", None),
 }
 
@@ -35,12 +37,14 @@ __all__ = [
     "Diagnosis",
     "HistoryDiagnosis",
     "Objective",
+    "Rescue",
     "__version__",
     "datasets",
     "diagnose_history",
     "errors",
     "metrics",
     "pl",
+    "rescue",
     "tl",
 ]
 

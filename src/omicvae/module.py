@@ -224,8 +224,15 @@ class CovariateModel(nn.Module):
         for head, value_G in bias.items():
             self.bias[head].copy_(value_G)
 
+    def heads(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the raw output of each head, shape (B, G)."""
+        c_BC = self.covariates(batch)
+        return {head: bias_G + c_BC @ self.effects[head] for head, bias_G in self.bias.items()}
+
     def forward(self, batch: Batch) -> Tensor:
         """Return log p(x | c) in nats, shape (B,)."""
-        c_BC = self.covariates(batch)
-        heads = {head: bias_G + c_BC @ self.effects[head] for head, bias_G in self.bias.items()}
-        return self.likelihood.cell_log_prob(batch, heads)
+        return self.likelihood.cell_log_prob(batch, self.heads(batch))
+
+    def distribution(self, batch: Batch) -> Distribution:
+        """Return p(x | c) with the library of ``batch``."""
+        return self.likelihood.distribution(batch, self.heads(batch))

@@ -80,6 +80,10 @@ def fit(
     mean_NK = signal_NK + 1e-3 * centres_TK[types_N] + 1e-4 * rng.normal(size=(n_cells, n_latent))
     if n_active and not strength:
         mean_NK[:, :n_active] += rng.normal(size=(n_cells, n_active))
+    # together they fill the prior, as under a KL that is paid for
+    shrink = 1 / np.sqrt(1 + (strength or 1.0) ** 2)
+    mean_NK[:, :n_active] *= shrink
+    sd_NK[:, :n_active] *= shrink
     kl_WK = np.zeros((n_judged, n_latent))
     kl_WK[:, : max(n_active, 1)] = rate / max(n_active, 1)
     null_W = 550 + 150 * rng.normal(size=n_judged)

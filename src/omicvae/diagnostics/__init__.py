@@ -7,11 +7,14 @@ from omicvae.diagnostics.decoder_use import DecoderUse, decoder_use, permute_wit
 from omicvae.diagnostics.embedding import EmbeddingCheck, EmbeddingScore, umap_check, umap_coordinates
 from omicvae.diagnostics.evidence import FitEvidence
 from omicvae.diagnostics.history import HISTORY_RULES, HistoryDiagnosis, HistoryRule, diagnose_history
+from omicvae.diagnostics.information import Information, information
 from omicvae.diagnostics.logs import read_log
 from omicvae.diagnostics.measurements import Measurements, measure
+from omicvae.diagnostics.mismatch import PriorMismatch, prior_mismatch
 from omicvae.diagnostics.null import GainOverNull, gain_over_null
 from omicvae.diagnostics.probing import Probes, leakage, probe_latents
 from omicvae.diagnostics.remedies import Remedy, remedies_for
+from omicvae.diagnostics.structure import Structure, structure
 from omicvae.diagnostics.usage import LatentUsage, latent_usage
 from omicvae.diagnostics.verdict import RULES, Judgement, Rule, judge
 
@@ -28,25 +31,31 @@ __all__ = [
     "GainOverNull",
     "HistoryDiagnosis",
     "HistoryRule",
+    "Information",
     "Judgement",
     "LatentUsage",
     "Measurements",
+    "PriorMismatch",
     "Probes",
     "Remedy",
     "Rule",
+    "Structure",
     "decoder_use",
     "diagnose",
     "diagnose_history",
     "gain_over_null",
+    "information",
     "judge",
     "latent_usage",
     "leakage",
     "measure",
     "permute_within_strata",
+    "prior_mismatch",
     "probe_latents",
     "read_curves",
     "read_log",
     "remedies_for",
+    "structure",
     "umap_check",
     "umap_coordinates",
 ]

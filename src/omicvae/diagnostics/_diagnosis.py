@@ -24,8 +24,8 @@ class Diagnosis:
     Attributes
     ----------
     verdict
-        ``"healthy"``, ``"diverged"``, ``"undertrained"``, ``"collapsed"``, ``"partial_collapse"`` or
-        ``"overfit"``.
+        ``"healthy"``, ``"diverged"``, ``"undertrained"``, ``"no_signal"``, ``"collapsed"``, ``"partial_collapse"``,
+        ``"overfit"`` or ``"under_regularised"``.
     headline
         The verdict in a sentence.
     findings

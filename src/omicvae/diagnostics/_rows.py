@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
+import numpy as np
 import pandas as pd
 
 from omicvae.diagnostics import thresholds as T
 from omicvae.diagnostics.embedding import EmbeddingCheck
+from omicvae.diagnostics.information import Information
 from omicvae.diagnostics.measurements import Measurements
 from omicvae.diagnostics.probing import Probes
+from omicvae.diagnostics.structure import Structure
 from omicvae.diagnostics.usage import LatentUsage
 from omicvae.diagnostics.verdict import (
     gain_is_negligible,
     improvement_limit,
+    is_under_regularised,
     probe_lost,
     still_winning,
     training_went_astray,
@@ -34,7 +38,7 @@ class Row:
 
 def evidence_table(measurements: Measurements) -> pd.DataFrame:
     """Table of every check that was made, in reading order."""
-    sections = (_output, _latent, _gain, _probes, _umap, _leakage, _curves)
+    sections = (_output, _structure, _latent, _gain, _mismatch, _information, _probes, _umap, _leakage, _curves)
     rows = [astuple(row) for section in sections for row in section(measurements)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "passed": object})
 
@@ -43,6 +47,20 @@ def _output(m: Measurements) -> Iterator[Row]:
     bad = sum(m.non_finite.values())
     where = f"in {', '.join(m.non_finite)}" if bad else "the model's output is finite"
     yield Row("non-finite entries", bad, "= 0", bad == 0, where)
+
+
+def _structure(m: Measurements) -> Iterator[Row]:
+    if m.structure is None:
+        return
+    s: Structure = m.structure
+    yield Row(
+        "structure of the data",
+        s.share,
+        f"> {s.limit:.4f}",
+        s.found,
+        f"share of variance in the leading direction across genes, beyond covariates and depth; without structure "
+        f"{s.by_chance:.4f} ({s.n_simulations} simulations, {s.n_cells} cells × {s.n_genes} genes)",
+    )
 
 
 def _latent(m: Measurements) -> Iterator[Row]:
@@ -86,6 +104,43 @@ def _gain(m: Measurements) -> Iterator[Row]:
         f"> {max(gain.margin, T.ONE_FACT):.2f}",
         not gain_is_negligible(gain),
         f"nats that the latent buys over the best decoder without z: {gain}",
+    )
+
+
+def _mismatch(m: Measurements) -> Iterator[Row]:
+    if m.mismatch is None or m.gain is None:
+        return
+    waste = m.mismatch.waste
+    limit = max(T.ONE_FACT, T.WASTED_GAIN * (m.gain.gain.mean + waste))
+    mixture = np.nansum(m.mismatch.mixture_K)
+    yield Row(
+        "prior mismatch",
+        waste,
+        f"≤ {limit:.2f}",
+        not is_under_regularised(m),
+        "nats that shifting and scaling z would save: KL between the Gaussian with the moments of all posteriors and "
+        f"the prior, summed over dimensions; of their mixture {mixture:.3g}",
+    )
+
+
+def _information(m: Measurements) -> Iterator[Row]:
+    if m.information is None:
+        return
+    found: Information = m.information
+    yield Row(
+        "mutual information",
+        found.mutual_information.mean,
+        "",
+        None,
+        f"nats that a draw tells about which cell it is of ({found.mutual_information}); at most log N = "
+        f"{found.limit:.2f}, near which it is a lower bound",
+    )
+    yield Row(
+        "posterior stability",
+        found.overlap.mean,
+        "",
+        None,
+        f"share of nearest neighbours that two draws agree on; {found.overlap_by_chance:.3f} by chance",
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from omicvae._core.errors import DataError
+from omicvae.diagnostics.structure import Structure
 from omicvae.metrics.labels import Array
 
 
@@ -42,6 +43,10 @@ class FitEvidence:
         Classes to probe where no labels are given: k-means classes of what covariates leave unexplained.
     prior_mean_NK, prior_sd_NK
         Mean and SD of p(z | c) at every cell; None for N(0, I).
+    gaussian_prior
+        Whether p(z | c) is a Gaussian.
+    structure
+        What the cells hold beyond the z-free model (:func:`structure`); None where it was not asked.
     schedule_settled_epoch
         Epoch at which the KL weight reaches its final value (None: constant or unknown); used only where the
         history does not show the weight.
@@ -65,6 +70,8 @@ class FitEvidence:
     fallback_groups_N: Array | None = None
     prior_mean_NK: Array | None = None
     prior_sd_NK: Array | None = None
+    gaussian_prior: bool = True
+    structure: Structure | None = None
     schedule_settled_epoch: float | None = None
     planned_epochs: int | None = None
 
@@ -99,6 +106,11 @@ class FitEvidence:
         if self.prior_mean_NK is None or self.prior_sd_NK is None:
             return self.mean_NK
         return np.asarray((self.mean_NK - self.prior_mean_NK) / self.prior_sd_NK)
+
+    @property
+    def standard_sd_NK(self) -> Array:
+        """Posterior SD in units of the prior's."""
+        return self.sd_NK if self.prior_sd_NK is None else np.asarray(self.sd_NK / self.prior_sd_NK)
 
     @property
     def elbo_W(self) -> Array:

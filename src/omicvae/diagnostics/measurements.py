@@ -9,8 +9,11 @@ from omicvae.diagnostics.curves import CurveChecks, read_curves
 from omicvae.diagnostics.decoder_use import DecoderUse, decoder_use
 from omicvae.diagnostics.embedding import EmbeddingCheck, umap_check
 from omicvae.diagnostics.evidence import FitEvidence
+from omicvae.diagnostics.information import Information, information
+from omicvae.diagnostics.mismatch import PriorMismatch, prior_mismatch
 from omicvae.diagnostics.null import GainOverNull, gain_over_null
 from omicvae.diagnostics.probing import Probes, leakage, probe_latents
+from omicvae.diagnostics.structure import Structure
 from omicvae.diagnostics.usage import LatentUsage, latent_usage
 from omicvae.metrics.classification import ProbeScore
 
@@ -39,6 +42,9 @@ class Measurements:
     use: DecoderUse | None = None
     gain: GainOverNull | None = None
     elbo: Estimate | None = None
+    mismatch: PriorMismatch | None = None
+    information: Information | None = None
+    structure: Structure | None = None
     probes: Probes | None = None
     umap: EmbeddingCheck | None = None
     leakage: dict[str, ProbeScore] | None = None
@@ -52,7 +58,15 @@ def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measure
     null_nll, null_sd = float(null_W.mean()), float(null_W.std())
     non_finite = inputs.non_finite()
     if non_finite:
-        return Measurements(non_finite, curves, null_nll, null_sd, planned_epochs=inputs.planned_epochs)
+        return Measurements(
+            non_finite,
+            curves,
+            null_nll,
+            null_sd,
+            structure=inputs.structure,
+            planned_epochs=inputs.planned_epochs,
+        )
+    mean_NK, sd_NK = inputs.standard_mean_NK, inputs.standard_sd_NK
     latents = (inputs.draw_NK, inputs.mean_NK, inputs.reference_NK)
     labels_N, key, fallback = inputs.labels_N, inputs.labels_key or "labels", False
     probes = None
@@ -66,10 +80,13 @@ def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measure
         curves=curves,
         null_nll=null_nll,
         null_sd=null_sd,
-        usage=latent_usage(inputs.standard_mean_NK, inputs.kl_WK),
+        usage=latent_usage(mean_NK, inputs.kl_WK),
         use=decoder_use(inputs.nll_W, inputs.nll_permuted_W),
         gain=gain_over_null(inputs.elbo_W, -null_W),
         elbo=Estimate.of(inputs.elbo_W),
+        mismatch=prior_mismatch(mean_NK, sd_NK, gaussian_prior=inputs.gaussian_prior, seed=seed),
+        information=information(inputs.mean_NK, inputs.sd_NK, seed=seed),
+        structure=inputs.structure,
         probes=probes,
         umap=umap_check(*latents, labels_N=labels_N, seed=seed) if umap and labels_N is not None else None,
         leakage=leakage(inputs.draw_NK, inputs.covariates, seed=seed),

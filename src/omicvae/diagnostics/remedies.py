@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from omicvae.diagnostics import thresholds as T
 from omicvae.diagnostics.measurements import Measurements
 
 
@@ -18,12 +19,15 @@ class Remedy(Mapping[str, Any]):
     why
         Why this should help, one sentence.
     arguments
-        Further arguments of ``train``, such as ``max_epochs``.
+        Further arguments of ``train``, such as ``max_epochs`` or ``fresh``.
+    model
+        Arguments of ``CVAE`` that differ: with any, the remedy needs a new model.
     """
 
     settings: Mapping[str, Any]
     why: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Any:
         return self.settings[key]
@@ -39,104 +43,124 @@ class Remedy(Mapping[str, Any]):
         """The call that runs it."""
         arguments = [f"{name}={value!r}" for name, value in self.arguments.items()]
         arguments.append(f"objective={dict(self.settings)!r}")
-        return f"model.train({', '.join(arguments)})"
+        model = "model"
+        if self.model:
+            model = f"ov.CVAE(adata, {', '.join(f'{name}={value!r}' for name, value in self.model.items())})"
+        return f"{model}.train({', '.join(arguments)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: objective, arguments, why, line."""
+        """Plain values for JSON: objective, arguments, model, why, line."""
         return {
             "objective": dict(self.settings),
             "arguments": dict(self.arguments),
+            "model": dict(self.model),
             "why": self.why,
             "line": self.line,
         }
 
 
-RAMP = {"beta": 1.0, "schedule": "linear", "warmup": 0.3, "reduction": "sum"}
+ELBO = {"beta": 1.0, "schedule": "linear", "reduction": "sum"}
+FRESH = {"fresh": True}
+
+RAMP = Remedy(
+    ELBO,
+    "The ELBO itself, from new weights: β = 1 on sums over genes and dimensions, the KL ramped in while the decoder "
+    "learns to use z, and the weights kept that do best on validation cells.",
+    FRESH,
+)
+FREE_BITS = Remedy(
+    {**ELBO, "free_bits": 0.5},
+    "Free bits (Kingma et al. 2016) leave the first half nat of each dimension unpunished, so that no dimension is "
+    "pressed to nothing.",
+    FRESH,
+)
+LOWER_BETA = Remedy(
+    {**ELBO, "beta": 0.3},
+    "A cheaper KL buys information in the draw at the price of a posterior further from the prior.",
+    FRESH,
+)
+SMALLER = Remedy(
+    ELBO,
+    "A smaller network with more dropout has less room to memorise.",
+    model={"n_latent": 5, "n_hidden": 64, "dropout_rate": 0.3},
+)
+DEARER = Remedy(
+    {**ELBO, "beta": 2.0}, "A KL twice as dear keeps only what carries over, and draws codes to the prior.", FRESH
+)
+
+
+def _target_rate(m: Measurements) -> Remedy:
+    rate = max(2.0, (m.usage.n_latent if m.usage is not None else 10) / 2)
+    return Remedy(
+        {"beta": 1.0, "target_rate": rate},
+        f"A controller (Shao et al. 2020) makes the KL as cheap as it must be for a rate of {rate:g} nats.",
+        FRESH,
+    )
+
+
+def _longer(m: Measurements) -> Remedy:
+    epochs = max(m.curves.n_epochs, m.planned_epochs or 0)
+    return Remedy(
+        ELBO,
+        "Twice the epochs from new weights let the bound come to rest under one learning-rate cycle.",
+        {**FRESH, "max_epochs": max(2 * epochs, 20)},
+    )
+
+
+def _slower(m: Measurements) -> Remedy:
+    return Remedy(
+        ELBO,
+        "A lower learning rate with clipped gradients keeps every step small.",
+        {**FRESH, "learning_rate": 1e-3, "gradient_clip_norm": 10.0},
+    )
 
 
 def _collapsed(m: Measurements) -> tuple[Remedy, ...]:
-    return (
-        Remedy(
-            RAMP,
-            "β = 1 on sums over genes and dimensions, with the KL ramped in, lets the decoder learn to use z "
-            "before z "
-            "has to pay for itself.",
-        ),
-        Remedy(
-            {**RAMP, "free_bits": 0.1},
-            "Free bits (Kingma et al. 2016) leave the first 0.1 nats of each dimension unpunished, so that "
-            "no "
-            "dimension is pressed to nothing.",
-        ),
-        Remedy(
-            {"beta": 1.0, "schedule": "cyclical", "n_cycles": 4, "reduction": "sum"},
-            "A cyclical schedule (Fu et al. 2019) reopens the latent several times, each time from a better decoder.",
-        ),
-    )
+    return RAMP, FREE_BITS, LOWER_BETA, _target_rate(m)
 
 
 def _partial(m: Measurements) -> tuple[Remedy, ...]:
-    first, free_bits, cyclical = _collapsed(m)
-    weaker = Remedy(
-        {**RAMP, "beta": 0.5},
-        "If β was 1 already: half of it buys information in the draw at the price of a posterior further "
-        "from the prior.",
-    )
-    return first, free_bits, weaker, cyclical
-
-
-def _longer(m: Measurements) -> dict[str, int]:
-    epochs = max(m.curves.n_epochs, m.planned_epochs or 0)
-    return {"max_epochs": max(2 * epochs, 20)}
+    return RAMP, LOWER_BETA, _longer(m), FREE_BITS
 
 
 def _undertrained(m: Measurements) -> tuple[Remedy, ...]:
-    settings = RAMP if m.curves.settled is False else {"beta": 1.0, "schedule": "constant", "reduction": "sum"}
-    return (
-        Remedy(settings, "Twice the epochs let the bound come to rest.", _longer(m)),
-        Remedy(RAMP, "The same with a fresh ramp, should the longer run stay flat.", _longer(m)),
-    )
+    return RAMP, _longer(m), _slower(m)
 
 
 def _diverged(m: Measurements) -> tuple[Remedy, ...]:
-    return (
-        Remedy(
-            {**RAMP, "warmup": 0.5},
-            "A lower learning rate and a longer ramp keep the first steps small. If the model's own output "
-            "is not "
-            "finite, start from a fresh model.",
-            {"learning_rate": 1e-3},
-        ),
-    )
+    return _slower(m), RAMP
 
 
 def _overfit(m: Measurements) -> tuple[Remedy, ...]:
-    shorter = max(5, int(m.curves.n_epochs / 2))
-    return (
-        Remedy(
-            {**RAMP, "beta": 2.0},
-            "A KL twice as dear keeps only what carries over. Start from a fresh model: memorised weights "
-            "stay. Fewer "
-            "dimensions (n_latent) and more dropout (dropout_rate) act the same way.",
-        ),
-        Remedy(
-            RAMP,
-            "A shorter run memorises less; again from a fresh model.",
-            {"max_epochs": shorter},
-        ),
-    )
+    return RAMP, SMALLER, DEARER
+
+
+def _under_regularised(m: Measurements) -> tuple[Remedy, ...]:
+    return RAMP, _longer(m), DEARER
 
 
 REMEDIES: Mapping[str, Callable[[Measurements], tuple[Remedy, ...]]] = {
     "diverged": _diverged,
     "undertrained": _undertrained,
+    "no_signal": lambda m: (),  # nothing is wrong with the fit
     "collapsed": _collapsed,
     "partial_collapse": _partial,
     "overfit": _overfit,
+    "under_regularised": _under_regularised,
     "healthy": lambda m: (),
 }
 
 
 def remedies_for(verdict: str, measurements: Measurements) -> tuple[Remedy, ...]:
-    """Ranked remedies for a verdict; none for a healthy fit."""
-    return REMEDIES[verdict](measurements)
+    """Ranked remedies for a verdict; for a healthy fit an adversary alone, where a covariate can be read from it."""
+    leaking = _leaking(measurements)
+    if verdict != "healthy" or not leaking:
+        return REMEDIES[verdict](measurements)
+    why = f"A draw tells {', '.join(leaking)} more than half of the way; an adversary takes it out of z, at some cost."
+    return (Remedy({**ELBO, "adversary": {"covariates": leaking}}, why, FRESH),)
+
+
+def _leaking(m: Measurements) -> list[str]:
+    """Covariates that a draw tells by more than half of the way from chance to certainty."""
+    scores = (m.leakage or {}).items()
+    return [key for key, s in scores if s.balanced_accuracy - s.chance > T.LEAKING_SHARE * (1 - s.chance)]

@@ -50,6 +50,21 @@ SETTLED_WEIGHT = 0.01
 #: that much.
 BLOW_UP_SD = 3.0
 
+#: Share of what the latent earns (its gain, were the waste avoided) and share of the rate that are wasted on distance
+#: from the prior. Measured at β = 1 with single cells: below 1 % of both; see benchmarks/verdict_cases.py.
+WASTED_GAIN = 0.2
+WASTED_RATE = 0.2
+
+#: One-sided level at which structure counts as found.
+STRUCTURE_LEVEL = 0.001
+
+#: Structure must also exceed chance by so much. Likelihoods fit no real noise exactly: shuffled genes and simulations
+#: from fitted models gave 0.98 to 1.15 times chance, the shared data sets 7 to 29 times.
+STRUCTURE_EXCESS = 1.25
+
+#: A covariate leaks when a draw tells it by more than this share of the way from chance to certainty.
+LEAKING_SHARE = 0.5
+
 # Curves alone (diagnose_history): units, sums and averages are unknown there, so nearly all of these are ratios.
 
 #: Share of its whole fall that a curve would add in another quarter of the run. A curve that approaches its end

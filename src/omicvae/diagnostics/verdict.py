@@ -84,6 +84,13 @@ def lags_behind_null(m: Measurements) -> bool:
     return shortfall > max(m.gain.gain.margin, T.ONE_FACT) and gap < shortfall / 2
 
 
+def lacks_signal(m: Measurements) -> bool:
+    """Whether the data hold nothing to encode: no structure beyond the z-free model, and no model found any."""
+    if m.structure is None or m.structure.found or m.gain is None:
+        return False
+    return gain_is_negligible(m.gain.gain)
+
+
 def is_silent(m: Measurements) -> bool:
     """Whether the encoder says nothing: no active unit, and draws that cannot be told from the prior's."""
     return m.usage is not None and m.usage.n_active == 0 and m.usage.rate.mean < T.SILENT_RATE
@@ -130,12 +137,31 @@ def is_partially_collapsed(m: Measurements) -> bool:
 
 
 def is_overfit(m: Measurements) -> bool:
-    """Whether codes do not pay on new cells, or memorising costs over twice what they buy there."""
-    if m.gain is None or m.elbo is None:
+    """Whether codes do not pay on new cells, or memorising costs over twice what they buy there.
+
+    Codes that carry over and are only too dear, because they lie far from the prior, are no memory.
+    """
+    if m.gain is None or m.elbo is None or m.usage is None:
         return False
     gain = m.gain.gain.mean
-    memorised = m.curves.gap - m.elbo.margin > T.GAP_PER_GAIN * max(gain, T.ONE_FACT)
-    return gain <= 0 or memorised
+    carried = gain + m.usage.rate.mean  # what reconstruction gains on new cells, whatever its code costs
+    if is_under_regularised(m) and carried > m.gain.gain.margin and not _memorised(m, carried):
+        return False
+    return gain <= 0 or _memorised(m, gain)
+
+
+def _memorised(m: Measurements, bought: float) -> bool:
+    """Whether training cells are better off than new ones by over twice what is bought on new ones."""
+    return m.elbo is not None and m.curves.gap - m.elbo.margin > T.GAP_PER_GAIN * max(bought, T.ONE_FACT)
+
+
+def is_under_regularised(m: Measurements) -> bool:
+    """Whether distance from the prior, which shifting and scaling z would save, eats what the latent earns."""
+    if m.usage is None or m.mismatch is None or m.gain is None:
+        return False
+    waste, gain = m.mismatch.waste, m.gain.gain.mean
+    matters = waste > max(T.ONE_FACT, T.WASTED_GAIN * (gain + waste))
+    return matters and waste > T.WASTED_RATE * m.usage.rate.mean
 
 
 def _diverged(m: Measurements) -> str:
@@ -204,6 +230,25 @@ def _overfit(m: Measurements) -> str:
     )
 
 
+def _no_signal(m: Measurements) -> str:
+    assert m.structure is not None
+    return (
+        "There is nothing to encode: beyond covariates and depth no direction across genes explains more than "
+        f"{m.structure.share:.2%} of the variance, and in simulations without structure one explains "
+        f"{m.structure.by_chance:.2%}. "
+        f"A KL near 0 is right for these data (it is {_rate(m):.2g} nats)."
+    )
+
+
+def _under_regularised(m: Measurements) -> str:
+    assert m.mismatch is not None
+    return (
+        f"Under-regularised: of {_rate(m):.3g} nats of KL, {m.mismatch.waste:.3g} are paid for lying far from the "
+        f"prior and tell cells apart no better (gain over a decoder without z {_gain(m):+.3g}); draws from the prior "
+        "miss where the cells are."
+    )
+
+
 def _healthy(m: Measurements) -> str:
     assert m.usage is not None
     text = (
@@ -219,6 +264,10 @@ def _healthy(m: Measurements) -> str:
     return text
 
 
+def _rate(m: Measurements) -> float:
+    return float("nan") if m.usage is None else m.usage.rate.mean
+
+
 def _gain(m: Measurements) -> float:
     return float("nan") if m.gain is None else m.gain.gain.mean
 
@@ -227,16 +276,21 @@ def _gain(m: Measurements) -> float:
 RULES: tuple[Rule, ...] = (
     Rule("diverged", is_diverged, _diverged),
     Rule("undertrained", is_undertrained, _undertrained),
+    Rule("no_signal", lacks_signal, _no_signal),
     Rule("collapsed", is_collapsed, _collapsed),
     Rule("partial_collapse", is_partially_collapsed, _partial),
     Rule("overfit", is_overfit, _overfit),
+    Rule("under_regularised", is_under_regularised, _under_regularised),
 )
 #: What remains when no illness is found. A gain at or below 0 never gets here: ``overfit`` holds then.
 HEALTHY = Rule("healthy", lambda m: True, _healthy)
 
 
 #: What follows from a verdict anyway and would only confuse beside it.
-IMPLIED: dict[str, tuple[str, ...]] = {"collapsed": ("partial_collapse", "overfit")}
+IMPLIED: dict[str, tuple[str, ...]] = {
+    "no_signal": ("collapsed", "partial_collapse"),
+    "collapsed": ("partial_collapse", "overfit"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """``CVAE``: the model that users meet, on scvi-tools' base classes. It wires, it does not compute."""
 
 from omicvae.model._cvae import CVAE
+from omicvae.model._rescue import Attempt, Rescue, rescue
 
-__all__ = ["CVAE"]
+__all__ = ["CVAE", "Attempt", "Rescue", "rescue"]

@@ -15,7 +15,6 @@ from omicvae.data import (
 )
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._build import ModelConfig
-from omicvae.model._diagnosis import DiagnosisMixin
 from omicvae.model._expression import ExpressionMixin
 from omicvae.model._refusals import RefusalsMixin
 from omicvae.model._saving import SavingMixin
@@ -29,7 +28,6 @@ logger = logging.getLogger("omicvae")
 
 class CVAE(
     ExpressionMixin,
-    DiagnosisMixin,
     TrainingMixin,
     SavingMixin,
     RefusalsMixin,

@@ -5,17 +5,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omicvae._core import Batch, DataError, NotSupportedError, integral
+from omicvae._core import Batch, NotSupportedError, integral
 from omicvae.data import CellStore
 from omicvae.data.schema import obs_column
 from omicvae.diagnostics import Diagnosis, FitEvidence, diagnose, permute_within_strata
 from omicvae.metrics import kmeans_classes
-from omicvae.model._build import build_null
+from omicvae.model._background import unexplained
 from omicvae.model._latent import LatentMixin
 from omicvae.training import (
     derive_seed,
     map_cells,
-    null_log_likelihood,
     score_cells,
 )
 
@@ -71,10 +70,11 @@ class DiagnosisMixin(LatentMixin):
         location_WK, scale_WK = prior_mean_NK[judged], prior_sd_NK[judged]
         # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
         foreign_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
-        null = build_null(self.config, self.schema)
-        device = self.module.device
-        null_W = null_log_likelihood(null, store, self.train_indices, judged, seed=self.config.seed, device=device)
-        reference_NK = pca_scores(store, self.config.architecture.n_latent, self.module.likelihood.support, seed)
+        null_nll_W, structure = self._background.null(
+            self.config, store, self.train_indices, judged, self.module.device
+        )
+        support = self.module.likelihood.support
+        reference_NK = self._background.reference(store, self.config.architecture.n_latent, support, seed)
         labels_N = None
         if labels_key is not None:
             column = obs_column(self._own_adata(), labels_key)
@@ -87,7 +87,9 @@ class DiagnosisMixin(LatentMixin):
             kl_WK=scores.kl_NK,
             nll_W=self._reconstruction_of(store, judged, z_WK),
             nll_permuted_W=self._reconstruction_of(store, judged, foreign_WK),
-            null_nll_W=-null_W,
+            null_nll_W=null_nll_W,
+            structure=structure,
+            gaussian_prior=self.config.prior != "vamp",
             prior_mean_NK=prior_mean_NK,
             prior_sd_NK=prior_sd_NK,
             history=self.history,
@@ -130,25 +132,3 @@ class DiagnosisMixin(LatentMixin):
             return self.module.reconstruction(z[start : start + len(batch)], batch)
 
         return map_cells(self.module, store, indices, reconstruction, device=device)[0]
-
-
-def unexplained(features_NK: NDArray[np.float32], store: CellStore) -> NDArray[np.float64]:
-    """Residuals of the features after a linear fit on all covariates: what is left for a latent to encode."""
-    one_hot = [np.eye(len(levels.levels))[store.codes_ND[:, d]] for d, levels in enumerate(store.schema.categorical)]
-    design_NC = np.hstack([np.ones((store.n_cells, 1)), *one_hot, store.continuous_NV])
-    return features_NK - design_NC @ np.linalg.lstsq(design_NC, features_NK, rcond=None)[0]
-
-
-def pca_scores(store: CellStore, n_components: int, support: str, seed: int) -> NDArray[np.float32]:
-    """PCA of log-normalised counts, standardised real values or 0/1 data: the yardstick of the probes, (N, K)."""
-    from sklearn.decomposition import PCA
-
-    x_NG = store.log_normalised(support=support)
-    if isinstance(x_NG, np.ndarray):
-        sd_G = x_NG.std(0)
-        x_NG = (x_NG - x_NG.mean(0)) / np.where(sd_G > 0, sd_G, 1.0)
-    limit = min(n_components, min(x_NG.shape) - 1)
-    if limit < 1:
-        raise DataError(f"A diagnosis needs at least 2 cells and 2 genes, got {x_NG.shape[0]} × {x_NG.shape[1]}.")
-    solver = "randomized" if isinstance(x_NG, np.ndarray) else "arpack"
-    return PCA(limit, svd_solver=solver, random_state=seed).fit_transform(x_NG).astype(np.float32)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from omicvae._core import NotSupportedError
 from omicvae.data import CellStore, DataSchema, fingerprint
+from omicvae.model._background import Background
 from omicvae.model._build import ModelConfig, build_module
 from omicvae.model._host import make_manager
 from omicvae.model._setup import own_memory
@@ -48,6 +49,7 @@ class ModelState:
     _fingerprint: str | None
     _knows_split: bool
     _moments: dict[str, Tensor] | None
+    _background: Background
 
     @property
     def history(self) -> pd.DataFrame:
@@ -76,6 +78,7 @@ class ModelState:
         type(self).register_manager(manager)  # type: ignore[attr-defined]  # of scvi-tools' base class
         BaseModelClass.__init__(self, adata)
         self._store = store
+        self._background = Background()
         self._fingerprint = fingerprint(adata, self.schema.keys.layer)
 
     def _own_adata(self) -> AnnData:

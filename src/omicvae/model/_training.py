@@ -14,7 +14,7 @@ import numpy as np
 from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
 from omicvae.model._build import random_cells
-from omicvae.model._latent import LatentMixin
+from omicvae.model._rescue import RescueMixin
 from omicvae.model._setup import check_unchanged
 from omicvae.objective import SCHEDULES, Objective
 from omicvae.training import (
@@ -85,7 +85,7 @@ class RunSettings:
         return replace(self, **{**saved, "objective": goal})
 
 
-class TrainingMixin(LatentMixin):
+class TrainingMixin(RescueMixin):
     """``train``."""
 
     def train(
@@ -113,6 +113,7 @@ class TrainingMixin(LatentMixin):
         checkpoint_every: int = 1,
         resume_from: str | Path | None = None,
         on_bad_steps: str = "raise",
+        rescue: bool = False,
         progress_bar: bool = True,
         logger: Any = False,
         callbacks: Sequence[Any] = (),
@@ -154,6 +155,9 @@ class TrainingMixin(LatentMixin):
         on_bad_steps
             What happens when too many steps had a loss that was not finite: ``"raise"`` an error or ``"stop"`` with a
             warning. Either way the model has its best weights and can be used.
+        rescue
+            Diagnose the fit and, where it is not sound, try the remedies on new networks as :func:`omicvae.rescue`
+            does; the model becomes the best of them, and ``attempts`` has them all.
         progress_bar
             Show a bar; the log line of each epoch goes to the logger ``omicvae`` at level INFO.
         logger
@@ -227,7 +231,12 @@ class TrainingMixin(LatentMixin):
         self._moments = plan.end_moments
         self.train_indices, self.validation_indices = plan.split.train, plan.split.validation
         self._knows_split = self.is_trained_ = True
-        if result.failure is not None:
+        if rescue:
+            kept = {"batch_size": batch_size, "accelerator": accelerator, "devices": devices, "precision": precision}
+            outcome = self._rescued(arguments={**kept, "progress_bar": progress_bar, **trainer_arguments})
+            if outcome.model is not self:
+                self._become(outcome.model)
+        elif result.failure is not None:
             text = f"{result.failure} Training ended; the model has its best weights so far and can be used."
             if on_bad_steps == "raise":
                 raise TrainingError(text)
@@ -280,7 +289,7 @@ class TrainingMixin(LatentMixin):
         store, seed = self._cells(None), int(settings.seed or 0)
         goal = Objective.parse(settings.objective)
         batch_size = integral("batch_size", settings.batch_size, minimum=1)
-        known = self.fits and self._knows_split and not fresh
+        known = self._knows_split and not fresh
         # what has been trained on must not validate later
         split = Split(self.train_indices, self.validation_indices) if known else self._split(settings.train_size, seed)
         optimisation = Optimisation(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-PURPOSES = ("weights", "split", "order", "noise", "validation", "latent", "null", "diagnosis", "opponents")
+PURPOSES = ("weights", "split", "order", "noise", "validation", "latent", "null", "diagnosis", "opponents", "structure")
 
 
 def derive_seed(seed: int, purpose: str, *path: int) -> int:

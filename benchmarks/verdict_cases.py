@@ -1,0 +1,322 @@
+"""Fits whose verdict is known from how they were made: data with or without structure, and what was done in training.
+
+Every data generator and data set belongs to one half. Thresholds were set on ``tune``; ``report`` is for figures only.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import anndata as ad
+import lightning.pytorch as pl
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from _common import batch_key, load
+
+#: real cells and genes of a case: enough to be real, few enough for hundreds of fits
+REAL_CELLS, REAL_GENES = 1500, 1000
+#: counts of bulk samples are thousands of times deeper, so is what a latent may earn before the KL shuts it
+UMI_DEAR, BULK_DEAR = 1e4, 1e7
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set by name, how to make it, and its half."""
+
+    name: str
+    half: str
+    make: Callable[[int], ad.AnnData]
+    likelihood: str = "auto"
+    signal: bool = True
+    dear: float = UMI_DEAR
+    labels: bool = True
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fit: data, setting, and the verdict that it must get."""
+
+    data: Data
+    setting: str
+    expected: str
+    seed: int
+    model: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    spoil: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of the case."""
+        return f"{self.data.name}/{self.setting}/{self.seed}"
+
+
+def factors(n: int, genes: int, *, rank: int = 3, signal: float = 1.0, noise: str = "nb", depth: float = 2000.0):
+    """Continuous factors (a trajectory) in counts, real values or 0/1; labels are the signs of the first two."""
+
+    def make(seed: int) -> ad.AnnData:
+        rng = np.random.default_rng([seed, n, genes, rank])
+        z_NK = rng.normal(size=(n, rank))
+        low_NG = signal * z_NK @ rng.normal(size=(rank, genes)) / np.sqrt(rank)
+        mean_G = rng.normal(0, 1, genes)
+        if noise == "gaussian":
+            x = mean_G * 3 + low_NG + rng.normal(size=(n, genes)) * rng.uniform(0.5, 2, genes)
+        elif noise == "t":
+            x = mean_G * 3 + low_NG + rng.standard_t(3, size=(n, genes))
+        elif noise == "bernoulli":
+            x = rng.random((n, genes)) < 1 / (1 + np.exp(-(low_NG + mean_G - 1)))
+        else:
+            rate_NG = np.exp(mean_G + low_NG)
+            rate_NG *= depth * rng.lognormal(0, 0.4, (n, 1)) / rate_NG.sum(1, keepdims=True)
+            if noise == "nb":
+                rate_NG = rng.gamma(2.0, rate_NG / 2.0)
+            if noise == "zinb":
+                rate_NG = rng.gamma(2.0, rate_NG / 2.0) * (rng.random((n, genes)) > 0.2)
+            x = rng.poisson(rate_NG)
+        label = (z_NK[:, 0] > 0) * 2 + (z_NK[:, -1] > 0)
+        obs = pd.DataFrame(
+            {"label": pd.Categorical([f"part {c}" for c in label]), "batch": pd.Categorical(["one"] * n)}
+        )
+        return ad.AnnData(sp.csr_matrix(x.astype(np.float32)) if noise not in ("gaussian", "t") else x, obs=obs)
+
+    return make
+
+
+def types(n: int, genes: int, **settings: Any) -> Callable[[int], ad.AnnData]:
+    """Cell types and batches, by ``ov.datasets.simulate_counts``."""
+
+    def make(seed: int) -> ad.AnnData:
+        import omicvae as ov
+
+        adata = ov.datasets.simulate_counts(n, genes, seed=seed, **settings)
+        adata.obs["label"] = adata.obs["cell_type"]
+        return adata
+
+    return make
+
+
+def bulk(n: int, genes: int) -> Callable[[int], ad.AnnData]:
+    """Bulk samples with batches and a disease, by ``ov.datasets.simulate_bulk``."""
+
+    def make(seed: int) -> ad.AnnData:
+        import omicvae as ov
+
+        adata = ov.datasets.simulate_bulk(n, genes, seed=seed)
+        adata.obs["label"] = adata.obs["tissue"]
+        return adata
+
+    return make
+
+
+def real(name: str, cells: int = REAL_CELLS, genes: int = REAL_GENES) -> Callable[[int], ad.AnnData]:
+    """A shared data set: so many of its cells and of its most variable genes."""
+
+    def make(seed: int) -> ad.AnnData:
+        adata = load(name, genes)
+        if name.startswith("bulk") and adata.n_vars > 4 * genes:
+            x = np.log1p(adata.X.toarray()) if sp.issparse(adata.X) else np.asarray(adata.X)
+            adata = adata[:, np.sort(np.argsort(-x.var(0))[: 4 * genes])].copy()
+        chosen = np.random.default_rng([seed, 5]).permutation(adata.n_obs)[:cells]
+        adata = adata[np.sort(chosen)].copy()
+        adata = adata[:, np.asarray(adata.X.sum(0)).ravel() > 0].copy()
+        return adata[np.asarray(adata.X.sum(1)).ravel() > 0].copy() if sp.issparse(adata.X) else adata
+
+    return make
+
+
+def shuffled(make: Callable[[int], ad.AnnData]) -> Callable[[int], ad.AnnData]:
+    """The same with every gene shuffled over cells within batches: real noise, no structure."""
+
+    def shuffle(seed: int) -> ad.AnnData:
+        adata = make(seed)
+        rng = np.random.default_rng([seed, 6])
+        x = adata.X.toarray() if sp.issparse(adata.X) else np.array(adata.X)
+        batch = adata.obs["batch"].cat.codes.to_numpy() if "batch" in adata.obs else np.zeros(adata.n_obs)
+        for code in np.unique(batch):
+            rows = np.flatnonzero(batch == code)
+            x[rows] = rng.permuted(x[rows], axis=0)
+        kept = x.sum(1) != 0
+        x = sp.csr_matrix(x) if sp.issparse(adata.X) else x
+        return ad.AnnData(x, obs=adata.obs, var=adata.var)[kept].copy()
+
+    return shuffle
+
+
+def few(make: Callable[[int], ad.AnnData], n: int) -> Callable[[int], ad.AnnData]:
+    """So many cells of it, without batches."""
+
+    def thin(seed: int) -> ad.AnnData:
+        adata = make(seed)
+        chosen = np.sort(np.random.default_rng([seed, 8]).permutation(adata.n_obs)[:n])
+        adata = adata[chosen].copy()
+        adata.obs["batch"] = pd.Categorical(["one"] * adata.n_obs)
+        return adata[:, np.asarray(adata.X.sum(0)).ravel() > 0].copy()
+
+    return thin
+
+
+TUNE_REAL = ("cbmc_top2000", "paul15", "pbmc_facs")
+REPORT_REAL = (
+    "kang_ctrl_8donors",
+    "kang_ifnb",
+    "pbmc_3chem",
+    "mouse_bladder",
+    "sc_mixology_5batch",
+    "sc_mixology_6batch_hvg",
+    "gbm_panobinostat",
+    "rnamix_2protocols",
+    "pancreas_3batch",
+)
+
+SIGNAL: tuple[Data, ...] = (
+    *(Data(name, "tune", real(name)) for name in TUNE_REAL),
+    Data("bulk_brca_pam50", "tune", real("bulk_brca_pam50"), dear=BULK_DEAR),
+    Data("bulk_immune_sorted", "tune", real("bulk_immune_sorted"), dear=BULK_DEAR),
+    Data("types 600x200", "tune", types(600, 200)),
+    Data("types 4000x300", "tune", types(4000, 300, n_types=8, library=600.0)),
+    Data("factors nb 800x300", "tune", factors(800, 300)),
+    Data("factors gaussian 300x200", "tune", factors(300, 200, noise="gaussian")),
+    Data("factors bernoulli 1000x300", "tune", factors(1000, 300, noise="bernoulli", signal=1.5)),
+    Data("simulated bulk 120x500", "tune", bulk(120, 500)),
+    *(Data(name, "report", real(name)) for name in REPORT_REAL),
+    *(
+        Data(name, "report", real(name), dear=BULK_DEAR)
+        for name in ("bulk_tissues_gtex_tcga", "bulk_covid_series", "bulk_signature_3batch_log")
+    ),
+    Data("types 300x400, 3 batches", "report", types(300, 400, n_types=3, n_batches=3)),
+    Data("types 1500x150", "report", types(1500, 150, n_types=6, library=800.0)),
+    Data("types 20000x200", "report", types(20000, 200, n_types=10, library=500.0), labels=False),
+    Data("types 1000x300, weak", "report", types(1000, 300, signal=0.5)),
+    Data("types 2000x1000, shallow", "report", types(2000, 1000, n_types=5, library=400.0), labels=False),
+    Data("factors nb 1200x400, rank 6", "report", factors(1200, 400, rank=6)),
+    Data("factors nb 400x200, rank 2", "report", factors(400, 200, rank=2), labels=False),
+    Data("factors poisson 1500x250", "report", factors(1500, 250, noise="poisson"), "poisson"),
+    Data("factors zinb 1500x250", "report", factors(1500, 250, noise="zinb"), "zinb"),
+    Data("factors gaussian 1000x300", "report", factors(1000, 300, noise="gaussian")),
+    Data("factors gaussian 80x300", "report", factors(80, 300, rank=2, noise="gaussian", signal=2.0)),
+    Data("factors gaussian 40x200", "report", factors(40, 200, rank=1, noise="gaussian", signal=3.0), labels=False),
+    Data("factors t 600x200", "report", factors(600, 200, noise="t", signal=1.5)),
+    Data("factors bernoulli 1500x400", "report", factors(1500, 400, noise="bernoulli", signal=2.0)),
+    Data("simulated bulk 80x800", "report", bulk(80, 800)),
+)
+
+NOISE: tuple[Data, ...] = (
+    Data("no types 500x200", "tune", types(500, 200, signal=0.0), signal=False),
+    Data("shuffled cbmc_top2000", "tune", shuffled(real("cbmc_top2000")), signal=False),
+    Data("shuffled brca", "tune", shuffled(few(real("bulk_brca_pam50"), 251)), signal=False),
+    Data("no factors gaussian 200x150", "tune", factors(200, 150, noise="gaussian", signal=0.0), signal=False),
+    Data("no types 60x300", "report", types(60, 300, signal=0.0, n_batches=1), signal=False),
+    Data("no types 3000x300", "report", types(3000, 300, signal=0.0, n_batches=4), signal=False),
+    Data("no types 10000x150", "report", types(10000, 150, signal=0.0), signal=False),
+    Data("shuffled kang_ifnb", "report", shuffled(real("kang_ifnb")), signal=False),
+    Data("shuffled mouse_bladder", "report", shuffled(real("mouse_bladder")), signal=False),
+    Data("shuffled rnamix", "report", shuffled(real("rnamix_2protocols")), signal=False),
+    Data("shuffled signature", "report", shuffled(real("bulk_signature_3batch_log")), signal=False),
+    Data("no factors gaussian 100x400", "report", factors(100, 400, noise="gaussian", signal=0.0), signal=False),
+    Data("no factors t 500x200", "report", factors(500, 200, noise="t", signal=0.0), signal=False),
+    Data("no factors bernoulli 800x200", "report", factors(800, 200, noise="bernoulli", signal=0.0), signal=False),
+)
+
+#: of data with signal, few cells of which are memorised
+SMALL: tuple[Data, ...] = (
+    Data("few cbmc", "tune", few(real("cbmc_top2000"), 80)),
+    Data("few types", "tune", few(types(600, 400, n_batches=1, library=1000.0), 60)),
+    Data("few mouse_bladder", "report", few(real("mouse_bladder"), 80)),
+    Data("few kang_ifnb", "report", few(real("kang_ifnb"), 100)),
+    Data("few pbmc_3chem", "report", few(real("pbmc_3chem"), 60)),
+    Data("few factors nb", "report", few(factors(800, 400), 50)),
+    Data("few factors gaussian", "report", few(factors(800, 300, noise="gaussian", signal=0.7), 40)),
+)
+
+
+def cases(half: str) -> Iterator[Case]:
+    """Every fit of a half."""
+    for data in SIGNAL:
+        if data.half != half:
+            continue
+        for seed in range(2 if half == "tune" else 4):
+            width = {} if seed % 2 == 0 else {"n_latent": 20}
+            yield Case(data, "default" if not width else "20 dimensions", "healthy", seed, width)
+            yield from _collapsed(data, seed)
+        yield Case(
+            data, "two epochs", "undertrained", 0, train={"max_epochs": 2, "objective": {"schedule": "constant"}}
+        )
+        yield Case(data, "rate 1e-6", "undertrained", 1, train={"max_epochs": 30, "learning_rate": 1e-6})
+        yield Case(data, "weights not finite", "diverged", 0, train={"max_epochs": 5}, spoil="nan")
+        yield Case(
+            data,
+            "rate 30, last weights",
+            "diverged",
+            1,
+            train={"max_epochs": 20, "learning_rate": 30.0, "lr_schedule": "constant", "early_stopping": False},
+            spoil="last",
+        )
+        if data.dear == UMI_DEAR and data.name not in ("factors gaussian 80x300", "factors gaussian 40x200"):
+            yield Case(
+                data, "beta 1e-4", "under_regularised", 0, train={"max_epochs": 150, "objective": {"beta": 1e-4}}
+            )
+            yield Case(
+                data,
+                "no KL",
+                "under_regularised",
+                1,
+                {"n_latent": 20},
+                {"max_epochs": 150, "objective": {"beta": 0.0}},
+            )
+    for data in NOISE:
+        if data.half == half:
+            for seed in range(2):
+                yield Case(data, "default", "no_signal", seed)
+            yield Case(data, "beta 100", "no_signal", 2, train={"objective": {"beta": 100.0}})
+    for data in SMALL:
+        if data.half == half:
+            for seed in range(3):
+                yield Case(
+                    data,
+                    "wide, 400 epochs, last weights",
+                    "overfit",
+                    seed,
+                    {"n_hidden": 256, "dropout_rate": 0.0},
+                    {"max_epochs": 400, "early_stopping": False, "lr_schedule": "constant", "learning_rate": 3e-3},
+                    "last",
+                )
+
+
+def _collapsed(data: Data, seed: int) -> Iterator[Case]:
+    settings: dict[str, dict[str, Any]] = {
+        "dear": {"beta": data.dear},
+        "dear from the start, 20 dimensions": {"beta": data.dear, "schedule": "constant"},
+        "dear, cyclical": {"beta": data.dear, "schedule": "cyclical"},
+        "means": {"beta": data.dear, "reduction": "mean"},
+    }
+    name = list(settings)[seed % len(settings)]
+    width = {"n_latent": 20} if seed % 2 else {}
+    yield Case(data, name, "collapsed", seed, width, {"objective": settings[name]})
+
+
+class LastWeights(pl.Callback):
+    """Remember the weights of the last epoch, as programs without a validation monitor keep them."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self.state = {name: value.detach().clone() for name, value in pl_module.module.state_dict().items()}
+
+
+def fit(case: Case):
+    """Train as the case says; return the model."""
+    import omicvae as ov
+
+    adata = case.data.make(case.seed)
+    labels = "label" if case.data.labels and "label" in adata.obs and adata.obs["label"].nunique() > 1 else None
+    batch = batch_key(adata) if "batch" in adata.obs else None
+    ov.CVAE.setup_anndata(adata, batch_key=batch, labels_key=labels)
+    model = ov.CVAE(adata, case.data.likelihood, seed=case.seed, **case.model)
+    last = LastWeights()
+    arguments = {"callbacks": [last]} if case.spoil == "last" else {}
+    model.train(progress_bar=False, on_bad_steps="stop", **case.train, **arguments)
+    if case.spoil == "last":
+        model.module.load_state_dict(last.state)
+    if case.spoil == "nan":
+        with torch.no_grad():
+            next(model.module.parameters())[0] = float("nan")
+    return model
