@@ -16,7 +16,7 @@ import torch
 from _common import batch_key, load
 
 #: real cells and genes of a case: enough to be real, few enough for hundreds of fits
-REAL_CELLS, REAL_GENES = 1500, 1000
+REAL_CELLS, REAL_GENES = 1000, 500
 #: counts of bulk samples are thousands of times deeper, so is what a latent may earn before the KL shuts it
 UMI_DEAR, BULK_DEAR = 1e4, 1e7
 
@@ -110,7 +110,7 @@ def bulk(n: int, genes: int) -> Callable[[int], ad.AnnData]:
 
 
 def real(name: str, cells: int = REAL_CELLS, genes: int = REAL_GENES) -> Callable[[int], ad.AnnData]:
-    """A shared data set: so many of its cells and of its most variable genes."""
+    """Read a shared data set: so many of its cells and of its most variable genes."""
 
     def make(seed: int) -> ad.AnnData:
         adata = load(name, genes)
@@ -126,7 +126,7 @@ def real(name: str, cells: int = REAL_CELLS, genes: int = REAL_GENES) -> Callabl
 
 
 def shuffled(make: Callable[[int], ad.AnnData]) -> Callable[[int], ad.AnnData]:
-    """The same with every gene shuffled over cells within batches: real noise, no structure."""
+    """Shuffle every gene over cells within batches: real noise, no structure."""
 
     def shuffle(seed: int) -> ad.AnnData:
         adata = make(seed)
@@ -299,6 +299,7 @@ class LastWeights(pl.Callback):
     """Remember the weights of the last epoch, as programs without a validation monitor keep them."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Take a copy."""
         self.state = {name: value.detach().clone() for name, value in pl_module.module.state_dict().items()}
 
 

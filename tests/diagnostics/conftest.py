@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omicvae.diagnostics import FitEvidence
+from omicvae.diagnostics import FitEvidence, Structure
 
 N_CELLS = 700
 N_JUDGED = 70
@@ -138,6 +138,24 @@ def noise(**changes: Any) -> FitEvidence:
     return fit(**{**settings, **changes})
 
 
+def far_from_the_prior(factor: float = 6.0, **changes: Any) -> FitEvidence:
+    """A healthy fit whose latent was stretched: the same information, at a KL that pays for the distance."""
+    evidence = healthy(**changes)
+    mean_NK, sd_NK = factor * evidence.mean_NK, factor * evidence.sd_NK
+    paid = 0.5 * (factor**2 - 1) - np.log(factor)  # per dimension of variance 1, nats
+    return replace(
+        evidence,
+        mean_NK=mean_NK,
+        sd_NK=sd_NK,
+        draw_NK=factor * evidence.draw_NK,
+        kl_WK=evidence.kl_WK + paid,
+    )
+
+
+EMPTY = Structure(0.0121, 0.012, 0.0003, 5, 700, 500)
+FULL = Structure(0.17, 0.012, 0.0003, 5, 700, 500)
+
+
 @pytest.fixture(scope="session")
 def sim() -> SimpleNamespace:
     """Makers of evidence by name."""
@@ -149,4 +167,7 @@ def sim() -> SimpleNamespace:
         partial=partial,
         faint=faint,
         noise=noise,
+        far_from_the_prior=far_from_the_prior,
+        no_structure=EMPTY,
+        structure=FULL,
     )

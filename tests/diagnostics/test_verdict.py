@@ -17,6 +17,7 @@ TRUTH = {
     "faint": "partial_collapse",
     "collapsed": "collapsed",
     "noise": "overfit",
+    "far_from_the_prior": "under_regularised",
 }
 
 
@@ -29,7 +30,7 @@ def test_known_fits_get_their_verdict(sim, name, verdict):
     evidence = getattr(sim, name)()
     diagnosis = diagnose(evidence, umap=False)
     assert diagnosis.verdict == verdict
-    assert len(diagnosis.remedies) == 0 if verdict == "healthy" else len(diagnosis.remedies) > 0
+    assert bool(diagnosis.remedies) == (verdict != "healthy")
     # without labels nothing worse than partial collapse can be missed, and nothing is invented
     unlabelled = replace(evidence, labels_N=None)
     assert (verdict_of(unlabelled) == "collapsed") == (verdict == "collapsed")
@@ -78,6 +79,77 @@ def test_dead_dimensions_change_no_verdict(sim, name):
 @pytest.mark.parametrize("rate", [0.01, 0.5, 12.0])
 def test_a_gain_at_or_below_zero_never_acquits(sim, gain, rate):
     assert verdict_of(sim.healthy(gain=gain, rate=rate, labels_N=None)) != "healthy"
+
+
+def test_a_dead_latent_of_data_without_structure_is_no_illness(sim):
+    for evidence in (sim.collapsed(labels_N=None), sim.noise(labels_N=None)):
+        diagnosis = diagnose(replace(evidence, structure=sim.no_structure), umap=False)
+        assert diagnosis.verdict == "no_signal"
+        assert diagnosis.remedies == ()
+        assert "KL near 0 is right" in diagnosis.headline
+        assert not {"collapsed", "partial_collapse"} & set(diagnosis.findings)
+    assert verdict_of(sim.collapsed(structure=sim.structure)) == "collapsed"
+    # a latent that pays on new cells has found something, whatever one direction across genes shows
+    assert verdict_of(sim.healthy(structure=sim.no_structure)) == "healthy"
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "healthy"), (1.2, "healthy"), (6.0, "under_regularised")])
+def test_distance_from_the_prior_counts_by_what_it_wastes(sim, factor, verdict):
+    diagnosis = diagnose(sim.far_from_the_prior(factor), umap=False)
+    assert diagnosis.verdict == verdict
+    if verdict != "healthy":
+        assert diagnosis.remedies[0]["beta"] == 1.0
+        assert "overfit" not in diagnosis.findings
+
+
+def test_memorising_is_overfit_also_where_the_codes_are_far_from_the_prior(sim):
+    evidence = sim.far_from_the_prior(labels_N=None, gain=-600, history=sim.history(gap=2000))
+    diagnosis = diagnose(evidence, umap=False)
+    assert diagnosis.verdict == "overfit"
+    assert "under_regularised" in diagnosis.findings
+
+
+@pytest.mark.parametrize("name", ["healthy", "partial", "collapsed", "noise", "far_from_the_prior"])
+def test_units_of_the_latent_space_change_no_verdict(sim, name):
+    # a prior of another width and place, with everything expressed in it
+    evidence = getattr(sim, name)()
+    shift, scale = 5.0, 12.0
+    moved = replace(
+        evidence,
+        mean_NK=shift + scale * evidence.mean_NK,
+        sd_NK=scale * evidence.sd_NK,
+        draw_NK=shift + scale * evidence.draw_NK,
+        prior_mean_NK=np.full_like(evidence.mean_NK, shift),
+        prior_sd_NK=np.full_like(evidence.sd_NK, scale),
+    )
+    assert verdict_of(moved) == TRUTH[name]
+
+
+@pytest.mark.parametrize("name", ["healthy", "collapsed", "noise", "far_from_the_prior"])
+def test_genes_that_nobody_explains_change_no_verdict(sim, name):
+    # more genes of noise add the same to every likelihood and nothing to their differences
+    evidence = getattr(sim, name)()
+    extra_W = 3000 + 50 * np.random.default_rng(1).normal(size=len(evidence.nll_W))
+    history = evidence.history.copy()
+    for column in ("loss_train", "recon_train", "loss_validation", "recon_validation"):
+        history[column] += 3000
+    history["elbo_validation"] -= 3000
+    added = replace(
+        evidence,
+        nll_W=evidence.nll_W + extra_W,
+        nll_permuted_W=evidence.nll_permuted_W + extra_W,
+        null_nll_W=evidence.null_nll_W + extra_W,
+        history=history,
+    )
+    assert verdict_of(added) == TRUTH[name]
+
+
+def test_an_adversary_is_offered_where_a_healthy_latent_tells_a_covariate(sim):
+    evidence = sim.healthy()
+    diagnosis = diagnose(replace(evidence, covariates={"donor": evidence.labels_N}, labels_N=None), umap=False)
+    assert diagnosis.verdict == "healthy"
+    (remedy,) = diagnosis.remedies
+    assert remedy["adversary"] == {"covariates": ["donor"]}
 
 
 def test_a_positive_gain_does_not_acquit_a_silent_encoder(sim):
@@ -260,7 +332,8 @@ def test_diagnosis_reads_as_text_html_and_json(sim):
 
 def test_results_are_tables(sim):
     measured = measure(sim.healthy(n_cells=200), umap=False)
-    for result in (measured.use, measured.gain, measured.usage, measured.probes, measured.curves):
+    names = ("use", "gain", "usage", "probes", "curves", "mismatch", "information")
+    for result in (*(getattr(measured, name) for name in names), sim.structure):
         assert isinstance(result.to_frame(), pd.DataFrame)
 
 

@@ -275,8 +275,8 @@ def _gain(m: Measurements) -> float:
 #: In this order the first rule that holds is the verdict and every later one that holds is a finding.
 RULES: tuple[Rule, ...] = (
     Rule("diverged", is_diverged, _diverged),
+    Rule("no_signal", lacks_signal, _no_signal),  # before "undertrained": no training finds what is not there
     Rule("undertrained", is_undertrained, _undertrained),
-    Rule("no_signal", lacks_signal, _no_signal),
     Rule("collapsed", is_collapsed, _collapsed),
     Rule("partial_collapse", is_partially_collapsed, _partial),
     Rule("overfit", is_overfit, _overfit),
@@ -288,7 +288,7 @@ HEALTHY = Rule("healthy", lambda m: True, _healthy)
 
 #: What follows from a verdict anyway and would only confuse beside it.
 IMPLIED: dict[str, tuple[str, ...]] = {
-    "no_signal": ("collapsed", "partial_collapse"),
+    "no_signal": ("undertrained", "collapsed", "partial_collapse"),
     "collapsed": ("partial_collapse", "overfit"),
 }
 

@@ -1,0 +1,112 @@
+"""Rescue: fits that are ill on data with signal are mended, sound ones left alone, and nothing gets worse."""
+
+import logging
+
+import numpy as np
+import pytest
+
+import omicvae as ov
+from omicvae._core.errors import NotSupportedError, SettingError
+
+DEAR = {"beta": 1e4}
+
+
+@pytest.fixture(scope="module")
+def cells():
+    adata = ov.datasets.simulate_counts(400, 120, seed=3)
+    ov.CVAE.setup_anndata(adata, batch_key="batch", labels_key="cell_type")
+    return adata
+
+
+@pytest.fixture(scope="module")
+def collapsed(cells):
+    model = ov.CVAE(cells)
+    model.train(30, objective=DEAR, progress_bar=False)
+    return model
+
+
+def test_a_collapsed_fit_is_mended_and_the_given_model_left_as_it_was(collapsed):
+    before = collapsed.get_latent_representation()
+    rescue = ov.rescue(collapsed, progress_bar=False)
+    first, last = rescue.attempts[0], rescue.attempts[-1]
+    assert first.remedy is None
+    assert first.diagnosis.verdict == "collapsed"
+    assert rescue.healed
+    assert rescue.diagnosis.verdict == "healthy"
+    assert rescue.model is not collapsed
+    assert last.elbo > first.elbo
+    # the same cells decide about all attempts
+    np.testing.assert_array_equal(rescue.model.validation_indices, collapsed.validation_indices)
+    np.testing.assert_array_equal(collapsed.get_latent_representation(), before)
+    frame = rescue.to_frame()
+    assert frame["chosen"].tolist() == [False, True]
+    assert frame["remedy"].iloc[0] == "as given"
+    assert frame["remedy"].iloc[1] == last.remedy.line
+    assert repr(rescue) == "<Rescue: collapsed → healthy, 2 fits>"
+    # the outcome is a whole model
+    assert rescue.model.diagnose(umap=False).verdict == "healthy"
+    rescue.model.write_latent()
+
+
+def test_train_with_rescue_becomes_the_best_fit(cells, tmp_path):
+    model = ov.CVAE(cells)
+    model.train(30, objective=DEAR, rescue=True, progress_bar=False)
+    assert [attempt.diagnosis.verdict for attempt in model.attempts] == ["collapsed", "healthy"]
+    assert model.objective["beta"] == 1.0
+    assert len(model.history) == len(model.attempts[-1].history)
+    assert model.diagnose(umap=False).verdict == "healthy"
+    model.save(tmp_path / "model")
+    again = ov.CVAE.load(tmp_path / "model", adata=cells)
+    np.testing.assert_array_equal(again.get_latent_representation(), model.get_latent_representation())
+    model.train(2, progress_bar=False)  # goes on
+
+
+def test_a_sound_fit_is_left_alone(cells):
+    model = ov.CVAE(cells)
+    model.train(progress_bar=False)
+    rescue = ov.rescue(model)
+    assert rescue.model is model
+    assert len(rescue.attempts) == 1
+    assert rescue.healed
+
+
+def test_data_without_signal_are_left_alone():
+    adata = ov.datasets.simulate_counts(300, 100, signal=0.0, seed=1)
+    ov.CVAE.setup_anndata(adata, batch_key="batch")
+    model = ov.CVAE(adata)
+    model.train(25, progress_bar=False)
+    rescue = ov.rescue(model)
+    assert rescue.diagnosis.verdict == "no_signal"
+    assert rescue.model is model
+    assert len(rescue.attempts) == 1
+
+
+def test_the_best_of_bad_fits_is_never_worse_than_the_given_one(collapsed, caplog):
+    with caplog.at_level(logging.WARNING, logger="omicvae"):
+        rescue = ov.rescue(collapsed, max_attempts=1, learning_rate=1e-9, progress_bar=False)
+    assert not rescue.healed
+    assert len(rescue.attempts) == 2
+    assert rescue.attempts[rescue.chosen].elbo == max(attempt.elbo for attempt in rescue.attempts)
+    assert "none of 1 attempts was sound" in caplog.text
+
+
+def test_the_budget_ends_the_search(collapsed):
+    rescue = ov.rescue(collapsed, max_seconds=0.0)
+    assert rescue.model is collapsed
+    assert len(rescue.attempts) == 1
+
+
+def test_what_the_user_wants_of_the_objective_is_kept(cells):
+    model = ov.CVAE(cells)
+    model.train(30, objective={**DEAR, "adversary": {"covariates": ["batch"]}}, progress_bar=False)
+    rescue = ov.rescue(model, max_attempts=1, progress_bar=False)
+    assert rescue.model.objective["adversary"]["covariates"] == ("batch",)
+
+
+def test_what_cannot_be_rescued_says_so(cells):
+    model = ov.CVAE(cells)
+    with pytest.raises(NotSupportedError, match="needs a trained model"):
+        ov.rescue(model)
+    model.train(2, train_size=1.0, objective={"schedule": "constant"}, progress_bar=False)
+    with pytest.raises(SettingError, match="compares fits on validation cells"):
+        ov.rescue(model)
