@@ -2,18 +2,22 @@
 
     python benchmarks/verdicts.py --half tune     # thresholds were set on these
     python benchmarks/verdicts.py --half report   # figures of the docs come from these
-    python benchmarks/verdicts.py --summary       # only put the results that are there together again
+    python benchmarks/verdicts.py --judge-again   # by the rules of now, what was measured then
 
-``--jobs`` processes share the fits; a fit that is in the results already is not made again.
+``--jobs`` processes share the fits; a fit that is in the results already is not made again. Measurements are kept in
+``--measured``, so that a change of the rules alone needs no new fits.
 """
 
 import argparse
 import json
 import logging
+import pickle
+import re
 import time
 import traceback
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 
 import pandas as pd
 from _common import RESULTS, provenance
@@ -22,9 +26,33 @@ from verdict_cases import Case, cases, fit
 from omicvae._core.files import write_atomically
 
 
-def run(half: str, index: int) -> dict:
-    """Fit, diagnose, and keep the figures that the verdict rests on."""
+def judged(measured) -> dict:
+    """Verdict, further findings, and the figures that they rest on."""
+    from omicvae.diagnostics._rows import evidence_table
+    from omicvae.diagnostics.verdict import judge
+
+    found = judge(measured)
+    evidence = evidence_table(measured)
+    return {
+        "verdict": found.verdict,
+        "findings": list(found.findings),
+        "evidence": {
+            row.check: [None if row.value != row.value else float(f"{row.value:.5g}"), row.passed]
+            for row in evidence.itertuples()
+        },
+    }
+
+
+def file_of(case: str, folder: Path) -> Path:
+    """Where the measurements of a case are kept."""
+    return folder / (re.sub(r"\W+", "_", case) + ".pickle")
+
+
+def run(half: str, index: int, folder: Path) -> dict:
+    """Fit and diagnose."""
     import torch
+
+    from omicvae.diagnostics import _diagnosis, measure
 
     torch.set_num_threads(1)
     logging.getLogger("omicvae").setLevel(logging.ERROR)
@@ -32,25 +60,29 @@ def run(half: str, index: int) -> dict:
     case: Case = list(cases(half))[index]
     row = {"case": case.key, "half": half, "data": case.data.name, "setting": case.setting, "expected": case.expected}
     started = time.perf_counter()
+    measured = []
+
+    def remember(*arguments, **settings):
+        measured.append(measure(*arguments, **settings))
+        return measured[-1]
+
+    _diagnosis.measure = remember
     try:
         model = fit(case)
         trained = time.perf_counter()
-        diagnosis = model.diagnose(umap=False)
+        model.diagnose(umap=False)
     except Exception:
         return {**row, "verdict": "error", "error": traceback.format_exc(limit=3)}
+    folder.mkdir(parents=True, exist_ok=True)
+    file_of(case.key, folder).write_bytes(pickle.dumps(measured[-1]))
     return {
         **row,
         "likelihood": model.config.likelihood,
         "n_cells": model.adata.n_obs,
         "n_genes": model.adata.n_vars,
-        "verdict": diagnosis.verdict,
-        "findings": list(diagnosis.findings),
         "train_seconds": round(trained - started, 2),
         "diagnose_seconds": round(time.perf_counter() - trained, 2),
-        "evidence": {
-            row.check: [None if row.value != row.value else float(f"{row.value:.5g}"), row.passed]
-            for row in diagnosis.evidence.itertuples()
-        },
+        **judged(measured[-1]),
     }
 
 
@@ -85,7 +117,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--again", action="store_true", help="make all fits again")
-    parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--judge-again", action="store_true")
+    parser.add_argument("--measured", type=Path, default=Path("omicvae_measured"))
     options = parser.parse_args()
     path = RESULTS / f"verdicts_{options.half}.json"
     known = json.loads(path.read_text())["runs"] if path.exists() and not options.again else []
@@ -97,11 +130,14 @@ def main() -> None:
         content = {"summary": summary(known), "provenance": provenance(), "runs": known}
         write_atomically(path, lambda part: part.write_text(json.dumps(content, indent=1) + "\n"))
 
-    if not options.summary:
+    if options.judge_again:
+        for row in known:
+            row |= judged(pickle.loads(file_of(row["case"], options.measured).read_bytes()))
+    else:
         done = {run["case"] for run in known}
         todo = [i for i, key in enumerate(planned) if key not in done and options.only in key]
         with ProcessPoolExecutor(options.jobs) as pool:
-            for future in as_completed([pool.submit(run, options.half, i) for i in todo]):
+            for future in as_completed([pool.submit(run, options.half, i, options.measured) for i in todo]):
                 known.append(future.result())
                 last = known[-1]
                 print(f"{last['expected']:>18} {last['verdict']:>18}  {last['case']}", flush=True)

@@ -111,6 +111,16 @@ def test_the_page_on_training_runs_as_it_stands(run_code, monkeypatch):
     assert left["model"].fits[0].best_epoch is not None
 
 
+def test_the_page_on_diagnosis_runs_as_it_stands(run_code):
+    adata = ov.datasets.simulate_counts(300, 100, seed=2)
+    ov.CVAE.setup_anndata(adata, batch_key="batch")
+    model = ov.CVAE(adata, n_hidden=32)
+    model.train(10, objective={"beta": 1000.0}, progress_bar=False)
+    left = run_code(DOCS / "diagnosis.md", ov=ov, adata=adata, model=model)
+    assert left["diagnosis"].verdict == "collapsed"
+    assert left["rescue"].healed
+
+
 def test_the_page_on_speed_runs_as_it_stands(run_code):
     left = run_code(DOCS / "speed.md")
     assert left["expression"].sum(1) == pytest.approx(1, abs=1e-4)  # shares of each cell's library

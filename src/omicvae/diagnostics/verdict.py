@@ -29,7 +29,15 @@ def is_diverged(m: Measurements) -> bool:
     """Whether the model's arrays are not finite, or training blew up and left no sound weights behind."""
     if m.non_finite:
         return True
-    return training_went_astray(m) and m.gain is not None and m.gain.gain.mean <= 0
+    return m.gain is not None and m.gain.gain.mean <= 0 and (training_went_astray(m) or explains_nothing(m))
+
+
+def explains_nothing(m: Measurements) -> bool:
+    """Whether reconstruction is far worse than no latent, on new cells and at the end of training alike."""
+    if m.gain is None or m.usage is None:
+        return False
+    shortfall = -(m.gain.gain.mean + m.usage.rate.mean)
+    return shortfall > T.BLOW_UP_SD * m.null_sd and not m.curves.reconstruction_end < m.null_nll
 
 
 def training_went_astray(m: Measurements) -> bool:
@@ -77,7 +85,7 @@ def lags_behind_null(m: Measurements) -> bool:
     z-free one knows; where training cells do no better (a gap of less than half of it), that is lack of
     training.
     """
-    if m.usage is None or m.gain is None or m.usage.rate.mean < T.ONE_FACT:
+    if m.usage is None or m.gain is None or not m.usage.n_active:
         return False
     shortfall = -(m.gain.gain.mean + m.usage.rate.mean)
     gap = m.curves.gap if m.curves.gap == m.curves.gap else 0.0
@@ -169,9 +177,8 @@ def _diverged(m: Measurements) -> str:
         found = ", ".join(f"{count} entries of {name}" for name, count in m.non_finite.items())
         return f"Training diverged: the model's output is not finite ({found})."
     return (
-        f"Training diverged: {m.curves.n_non_finite} epochs were not finite or the reconstruction blew up, "
-        f"and the "
-        "weights that were kept explain new cells no better than no latent."
+        f"Training diverged: {m.curves.n_non_finite} epochs were not finite or the reconstruction blew up, and the "
+        f"weights that were kept explain new cells no better than no latent (gain {_gain(m):+.3g} nats)."
     )
 
 
