@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from omicvae.diagnostics._statistics import Estimate
 from omicvae.metrics.labels import Array
 
-MAX_CELLS = 2000
+MAX_CELLS = 1000
 N_NEIGHBOURS = 15
 
 
