@@ -15,9 +15,9 @@ from omicvae.data import (
 )
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._build import ModelConfig
-from omicvae.model._diagnosis import DiagnosisMixin
 from omicvae.model._expression import ExpressionMixin
 from omicvae.model._refusals import RefusalsMixin
+from omicvae.model._report import ReportMixin
 from omicvae.model._saving import SavingMixin
 from omicvae.model._setup import own_memory, record_setup, recorded_setup
 from omicvae.model._training import TrainingMixin
@@ -29,7 +29,7 @@ logger = logging.getLogger("omicvae")
 
 class CVAE(
     ExpressionMixin,
-    DiagnosisMixin,
+    ReportMixin,
     TrainingMixin,
     SavingMixin,
     RefusalsMixin,
