@@ -160,6 +160,11 @@ def test_an_opponent_is_drawn_with_its_phases(facts):
     assert "Off during the whole run. Line: the discriminator's own loss." in text_of(page)
 
 
+def test_what_steers_the_kl_is_explained(facts):
+    assert "steered" not in render(diagnosis(), history(), facts, None)
+    assert "dotted: where it is steered to" in render(diagnosis(), history(target_rate=5.0), facts, None)
+
+
 def test_what_cannot_be_drawn_is_left_out(facts):
     empty = diagnosis(
         verdict="diverged",

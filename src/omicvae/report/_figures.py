@@ -57,7 +57,8 @@ def _latent(diagnosis: "Diagnosis") -> Iterator[Figure]:
             "kl-dimensions",
             "KL of each latent dimension",
             "Each bar is a latent dimension, largest first: blue ones tell something about the cell, grey ones below "
-            "the dashed line (0.01 nats) nothing. Some unused dimensions are no illness; all of them are a collapse.",
+            "the dashed line (0.01 nats) nothing. Some unused dimensions are no illness; if all are unused, "
+            "the latent is empty.",
         )
     probes = diagnosis.probes
     if len(probes):
@@ -128,8 +129,8 @@ def _training(history: pd.DataFrame) -> Iterator[Figure]:
         "and says nothing about the latent.",
         "−log p(x | z, c): how badly cells are explained. A curve of held-out cells that turns upward while that of "
         "training cells goes on falling is overfitting.",
-        "What the latent holds about a cell at most, before it is weighted (grey area). A KL that ends near 0 is a "
-        "collapse, however smooth the other curves are.",
+        "What the latent holds about a cell at most, before it is weighted (grey area). A KL that ends near 0 "
+        "leaves the latent empty, however smooth the other curves are.",
     )
     for ax, name, reading in zip(panels, ("loss", "reconstruction", "kl"), readings, strict=True):
         ax.set_ylabel("nats per cell")
@@ -138,17 +139,19 @@ def _training(history: pd.DataFrame) -> Iterator[Figure]:
         _without_legend(pl.elbo_curve(history, _panel())),
         "elbo",
         "ELBO over the epochs",
-        "The bound on log p(x | c) with the KL at weight 1, whatever was minimised: higher is better, and a curve "
-        "still rising at the end wants more epochs.",
+        "The bound on log p(x | c) with the KL at weight 1, whatever was minimised: higher is better, and a bound of "
+        "held-out cells that still rises at the end wants more epochs.",
     )
     if "kl_weight" in history.columns:
         ax = pl.kl_weight_curve(history, _panel())
         ax.set_title("KL weight")
+        steered = bool({"capacity", "target_rate"} & set(history.columns))
         yield _figure(
             ax,
             "kl-weight",
             "Weight of the KL over the epochs",
-            "How dear the KL was; only epochs at its final value say how the model ends.",
+            "How dear the KL was; only epochs at its final value say how the model ends."
+            + (" Dashed: the KL of the training cells; dotted: where it is steered to." if steered else ""),
         )
     for name in ("adversary", "discriminator"):
         if f"{name}_loss_train" in history.columns:
