@@ -142,6 +142,13 @@ def test_the_page_on_curves_runs_as_it_stands(run_code):
     assert len(left["diagnosis"].history) == 4
 
 
+def test_the_page_on_reports_runs_as_it_stands(run_code, monkeypatch):
+    monkeypatch.setattr(ov.CVAE, "train", functools.partialmethod(ov.CVAE.train, 4, progress_bar=False))
+    left = run_code(DOCS / "report.md")
+    assert left["diagnosis"].headline in Path("short.html").read_text(encoding="utf-8")
+    assert "UMAP of means" in left["path"].read_text(encoding="utf-8")
+
+
 def test_the_recipes_run(run_code, monkeypatch):
     whole = ov.CVAE.train
 

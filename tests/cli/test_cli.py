@@ -208,6 +208,14 @@ def test_train_embed_diagnose(tmp_path, capsys):
     assert record["verdict"] in capsys.readouterr().out
     assert {"check", "value", "threshold", "passed", "meaning"} <= set(record["evidence"][0])
 
+    page = tmp_path / "new" / "report.html"
+    arguments = ["--out", str(page), "--labels-key", "cell_type", "--no-umap", "--seed", "3"]
+    assert main(["report", str(model), str(cells), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Verdict: ")
+    assert printed.endswith(f"Report: {page}\n")
+    assert "probe of cell_type, draw" in page.read_text(encoding="utf-8")
+
     # a model that is there already is not replaced by accident
     assert main(["train", str(cells), "--out", str(latents), "--model", str(model), "--max-epochs", "2"]) == 2
 

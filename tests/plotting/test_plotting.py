@@ -6,7 +6,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from omicvae._core import DataError
-from omicvae.plotting import embedding, kl_per_dimension, kl_weight_curve, loss_curves
+from omicvae.plotting import (
+    elbo_curve,
+    embedding,
+    kl_per_dimension,
+    kl_weight_curve,
+    loss_curves,
+    opponent_curve,
+    probe_scores,
+)
 
 EPOCHS = 30
 
@@ -185,3 +193,60 @@ def test_what_steers_the_kl_stands_beside_its_weight(history, name, label):
     lines = {line.get_label(): line.get_ydata() for line in beside.lines}
     np.testing.assert_array_equal(lines["KL"], history["kl_train"])
     assert set(lines) == {"KL", label}
+
+
+def test_the_bound_is_drawn_higher_is_better(history):
+    ax = elbo_curve(history.assign(elbo_validation=np.arange(EPOCHS)))
+    lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+    np.testing.assert_allclose(lines["train"], -(history["recon_train"] + history["kl_train"]))
+    np.testing.assert_array_equal(lines["validation"], np.arange(EPOCHS))
+    assert [line.get_label() for line in elbo_curve(history).lines] == ["train"]
+    with pytest.raises(DataError, match="elbo_curve draws recon_train with kl_train"):
+        elbo_curve(history[["kl_train"]])
+
+
+def test_an_opponent_is_drawn_from_its_start_on(history):
+    on = np.arange(EPOCHS) >= 10
+    table = history.assign(adversary_loss_train=np.where(on, 0.7, 0.0), adversary_weight=np.where(on, 5.0, 0.0))
+    ax = opponent_curve(table, "adversary")
+    loss, start = ax.lines
+    np.testing.assert_array_equal(np.isfinite(loss.get_ydata()), on)
+    assert start.get_xdata()[0] == 10
+    (behind,) = [other for other in ax.figure.axes if other is not ax]
+    assert behind.get_ylabel() == "weight"
+    never = opponent_curve(history.assign(adversary_loss_train=0.0), "adversary")
+    assert not np.isfinite(never.lines[0].get_ydata()).any()
+    with pytest.raises(DataError, match="opponent_curve draws discriminator_loss_train"):
+        opponent_curve(table, "discriminator")
+
+
+def test_probe_scores_are_dots_beside_chance():
+    table = pd.DataFrame(
+        {
+            "representation": ["posterior draw", "posterior draw", "PCA", "PCA"],
+            "classifier": ["logistic", "knn"] * 2,
+            "balanced_accuracy": [0.1, 0.2, 0.8, 0.7],
+            "chance": 0.1,
+            "permuted_low": 0.05,
+            "permuted_high": 0.15,
+        }
+    )
+    ax = probe_scores(table)
+    lines = {line.get_label(): line for line in ax.lines}
+    np.testing.assert_array_equal(lines["logistic"].get_xdata(), [0.1, 0.8])
+    np.testing.assert_array_equal(lines["knn"].get_xdata(), [0.2, 0.7])
+    np.testing.assert_array_equal(lines["logistic"].get_ydata(), [1, 0])
+    assert lines["guessing"].get_xdata()[0] == 0.1
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["posterior\ndraw", "PCA"]
+
+    class Diagnosis:
+        probes = table.iloc[:0]
+
+    with pytest.raises(DataError, match="0 rows"):
+        probe_scores(Diagnosis())
+
+
+def test_dollars_in_names_are_no_formulas(xy, tmp_path):
+    ax = embedding(xy, pd.Series(["$\\nonsense{$", "a $ b"] * 20, name="$x$ \\frac"))
+    ax.figure.savefig(tmp_path / "figure.png")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["\\$\\nonsense{\\$", "a \\$ b"]

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from omicvae._core.errors import SavingError
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file beside the target, flush it to the disk, then rename it over the target.
@@ -18,3 +20,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a small text file; folders are made as needed.
+
+    Raises
+    ------
+    SavingError
+        If the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise SavingError(f"{str(path)!r} could not be written: {error}") from error

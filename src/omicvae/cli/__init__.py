@@ -7,13 +7,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from omicvae.cli import _bench, _datasets, _demo, _diagnose, _embed, _train
+from omicvae.cli import _bench, _datasets, _demo, _diagnose, _embed, _report, _train
 
 VERBS = {
     "demo": _demo,
     "train": _train,
     "embed": _embed,
     "diagnose": _diagnose,
+    "report": _report,
     "datasets": _datasets,
     "bench": _bench,
 }

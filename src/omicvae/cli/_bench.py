@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     import omicvae as ov
     from omicvae._core.arguments import choose, integral
     from omicvae._core.errors import NotSupportedError
-    from omicvae.cli._files import write_text
+    from omicvae._core.files import write_text
     from omicvae.model._speed import COMPARISONS, Run, measure
 
     choose("--likelihood", options.likelihood, tuple(COMPARISONS))

@@ -36,8 +36,9 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from omicvae._core.files import write_text
     from omicvae.cli import _demo_figures, _demo_fits
-    from omicvae.cli._files import write_h5ad, write_text
+    from omicvae.cli._files import write_h5ad
     from omicvae.cli._show import comparison_table, show_remedies
 
     start = time.perf_counter()

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Load, diagnose, print."""
-    from omicvae.cli._files import write_text
+    from omicvae._core.files import write_text
 
     diagnosis = _of_log(options) if options.data is None else _of_model(options)
     print(diagnosis)

@@ -44,21 +44,3 @@ def write_h5ad(adata: "AnnData", path: Path) -> None:
         write_atomically(path, adata.write_h5ad)
     except OSError as error:
         raise SavingError(f"{str(path)!r} could not be written: {error}") from error
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a small text file; folders are made as needed.
-
-    Raises
-    ------
-    SavingError
-        If the file cannot be written.
-    """
-    from omicvae._core.errors import SavingError
-    from omicvae._core.files import write_atomically
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise SavingError(f"{str(path)!r} could not be written: {error}") from error

@@ -17,6 +17,7 @@ from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._build import ModelConfig
 from omicvae.model._expression import ExpressionMixin
 from omicvae.model._refusals import RefusalsMixin
+from omicvae.model._report import ReportMixin
 from omicvae.model._saving import SavingMixin
 from omicvae.model._setup import own_memory, record_setup, recorded_setup
 from omicvae.model._training import TrainingMixin
@@ -28,6 +29,7 @@ logger = logging.getLogger("omicvae")
 
 class CVAE(
     ExpressionMixin,
+    ReportMixin,
     TrainingMixin,
     SavingMixin,
     RefusalsMixin,

@@ -1,6 +1,6 @@
 """What all figures share: axes without a display, a plain frame, colours safe for colour-blind people."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,3 +36,13 @@ def new_axes(n_columns: int = 1, *, width: float = 4.0, height: float = 3.2) -> 
 def plain_frame(ax: "Axes") -> None:
     """Take away the lines that carry no information."""
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def category_look(code: int) -> "dict[str, Any]":
+    """Return colour and marker of the level with this number."""
+    return {"color": CATEGORIES[code % len(CATEGORIES)], "marker": MARKERS[code // len(CATEGORIES) % len(MARKERS)]}
+
+
+def literal(text: object) -> str:
+    """Return text that is drawn as it is: matplotlib takes what stands between dollars for a formula."""
+    return str(text).replace("$", r"\$")

@@ -51,8 +51,7 @@ def loss_curves(history: "pd.DataFrame", axes: "Sequence[Axes] | None" = None) -
     panels = new_axes(3, width=3.6) if axes is None else list(axes)
     if len(panels) != 3:
         raise DataError(f"loss_curves draws on 3 axes, got {len(panels)}.")
-    epochs = history["epoch"] if "epoch" in history.columns else history.index
-    x = np.asarray(epochs, dtype=float)
+    x = _epochs(history)
     for ax, (name, title) in zip(panels, PANELS, strict=True):
         _draw_panel(ax, history, x, name)
         ax.set_title(title)
@@ -61,8 +60,90 @@ def loss_curves(history: "pd.DataFrame", axes: "Sequence[Axes] | None" = None) -
     panels[0].set_ylabel("nats per cell")
     panels[0].legend(frameon=False)
     if "kl_weight" in history.columns:
-        _draw_weight(panels[2], x, history["kl_weight"].to_numpy(dtype=float))
+        _draw_weight(panels[2], x, history["kl_weight"].to_numpy(dtype=float), "KL weight")
     return panels
+
+
+def elbo_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
+    """Draw the bound at β = 1 over the epochs, for training and validation cells; higher is better.
+
+    The vertical range shows everything after the first tenth of the epochs.
+
+    Parameters
+    ----------
+    history
+        ``model.history``: a row per epoch with ``recon_train`` and ``kl_train``, and ``elbo_validation`` where cells
+        were held out. Nats per cell.
+    ax
+        Axes to draw on; a new figure where None.
+
+    Raises
+    ------
+    DataError
+        If the history has no row, or none of the columns that are drawn.
+    """
+    bounds = {}
+    if {"recon_train", "kl_train"} <= set(history.columns):
+        bounds["elbo_train"] = -(history["recon_train"] + history["kl_train"])
+    if "elbo_validation" in history.columns:
+        bounds["elbo_validation"] = history["elbo_validation"]
+    if len(history) == 0 or not bounds:
+        raise DataError(
+            f"This history has {len(history)} epochs and the columns {list(history.columns)}; "
+            "elbo_curve draws recon_train with kl_train, and elbo_validation."
+        )
+    ax = new_axes(1)[0] if ax is None else ax
+    _draw_panel(ax, history.assign(**bounds), _epochs(history), "elbo")
+    ax.set_title("ELBO")
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("nats per cell")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(frameon=False)
+    return ax
+
+
+def opponent_curve(history: "pd.DataFrame", name: str, ax: "Axes | None" = None) -> "Axes":
+    """Draw the loss of an adversary or discriminator over the epochs, and the weight of its term as a grey area.
+
+    The loss before its start, which is 0 because it had not begun, is not drawn: a dotted line marks the start.
+
+    Parameters
+    ----------
+    history
+        ``model.history``: a row per epoch with ``{name}_loss_train``, and ``{name}_weight`` where it is known.
+    name
+        ``"adversary"`` or ``"discriminator"``.
+    ax
+        Axes to draw on; a new figure where None.
+
+    Raises
+    ------
+    DataError
+        If the history has no row or no loss of this opponent.
+    """
+    column = f"{name}_loss_train"
+    if len(history) == 0 or column not in history.columns:
+        raise DataError(
+            f"This history has {len(history)} epochs and the columns {list(history.columns)}; "
+            f"opponent_curve draws {column}."
+        )
+    ax = new_axes(1)[0] if ax is None else ax
+    x = _epochs(history)
+    loss = history[column].to_numpy(dtype=float)
+    on = np.nan_to_num(loss) != 0
+    ax.plot(x, np.where(on, loss, np.nan), color=BLUE, linewidth=1.6, marker="o" if on.sum() == 1 else None)
+    if on.any() and not on[0]:
+        ax.axvline(x[int(on.argmax())], color=GREY, linewidth=1.2, linestyle=":")
+    ax.set_xlim(x[0] - 0.5, x[-1] + 0.5)
+    ax.set_ylim(0, 1.05 * max(float(np.max(loss[on & np.isfinite(loss)], initial=0.0)), 1e-12))
+    ax.set_title(name.capitalize())
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss", color=BLUE)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    plain_frame(ax)
+    if f"{name}_weight" in history.columns:
+        _draw_weight(ax, x, history[f"{name}_weight"].to_numpy(dtype=float), "weight")
+    return ax
 
 
 def kl_weight_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
@@ -89,7 +170,7 @@ def kl_weight_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes"
             "kl_weight_curve draws kl_weight."
         )
     ax = new_axes(1)[0] if ax is None else ax
-    x = np.asarray(history["epoch"] if "epoch" in history.columns else history.index, dtype=float)
+    x = _epochs(history)
     weight = history["kl_weight"].to_numpy(dtype=float)
     ax.plot(x, weight, color=BLUE, linewidth=1.8, marker="o" if len(x) == 1 else None)
     ax.set_ylim(0, 1.08 * max(float(np.nanmax(weight)), 1e-12))
@@ -107,6 +188,10 @@ def kl_weight_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes"
             beside.spines[["top"]].set_visible(False)
             beside.legend(frameon=False, loc="lower right")
     return ax
+
+
+def _epochs(history: "pd.DataFrame") -> np.ndarray:
+    return np.asarray(history["epoch"] if "epoch" in history.columns else history.index, dtype=float)
 
 
 def _draw_panel(ax: "Axes", history: "pd.DataFrame", x: np.ndarray, name: str) -> None:
@@ -128,13 +213,13 @@ def _draw_panel(ax: "Axes", history: "pd.DataFrame", x: np.ndarray, name: str) -
     plain_frame(ax)
 
 
-def _draw_weight(ax: "Axes", x: np.ndarray, weight: np.ndarray) -> None:
+def _draw_weight(ax: "Axes", x: np.ndarray, weight: np.ndarray, name: str) -> None:
     behind = ax.twinx()
     behind.fill_between(x, weight, color=GREY, alpha=0.15, linewidth=0, step="mid" if len(x) == 1 else None)
     behind.set_ylim(0, 1.05 * max(float(np.nanmax(weight)), 1e-12))
-    behind.set_ylabel("KL weight", color=GREY)
+    behind.set_ylabel(name, color=GREY)
     behind.tick_params(axis="y", colors=GREY)
-    behind.spines[["top"]].set_visible(False)
+    behind.spines[["top", "left"]].set_visible(False)
     behind.spines["right"].set_color(GREY)
     # the curves stand in front of the area, and its axes let them through
     ax.set_zorder(behind.get_zorder() + 1)

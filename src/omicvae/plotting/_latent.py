@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omicvae._core.errors import DataError
-from omicvae.plotting._axes import BLUE, CATEGORIES, GREY, MARKERS, new_axes, plain_frame
+from omicvae.plotting._axes import BLUE, GREY, category_look, literal, new_axes, plain_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def embedding(xy: Any, values: Any = None, *, title: str | None = None, ax: "Axe
     else:
         _draw_categories(ax, xy_N2, series.astype("category"), style)
     name = getattr(values, "name", None)
-    ax.set_title(title if title is not None else str(name or ""))
+    ax.set_title(title if title is not None else literal(name or ""))
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
@@ -122,14 +122,10 @@ def _draw_numbers(ax: "Axes", xy_N2: np.ndarray, values_N: np.ndarray, style: di
 
 def _draw_categories(ax: "Axes", xy_N2: np.ndarray, values: Any, style: dict[str, Any]) -> None:
     codes_N = values.cat.codes.to_numpy()
-    levels = [str(level) for level in values.cat.categories]
+    levels = [literal(level) for level in values.cat.categories]
     ax.scatter(*xy_N2[codes_N < 0].T, color="#D9D9D9", **style)
     for code, level in enumerate(levels):
-        look = {
-            "color": CATEGORIES[code % len(CATEGORIES)],
-            "marker": MARKERS[code // len(CATEGORIES) % len(MARKERS)],
-        }
-        ax.scatter(*xy_N2[codes_N == code].T, label=level, **look, **style)
+        ax.scatter(*xy_N2[codes_N == code].T, label=level, **category_look(code), **style)
     if not levels:
         return
     legend = ax.legend(
