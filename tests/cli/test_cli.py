@@ -246,3 +246,14 @@ def test_demo_tells_the_collapsed_fit_from_the_healthy_one(tmp_path):
     for line in result.stdout.splitlines():
         if line.startswith("  /"):
             assert Path(line.strip()).is_file()
+
+
+def test_train_rescues(tmp_path, capsys):
+    from omicvae import datasets
+
+    path, out = tmp_path / "cells.h5ad", tmp_path / "latents.h5ad"
+    datasets.simulate_counts(300, 80, seed=1).write_h5ad(path)
+    keys = ["--batch-key", "batch", "--labels-key", "cell_type"]
+    dear = ["--max-epochs", "10", "--objective", "beta=1000", "--rescue"]
+    assert main(["train", str(path), "--out", str(out), "--model", str(tmp_path / "model"), *keys, *dear]) == 0
+    assert capsys.readouterr().out.startswith("Verdict: healthy")

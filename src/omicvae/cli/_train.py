@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example",
     )
     settings.add_argument("--seed", type=int, default=0, help="default: 0")
+    settings.add_argument("--rescue", action="store_true", help="where the fit is ill, try its remedies, keep the best")
     settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")
     settings.add_argument("--resume-from", type=Path, metavar="FOLDER", help="go on with an interrupted run")
 
@@ -85,6 +86,7 @@ def run(options: argparse.Namespace) -> None:
         objective=objective or None,
         checkpoint_dir=options.checkpoint_dir,
         resume_from=options.resume_from,
+        rescue=options.rescue,
         progress_bar=sys.stderr.isatty(),
     )
     # the model first: what took longest is safe whatever follows
