@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 import omicvae as ov
-from omicvae._core import SettingError
+from omicvae._core import SettingError, TrainingError
+from omicvae.priors import StandardNormal
 
 # what every child begins with: a model that is the same each time
 HEAD = """
@@ -219,6 +220,31 @@ def test_an_ended_run_resumes_to_itself(make, tmp_path):
     resumed.train(resume_from=tmp_path, progress_bar=False)
     np.testing.assert_array_equal(whole.get_latent_representation(), resumed.get_latent_representation())
     assert len(resumed.history) == 8
+
+
+class BrokenPrior(StandardNormal):
+    def kl(self, posterior, z_BK):
+        return super().kl(posterior, z_BK) * float("nan")
+
+
+class BreakPrior(Callback):
+    def on_train_epoch_start(self, trainer, plan):
+        if trainer.current_epoch == 5:
+            plan.module.prior = BrokenPrior(3)
+
+
+def test_a_run_that_bad_steps_ended_fails_again_when_resumed(make, tmp_path, caplog):
+    ended, resumed, stopped = make(), make(), make()
+    with pytest.raises(TrainingError, match="Epoch 6: 1 of 1 steps") as first:
+        ended.train(**FAST, checkpoint_dir=tmp_path, callbacks=[BreakPrior()])
+    with pytest.raises(TrainingError) as again:
+        resumed.train(resume_from=tmp_path, progress_bar=False, callbacks=[BreakPrior()])
+    stopped.train(resume_from=tmp_path, progress_bar=False, callbacks=[BreakPrior()], on_bad_steps="stop")
+    assert str(again.value) == str(first.value) == caplog.messages[-1]
+    for model in (resumed, stopped):
+        assert model.fits[0].failure == ended.fits[0].failure
+        assert len(model.history) == 6
+        np.testing.assert_array_equal(ended.get_latent_representation(), model.get_latent_representation())
 
 
 def test_a_second_run_can_be_resumed_on_the_saved_model(make, counts, tmp_path):
