@@ -310,6 +310,17 @@ def test_a_logger_sees_every_epoch(counts, tmp_path, monkeypatch):
     assert (tmp_path / "own/run/v/metrics.csv").exists()
 
 
+def test_tensorboard_sees_every_epoch_and_its_log_is_judged(counts, tmp_path):
+    model = make(counts)
+    model.train(**{**FAST, "max_epochs": 30}, logger=pl.loggers.TensorBoardLogger(tmp_path, name="run", version="v"))
+    (path,) = (tmp_path / "run/v").glob("*tfevents*")
+    curves = [name for name in COLUMNS if name != "cells_per_second"]
+    for source in (path, path.parent):
+        found = ov.diagnose_history(source)
+        np.testing.assert_allclose(found.history[curves], model.history[curves], rtol=1e-5)
+        assert found.verdict == ov.diagnose_history(model.history).verdict == "healthy"
+
+
 def test_early_stopping_counts_what_is_larger_than_min_delta(counts):
     lengths = []
     for min_delta in (0.0, 1e6):
