@@ -150,12 +150,13 @@ def test_the_page_on_reports_runs_as_it_stands(run_code, monkeypatch):
 
 
 def test_the_recipes_run(run_code, monkeypatch):
-    whole = ov.CVAE.train
+    whole, cells = ov.CVAE.train, ov.datasets.pbmc68k_counts()[:200]
 
     def short(model, max_epochs=None, **arguments):
         whole(model, 4, **arguments, progress_bar=False)
 
     monkeypatch.setattr(ov.CVAE, "train", short)
+    monkeypatch.setattr(ov.datasets, "pbmc68k_counts", cells.copy)
     left = run_code(DOCS / "recipes.md")
     assert left["diagnosis"].verdict in VERDICTS - {HEALTHY.name}
     assert len(left["model"].history) == 4

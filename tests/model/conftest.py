@@ -3,6 +3,8 @@ import pytest
 import omicvae as ov
 
 FAST = {"max_epochs": 6, "progress_bar": False, "accelerator": "cpu"}
+# four steps an epoch, for runs that need many: most of a tiny epoch is Lightning's
+STEPS = {**FAST, "batch_size": 27}
 SETUP = {
     "batch_key": "batch",
     "labels_key": "label",

@@ -4,7 +4,7 @@ import pytest
 import omicvae as ov
 from omicvae._core import SettingError
 
-from .conftest import FAST, SETUP
+from .conftest import FAST, SETUP, STEPS
 
 DATA = {
     "nb": lambda x: x,
@@ -25,7 +25,7 @@ def model_of(counts, likelihood, **settings):
 @pytest.mark.parametrize("likelihood", DATA)
 def test_every_likelihood_trains_and_answers_every_method(counts, likelihood):
     model = model_of(counts, likelihood)
-    model.train(**{**FAST, "max_epochs": 40})
+    model.train(**{**STEPS, "max_epochs": 10})
     assert model.history["elbo_validation"].iloc[-1] > model.history["elbo_validation"].iloc[0]
     assert model.get_latent_representation().shape == (120, 3)
     assert np.isfinite(model.get_normalized_expression(return_numpy=True)).all()
@@ -55,7 +55,7 @@ def test_dispersions(counts, likelihood, dispersion):
 
 def test_gaussian_data_units_in_and_out(counts):
     model = model_of(counts, "gaussian")
-    model.train(**{**FAST, "max_epochs": 100})
+    model.train(**{**STEPS, "max_epochs": 25})
     x = model.adata.X
     predicted = model.get_normalized_expression(return_numpy=True)
     np.testing.assert_allclose(predicted.mean(0), x.mean(0), atol=1.0)
@@ -63,7 +63,7 @@ def test_gaussian_data_units_in_and_out(counts):
     scaled.X = x * 10
     ov.CVAE.setup_anndata(scaled, **SETUP)
     other = ov.CVAE(scaled, "gaussian", 3, n_hidden=16)
-    other.train(**{**FAST, "max_epochs": 100})
+    other.train(**{**STEPS, "max_epochs": 25})
     # a density per unit shrinks tenfold for each of the 30 genes
     assert other.get_elbo() == pytest.approx(model.get_elbo() - 30 * np.log(10), abs=0.5)
 
@@ -113,7 +113,7 @@ def test_size_factors_replace_the_library(counts):
     counts.obs["size"] = rng.uniform(0.5, 2, counts.n_obs)
     ov.CVAE.setup_anndata(counts, size_factor_key="size")
     model = ov.CVAE(counts, "nb", 2, n_hidden=16)
-    model.train(**{**FAST, "max_epochs": 60})
+    model.train(**{**STEPS, "max_epochs": 15})
     rate = model.get_normalized_expression(return_numpy=True).mean(0)
     x, s = counts.X.toarray(), counts.obs["size"].to_numpy()
     np.testing.assert_allclose(rate, x.sum(0) / s.sum(), rtol=0.5, atol=0.5)

@@ -31,7 +31,7 @@ def healthy():
 @pytest.fixture(scope="module")
 def collapsed():
     model = fit(32, objective={"beta": 3.0, "reduction": "mean"})
-    return model, model.diagnose()
+    return model, model.diagnose(umap=False)
 
 
 def values(diagnosis):

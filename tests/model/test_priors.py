@@ -9,13 +9,13 @@ import omicvae as ov
 from omicvae._core import LatentPosterior
 from omicvae.priors import PRIORS
 
-from .conftest import FAST, SETUP
+from .conftest import FAST, SETUP, STEPS
 
 
 def train(counts, prior, n_latent=3, epochs=6, **settings):
     ov.CVAE.setup_anndata(counts, **SETUP)
     model = ov.CVAE(counts, "nb", n_latent, n_hidden=16, prior=prior, n_pseudo_inputs=10, **settings)
-    model.train(**{**FAST, "max_epochs": epochs})
+    model.train(**{**STEPS, "max_epochs": epochs})
     return model
 
 
@@ -38,7 +38,7 @@ def torch_prior(model, batch):
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_the_marginal_likelihood_is_the_integral_over_the_latent(counts, prior):
-    model = train(counts, prior, n_latent=1, epochs=60)
+    model = train(counts, prior, n_latent=1, epochs=15)
     indices = [0, 1, 2, 3]
     estimate = model.get_marginal_ll(indices=indices, n_mc_samples=4000, return_mean=False)
     batch = model._store.batch(indices)
@@ -60,7 +60,7 @@ def test_the_marginal_likelihood_is_the_integral_over_the_latent(counts, prior):
 
 @pytest.mark.parametrize("prior", ["conditional", "vamp"])
 def test_it_trains_is_diagnosed_and_comes_back(counts, prior, tmp_path):
-    model = train(counts, prior, epochs=40)
+    model = train(counts, prior, epochs=10)
     history = model.history
     assert np.isfinite(history).all(axis=None)
     assert history["elbo_validation"].iloc[-1] > history["elbo_validation"].iloc[0] + 1

@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 import omicvae as ov
-from omicvae._core import SettingError
+from omicvae._core import SettingError, TrainingError
+from omicvae.priors import StandardNormal
 
 # what every child begins with: a model that is the same each time
 HEAD = """
@@ -26,87 +27,15 @@ def make(likelihood="nb"):
     ov.CVAE.setup_anndata(adata, batch_key="batch")
     return ov.CVAE(adata, likelihood, 4, n_hidden=16, seed=3)
 OPPONENTS = {"adversary": {"start": 0.1}, "discriminator": {"start": 0.3, "ramp": 0.05}}
-RUN = {"max_epochs": 60, "progress_bar": False, "accelerator": "cpu", "objective": OPPONENTS}
+RUN = {"max_epochs": 40, "progress_bar": False, "accelerator": "cpu", "objective": OPPONENTS}
 """
 
-
-def child(code, *arguments, **settings):
-    command = [sys.executable, "-c", HEAD + code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kernels_on_disk():
-    """Let one process compile the kernels: the form that it runs itself may round otherwise than the one on disk."""
-    compile_them = child("make().train(**{**RUN, 'max_epochs': 8, 'objective': {}}); make('gaussian').train(**RUN)")
-    _, err = compile_them.communicate(timeout=300)
-    assert compile_them.returncode == 0, err
-
-
-def result(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return json.loads(out.strip().splitlines()[-1])
-
-
-def wait_for(folder, n, process):
-    """Wait until there is a checkpoint of epoch ``n`` or later."""
-    started = time.monotonic()
-    while not any(int(path.stem.split("-")[1]) >= n for path in folder.glob("epoch-*.safetensors")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() - started < 240
-        time.sleep(0.005)
-
-
-def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(tmp_path):
-    folder = tmp_path / "ckpt"
-    killed = child("make().train(**RUN, ema_decay=0.9, checkpoint_dir=sys.argv[1])", folder)
-    wait_for(folder, 20, killed)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    killed.communicate()
-    epochs = max(int(path.stem.split("-")[1]) for path in folder.glob("epoch-*.safetensors"))
-    assert epochs < 60
-    compare = """
-whole, resumed = make(), make()
-resumed.train(resume_from=sys.argv[1], progress_bar=False)
-whole.train(**RUN, ema_decay=0.9)
-tables = [m.history.drop(columns="cells_per_second") for m in (whole, resumed)]
-print(json.dumps({
-    "weights": all(torch.equal(a, b) for a, b in zip(*(m.module.state_dict().values() for m in (whole, resumed)))),
-    "history": bool(np.array_equal(*tables, equal_nan=True)),
-    "best": whole.fits[0].best_epoch == resumed.fits[0].best_epoch,
-    "epochs": len(resumed.history),
-}))
-"""
-    assert result(child(compare, folder)) == {"weights": True, "history": True, "best": True, "epochs": 60}
-
-
-def test_ctrl_c_ends_cleanly_with_a_usable_model_that_can_go_on(tmp_path):
-    # a shell that starts tests in the background lets its children ignore Ctrl-C
-    code = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-model = make()
-model.train(**{**RUN, "max_epochs": 2000, "early_stopping": False}, checkpoint_dir=sys.argv[1])
-latent = model.get_latent_representation()
-print(json.dumps({"epochs": len(model.history), "finite": bool(np.isfinite(latent).all()),
-                  "interrupted": model.fits[0].interrupted}))
-"""
-    process = child(code, tmp_path / "ckpt")
-    wait_for(tmp_path / "ckpt", 5, process)
-    process.send_signal(signal.SIGINT)
-    found = result(process)
-    assert found["finite"]
-    assert found["interrupted"], found
-    assert 5 <= found["epochs"] < 2000
-
-
-def test_a_full_disk_ends_no_run_and_spares_the_checkpoints_before(tmp_path):
-    # a limit on the size of files makes the operating system refuse the write half-way, as a full disk does
-    code = """
-import logging, resource, signal
+# a run that loses its disk on the way, then runs whose memory is damaged: set-up refuses such values
+SPOILED = """
+import dataclasses, logging, resource, signal
 from lightning.pytorch.callbacks import Callback
+found = {}
+
 logging.basicConfig(stream=sys.stdout)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 class Fill(Callback):
@@ -114,38 +43,21 @@ class Fill(Callback):
         if trainer.current_epoch == 3:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 model = make()
-model.train(8, progress_bar=False, accelerator="cpu", checkpoint_dir=sys.argv[1], callbacks=[Fill()])
+model.train(**{**RUN, "max_epochs": 8}, checkpoint_dir=sys.argv[1], callbacks=[Fill()])
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 again = make()
 again.train(resume_from=sys.argv[1], progress_bar=False, callbacks=[Callback()])
-print(json.dumps({"epochs": len(model.history), "elbos": [m.get_elbo() for m in (model, again)]}))
-"""
-    folder = tmp_path / "ckpt"
-    process = child(code, folder)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    found = json.loads(out.strip().splitlines()[-1])
-    assert "could not be written" in out
-    assert found["epochs"] == 8
-    assert found["elbos"][0] == found["elbos"][1]
-    assert not list(folder.glob(".*partial"))
+found["disk"] = {"epochs": len(model.history), "elbos": [m.get_elbo() for m in (model, again)]}
 
-
-@pytest.mark.parametrize("likelihood", ["nb", "gaussian"])
-def test_poisoned_cells_never_reach_the_weights_and_are_named(likelihood):
-    # set-up refuses such values, so memory is damaged during the run
-    code = """
-import dataclasses
-from lightning.pytorch.callbacks import Callback
-found, row = {}, 7
+row = 7
 class Damage(Callback):
     def __init__(self, value):
         self.value = value
     def on_train_epoch_start(self, trainer, plan):
         if trainer.current_epoch == 2:
             plan.store.values[plan.store.indptr[row]] = self.value
-for value in (float("nan"), float("inf"), 1e30):
-    model = make(sys.argv[1])
+def damaged(likelihood, value):
+    model = make(likelihood)
     store = model._store
     empty = {"large_positions": store.large_positions[:0], "large_values": store.large_values[:0]}
     model._store = dataclasses.replace(store, values=store.values.astype(np.float32), **empty)
@@ -158,16 +70,126 @@ for value in (float("nan"), float("inf"), 1e30):
         message = str(error)
     finite = all(bool(torch.isfinite(p).all()) for p in model.module.parameters())
     clean = np.delete(np.arange(300), row)
-    found[str(value)] = {
+    return {
         "named": model.adata.obs_names[row] in message and gene in message,
         "finite": finite,
         "skipped": float(model.history["skipped_steps"].sum()),
         "usable": bool(np.isfinite(model.get_latent_representation(indices=clean)).all()),
         "message": message,
     }
+for likelihood in ("nb", "gaussian"):
+    found[likelihood] = {str(value): damaged(likelihood, value) for value in (float("nan"), float("inf"), 1e30)}
+make().train(**{**RUN, "max_epochs": 8, "objective": {}})  # every kernel that the children after this one need
 print(json.dumps(found))
 """
-    for value, row in result(child(code, likelihood)).items():
+
+# a run for Ctrl-C, which a shell that starts tests in the background lets its children ignore; then one to be killed
+CUT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+model = make()
+model.train(**{**RUN, "max_epochs": 2000, "early_stopping": False}, checkpoint_dir=sys.argv[1])
+latent = model.get_latent_representation()
+print(json.dumps({"epochs": len(model.history), "finite": bool(np.isfinite(latent).all()),
+                  "interrupted": model.fits[0].interrupted}), flush=True)
+make().train(**RUN, ema_decay=0.9, checkpoint_dir=sys.argv[2])
+"""
+
+COMPARE = """
+whole, resumed = make(), make()
+resumed.train(resume_from=sys.argv[1], progress_bar=False)
+whole.train(**RUN, ema_decay=0.9)
+tables = [m.history.drop(columns="cells_per_second") for m in (whole, resumed)]
+print(json.dumps({
+    "weights": all(torch.equal(a, b) for a, b in zip(*(m.module.state_dict().values() for m in (whole, resumed)))),
+    "history": bool(np.array_equal(*tables, equal_nan=True)),
+    "best": whole.fits[0].best_epoch == resumed.fits[0].best_epoch,
+    "epochs": len(resumed.history),
+}))
+"""
+
+
+def child(code, *arguments):
+    """Start a process; each takes seconds to import the package, so one goes through several scenes."""
+    command = [sys.executable, "-c", HEAD + code, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def output(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def last_json(text):
+    return json.loads(text.strip().splitlines()[-1])
+
+
+def epochs_in(folder):
+    return max((int(path.stem.split("-")[1]) for path in folder.glob("epoch-*.safetensors")), default=0)
+
+
+def wait_for(folder, n, process):
+    """Wait until there is a checkpoint of epoch ``n`` or later."""
+    started = time.monotonic()
+    while epochs_in(folder) < n:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() - started < 240
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def spoiled(tmp_path_factory):
+    """What the spoiled runs print, and the folder of the one whose disk was full.
+
+    Their process comes first, as it may be the one that compiles the kernels: the form that it runs itself may round
+    otherwise than the one on disk.
+    """
+    folder = tmp_path_factory.mktemp("spoiled")
+    return output(child(SPOILED, folder)), folder
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory, spoiled):
+    """What the run that Ctrl-C ended says, and the folder of the run that was killed."""
+    ended, killed = (tmp_path_factory.mktemp(name) for name in ("ended", "killed"))
+    process = child(CUT, ended, killed)
+    wait_for(ended, 5, process)
+    process.send_signal(signal.SIGINT)
+    wait_for(killed, 14, process)  # both opponents play
+    process.send_signal(signal.SIGKILL)
+    out, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    return last_json(out), killed
+
+
+def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(cut):
+    _, folder = cut
+    assert epochs_in(folder) < 40
+    found = last_json(output(child(COMPARE, folder)))
+    assert found == {"weights": True, "history": True, "best": True, "epochs": 40}
+
+
+def test_ctrl_c_ends_cleanly_with_a_usable_model_that_can_go_on(cut):
+    found, _ = cut
+    assert found["finite"]
+    assert found["interrupted"], found
+    assert 5 <= found["epochs"] < 2000
+
+
+def test_a_full_disk_ends_no_run_and_spares_the_checkpoints_before(spoiled):
+    # a limit on the size of files makes the operating system refuse the write half-way, as a full disk does
+    out, folder = spoiled
+    found = last_json(out)["disk"]
+    assert "could not be written" in out
+    assert found["epochs"] == 8
+    assert found["elbos"][0] == found["elbos"][1]
+    assert not list(folder.glob(".*partial"))
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "gaussian"])
+def test_poisoned_cells_never_reach_the_weights_and_are_named(likelihood, spoiled):
+    for value, row in last_json(spoiled[0])[likelihood].items():
         assert row["named"], (value, row)
         assert row["finite"], (value, row)
         assert row["usable"], (value, row)
@@ -219,6 +241,31 @@ def test_an_ended_run_resumes_to_itself(make, tmp_path):
     resumed.train(resume_from=tmp_path, progress_bar=False)
     np.testing.assert_array_equal(whole.get_latent_representation(), resumed.get_latent_representation())
     assert len(resumed.history) == 8
+
+
+class BrokenPrior(StandardNormal):
+    def kl(self, posterior, z_BK):
+        return super().kl(posterior, z_BK) * float("nan")
+
+
+class BreakPrior(Callback):
+    def on_train_epoch_start(self, trainer, plan):
+        if trainer.current_epoch == 5:
+            plan.module.prior = BrokenPrior(3)
+
+
+def test_a_run_that_bad_steps_ended_fails_again_when_resumed(make, tmp_path, caplog):
+    ended, resumed, stopped = make(), make(), make()
+    with pytest.raises(TrainingError, match="Epoch 6: 1 of 1 steps") as first:
+        ended.train(**FAST, checkpoint_dir=tmp_path, callbacks=[BreakPrior()])
+    with pytest.raises(TrainingError) as again:
+        resumed.train(resume_from=tmp_path, progress_bar=False, callbacks=[BreakPrior()])
+    stopped.train(resume_from=tmp_path, progress_bar=False, callbacks=[BreakPrior()], on_bad_steps="stop")
+    assert str(again.value) == str(first.value) == caplog.messages[-1]
+    for model in (resumed, stopped):
+        assert model.fits[0].failure == ended.fits[0].failure
+        assert len(model.history) == 6
+        np.testing.assert_array_equal(ended.get_latent_representation(), model.get_latent_representation())
 
 
 def test_a_second_run_can_be_resumed_on_the_saved_model(make, counts, tmp_path):

@@ -251,6 +251,7 @@ class TrainingPlan(pl.LightningModule):
             "epochs": len(self.rows),
             "steps": self.steps_done,
             "bad_steps": self.bad_steps,
+            "failure": self.failure,
             "rows": self.rows,
             "rate": self.rate.state(),
         }
@@ -265,6 +266,7 @@ class TrainingPlan(pl.LightningModule):
         self.module.load_state_dict(checkpoint.part("module"))
         state = checkpoint.state
         self.rows, self.steps_done, self.bad_steps = list(state["rows"]), state["steps"], state["bad_steps"]
+        self.failure = state.get("failure")  # older checkpoints do not hold it
         self.rate.restore(state["rate"])
 
     @torch.no_grad()
