@@ -1,16 +1,19 @@
-# make demo   install into .venv if needed, then train, diagnose and draw on real cells
-# make test   install into .venv if needed, then style, types, layers and tests
-# make lint   the first three of those
-# make clean  remove .venv
+# make demo       install into .venv if needed, then train, diagnose and draw on real cells
+# make test       install into .venv if needed, then style, types, layers and tests
+# make lint       the first three of those
+# make notebooks  run the notebooks of examples/, and write their outputs into them
+# make clean      remove .venv
 #
 # PYTHON=python3.12   another interpreter       OUT=folder   where the demo writes
 # PYTEST_ARGS="-k kl" arguments for pytest      DEMO_ARGS="--quick"
+# NOTEBOOKS="vanishing_kl_cures"   only these
 
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= omicvae_demo
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+NOTEBOOKS ?=
 
 # On a machine that is shared, threads that wait actively for each other cost several times the work itself.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -19,10 +22,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint install clean
+.PHONY: help demo test lint notebooks install clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 9
 
 install: $(STAMP)
 
@@ -45,6 +48,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+notebooks: $(STAMP)
+	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
 
 test: lint
 	$(BIN)/pytest $(PYTEST_ARGS)
