@@ -78,7 +78,7 @@ def test_kl_controls_agree_with_the_reference(objective):
         expected = run()
     difference = np.abs(run() / expected - 1).max(0)
     assert max(difference[:2]) < 1e-4
-    assert difference[2] < 1e-2  # free bits have a kink, on either side of which a dimension may lie
+    assert difference[2] < 3e-2  # free bits have a kink, on either side of which a dimension may lie
     assert difference[3] < 1e-3
 
 
