@@ -152,8 +152,8 @@ def far_from_the_prior(factor: float = 6.0, **changes: Any) -> FitEvidence:
     )
 
 
-EMPTY = Structure(0.0121, 0.012, 0.0003, 5, 700, 500)
-FULL = Structure(0.17, 0.012, 0.0003, 5, 700, 500)
+EMPTY = Structure(1, 0.0121, 0.012, 0.0003, 5, 700, 500)
+FULL = Structure(1, 0.17, 0.012, 0.0003, 5, 700, 500)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from scipy.special import ndtr
 from omicvae._core.errors import DataError
 from omicvae.diagnostics.information import information, neighbour_overlap, pointwise_information
 from omicvae.diagnostics.mismatch import prior_mismatch
-from omicvae.diagnostics.structure import leading_eigenvalue, leading_share, structure
+from omicvae.diagnostics.structure import leading_eigenvalues, leading_shares, structure
 
 
 def linear_gaussian(n_cells: int, slopes_K: np.ndarray, seed: int = 0):
@@ -61,7 +61,6 @@ def test_mixture_mismatch_of_two_separate_cells_is_known():
     mean_NK, sd_NK = np.array([[-3.0], [3.0]]), np.full((2, 1), 0.1)
     exact = 0.5 * (9 + 0.01) - 0.5 - np.log(0.1) - np.log(2)
     assert prior_mismatch(mean_NK, sd_NK).mixture_K[0] == pytest.approx(exact, abs=0.1)
-    assert np.isnan(prior_mismatch(mean_NK, sd_NK, gaussian_prior=False).mixture_K).all()
 
 
 def test_unused_dimensions_are_wasted_on_nobody():
@@ -111,8 +110,10 @@ def test_structure_is_found_where_it_was_planted(strength, found):
     simulations = [planted(rng, strength=0.0) for _ in range(5)]
     check = structure(planted(rng, strength=strength), simulations, np.empty((400, 0)))
     assert check.found is found
-    # a row of independent normals of this shape has its edge at (1 + sqrt(G/N))² of G (Marchenko and Pastur)
-    assert check.by_chance == pytest.approx((1 + np.sqrt(100 / 400)) ** 2 / 100, rel=0.05)
+    if found:
+        # a matrix of independent normals of this shape has its edge at (1 + sqrt(G/N))² (Marchenko and Pastur)
+        assert check.n_directions == 1
+        assert check.by_chance == pytest.approx((1 + np.sqrt(100 / 400)) ** 2 / 100, rel=0.05)
 
 
 def test_structure_that_the_covariates_explain_does_not_count():
@@ -135,16 +136,35 @@ def test_gene_scales_units_and_a_few_wild_cells_are_no_structure():
     assert not structure(heavy, simulations, np.empty((400, 0))).found
 
 
-def test_leading_eigenvalue_and_share_against_numpy():
+def test_leading_eigenvalues_and_shares_against_numpy():
     rng = np.random.default_rng(9)
-    values_NG = rng.normal(size=(60, 40)).astype(np.float32)
-    assert leading_eigenvalue(values_NG) == pytest.approx(np.linalg.svd(values_NG)[1][0] ** 2, rel=1e-4)
-    basis_NR = np.full((60, 1), 60**-0.5)
-    expected = np.linalg.eigvalsh(np.corrcoef(ndtr(values_NG).T))[-1] / 40
-    assert leading_share(ndtr(values_NG), basis_NR) == pytest.approx(expected, rel=1e-4)
+    values_NG = rng.normal(size=(80, 60)).astype(np.float32)
+    exact = np.linalg.svd(values_NG, compute_uv=False) ** 2
+    np.testing.assert_allclose(leading_eigenvalues(values_NG, 10), exact[:10], rtol=1e-4)
+    np.testing.assert_allclose(leading_eigenvalues(values_NG, 30), exact[:30], rtol=1e-4)
+    basis_NR = np.full((80, 1), 80**-0.5)
+    ranks_NG = ndtr(values_NG)
+    expected = np.linalg.eigvalsh(np.corrcoef(ranks_NG.T))[::-1] / 60
+    shares = [expected[0], expected[:3].sum(), expected[:10].sum()]
+    np.testing.assert_allclose(leading_shares(ranks_NG, basis_NR), shares, rtol=1e-4)
     constant = values_NG.copy()
     constant[:, :10] = 3.0
-    assert leading_share(constant, basis_NR) == pytest.approx(leading_share(values_NG[:, 10:], basis_NR), rel=1e-4)
+    np.testing.assert_allclose(
+        leading_shares(constant, basis_NR), leading_shares(values_NG[:, 10:], basis_NR), rtol=1e-4
+    )
+    assert leading_shares(values_NG[:, :1], basis_NR) == pytest.approx([1, 1, 1])
+
+
+def test_many_weak_directions_are_found_where_one_of_them_would_not_be():
+    rng = np.random.default_rng(10)
+
+    def cells(strength):
+        loadings_KG = np.linalg.qr(rng.normal(size=(400, 10)))[0].T
+        return rng.normal(size=(300, 400)) + strength * rng.normal(size=(300, 10)) @ loadings_KG
+
+    check = structure(cells(1.9), [cells(0.0) for _ in range(5)], np.empty((300, 0)))
+    assert check.found
+    assert check.n_directions > 1
 
 
 def test_too_few_simulations_are_refused():

@@ -144,6 +144,39 @@ def test_genes_that_nobody_explains_change_no_verdict(sim, name):
     assert verdict_of(added) == TRUTH[name]
 
 
+def test_a_gain_that_does_not_come_from_z_acquits_nobody(sim):
+    # covariates that interact: the decoder explains more than the z-free model, and ignores z
+    evidence = sim.healthy(use=0.0, labels_N=None)
+    assert verdict_of(replace(evidence, structure=sim.structure)) == "collapsed"
+    assert verdict_of(replace(evidence, structure=sim.no_structure)) == "no_signal"
+
+
+def test_labels_that_pca_reads_are_a_signal(sim):
+    evidence = sim.collapsed(structure=sim.no_structure)
+    assert verdict_of(evidence) == "collapsed"
+    assert verdict_of(replace(evidence, labels_N=None)) == "no_signal"
+
+
+def test_the_gap_is_one_of_gains_where_training_cells_were_judged_too(sim):
+    rng = np.random.default_rng(0)
+    deeper = sim.healthy(labels_N=None, history=sim.history(gap=400))  # bounds differ: the cells do, not the fit
+    alike, memorised = 50 + 8 * rng.normal(size=200), 250 + 8 * rng.normal(size=200)
+    assert verdict_of(replace(deeper, train_gain_T=alike)) == "healthy"
+    assert verdict_of(replace(deeper, train_gain_T=memorised)) == "overfit"
+    gain = measure(replace(deeper, train_gain_T=memorised), umap=False).gain
+    assert gain.gap == pytest.approx(memorised.mean() - 46)
+
+
+def test_one_judged_cell_does_not_prove_a_divergence(sim):
+    history = sim.history(end=600)
+    assert verdict_of(sim.noise(n_judged=1, gain=-40, labels_N=None, history=history)) != "diverged"
+
+
+def test_a_mixture_prior_is_not_measured_by_shift_and_scale(sim):
+    evidence = sim.far_from_the_prior(gaussian_prior=False)
+    assert measure(evidence, umap=False).mismatch is None
+
+
 def test_an_adversary_is_offered_where_a_healthy_latent_tells_a_covariate(sim):
     evidence = sim.healthy()
     diagnosis = diagnose(replace(evidence, covariates={"donor": evidence.labels_N}, labels_N=None), umap=False)

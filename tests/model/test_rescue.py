@@ -100,11 +100,33 @@ def test_what_the_user_wants_of_the_objective_is_kept(cells):
     model = ov.CVAE(cells)
     model.train(30, objective={**DEAR, "adversary": {"covariates": ["batch"]}}, progress_bar=False)
     rescue = ov.rescue(model, max_attempts=1, progress_bar=False)
+    assert rescue.chosen == 1
     assert rescue.model.objective["adversary"]["covariates"] == ("batch",)
+
+
+def test_settings_of_the_run_and_of_the_rescue_are_heard(cells, monkeypatch):
+    model = ov.CVAE(cells)
+    heard = []
+    whole = ov.CVAE.train
+
+    def train(self, *arguments, **settings):
+        heard.append(settings)
+        return whole(self, *arguments, **settings)
+
+    monkeypatch.setattr(ov.CVAE, "train", train)
+    settings = {"batch_size": 64, "weight_decay": 1e-4, "seed": 5}
+    model.train(30, objective=DEAR, rescue={"max_attempts": 1}, progress_bar=False, **settings)
+    assert len(model.attempts) == 2
+    assert {name: heard[1][name] for name in settings} == settings
+    model.train(1, objective={"schedule": "constant"}, progress_bar=False)
+    assert model.attempts == ()  # of another fit
 
 
 def test_what_cannot_be_rescued_says_so(cells):
     model = ov.CVAE(cells)
+    with pytest.raises(SettingError, match=r"train_size=1\.0 leaves none"):
+        model.train(2, train_size=1.0, rescue=True)
+    assert not model.fits
     with pytest.raises(NotSupportedError, match="needs a trained model"):
         ov.rescue(model)
     model.train(2, train_size=1.0, objective={"schedule": "constant"}, progress_bar=False)

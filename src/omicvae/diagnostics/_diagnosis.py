@@ -36,7 +36,8 @@ class Diagnosis:
         Columns ``check``, ``value``, ``threshold`` (text), ``passed`` (True, False, or None: shown, not
         judged) and ``meaning``.
     remedies
-        Ranked; each is a mapping that ``model.train(objective=...)`` takes. Empty for a healthy fit.
+        Ranked; each is a mapping that ``model.train(objective=...)`` takes. For a healthy fit empty, but for an
+        adversary where it tells a covariate.
     kl_per_dimension
         Mean KL of each latent dimension, nats per cell, shape (K,); NaN where the output was not finite.
     probes

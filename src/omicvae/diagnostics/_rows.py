@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
-import numpy as np
 import pandas as pd
 
 from omicvae.diagnostics import thresholds as T
@@ -15,6 +14,8 @@ from omicvae.diagnostics.structure import Structure
 from omicvae.diagnostics.usage import LatentUsage
 from omicvae.diagnostics.verdict import (
     gain_is_negligible,
+    gap,
+    gap_margin,
     improvement_limit,
     is_under_regularised,
     probe_lost,
@@ -58,8 +59,8 @@ def _structure(m: Measurements) -> Iterator[Row]:
         s.share,
         f"> {s.limit:.4f}",
         s.found,
-        f"share of variance in the leading direction across genes, beyond covariates and depth; without structure "
-        f"{s.by_chance:.4f} ({s.n_simulations} simulations, {s.n_cells} cells × {s.n_genes} genes)",
+        f"share of variance in the {s.n_directions} leading directions across genes, beyond covariates and depth; "
+        f"without structure {s.by_chance:.4f} ({s.n_simulations} simulations, {s.n_cells} cells × {s.n_genes} genes)",
     )
 
 
@@ -105,6 +106,15 @@ def _gain(m: Measurements) -> Iterator[Row]:
         not gain_is_negligible(gain),
         f"nats that the latent buys over the best decoder without z: {gain}",
     )
+    if gap(m) == gap(m):
+        limit = T.GAP_PER_GAIN * max(gain.mean, T.ONE_FACT) + gap_margin(m)
+        yield Row(
+            "train–validation gap",
+            gap(m),
+            f"≤ {limit:.2f}",
+            gap(m) <= limit,
+            f"nats that training cells gain more than validation cells (± {gap_margin(m):.2g}, 95 %)",
+        )
 
 
 def _mismatch(m: Measurements) -> Iterator[Row]:
@@ -112,7 +122,7 @@ def _mismatch(m: Measurements) -> Iterator[Row]:
         return
     waste = m.mismatch.waste
     limit = max(T.ONE_FACT, T.WASTED_GAIN * (m.gain.gain.mean + waste))
-    mixture = np.nansum(m.mismatch.mixture_K)
+    mixture = m.mismatch.mixture_K.sum()
     yield Row(
         "prior mismatch",
         waste,
@@ -132,7 +142,7 @@ def _information(m: Measurements) -> Iterator[Row]:
         found.mutual_information.mean,
         "",
         None,
-        f"nats that a draw tells about which cell it is of ({found.mutual_information}); at most log N = "
+        f"nats that a draw tells about which cell it is of: {found.mutual_information}; at most log N = "
         f"{found.limit:.2f}, near which it is a lower bound",
     )
     yield Row(
@@ -222,15 +232,6 @@ def _curves(m: Measurements) -> Iterator[Row]:
         not still_winning(m) if m.gain is not None else None,
         f"nats another quarter of the run would win at the final pace (± {c.improvement_se:.2g})",
     )
-    if m.elbo is not None and m.gain is not None and c.gap == c.gap:
-        limit = T.GAP_PER_GAIN * max(m.gain.gain.mean, T.ONE_FACT)
-        yield Row(
-            "train–validation gap",
-            c.gap,
-            f"≤ {limit + m.elbo.margin:.2f}",
-            c.gap - m.elbo.margin <= limit,
-            f"nats per cell between −ELBO of validation and training cells; the former's error is {m.elbo.se:.2g}",
-        )
     yield Row(
         "epochs not finite",
         c.n_non_finite,

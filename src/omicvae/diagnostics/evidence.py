@@ -30,6 +30,9 @@ class FitEvidence:
         covariates, with (z − prior mean) / prior SD permuted.
     null_nll_W
         −log p(x | c) of the best decoder without z, nats.
+    train_gain_T
+        Bound less log p(x | c) of the z-free decoder, nats, for T of the training cells, with the weights judged here;
+        None where the judged cells are training cells themselves.
     history
         One row per epoch (index from 1) with the columns ``loss_train recon_train kl_train loss_validation
         recon_validation kl_validation elbo_validation kl_weight lr``; may be empty.
@@ -63,6 +66,7 @@ class FitEvidence:
     null_nll_W: Array
     history: pd.DataFrame
     reference_NK: Array
+    train_gain_T: Array | None = None
     labels_N: Array | None = None
     labels_key: str | None = None
     labels_conditioned: bool = False

@@ -25,7 +25,7 @@ class PriorMismatch:
         with the same moments. Shifting and scaling z would remove just this much of the rate at no loss: it is waste.
     mixture_K
         KL of the mixture itself. With N cells of narrow posteriors it holds log(1 / (N·width)) whatever the fit, so
-        it is shown and convicts nobody. NaN where the prior is no Gaussian.
+        it is shown and convicts nobody.
     """
 
     gaussian_K: FloatArray
@@ -42,15 +42,15 @@ class PriorMismatch:
         return pd.DataFrame({"gaussian": self.gaussian_K, "mixture": self.mixture_K}, index=index)
 
 
-def prior_mismatch(mean_NK: Array, sd_NK: Array, *, gaussian_prior: bool = True, seed: int = 0) -> PriorMismatch:
-    """Measure the distance of the aggregate posterior from the prior, dimension by dimension.
+def prior_mismatch(mean_NK: Array, sd_NK: Array, *, seed: int = 0) -> PriorMismatch:
+    """Measure the distance of the aggregate posterior from a Gaussian prior, dimension by dimension.
+
+    Not for mixture priors: their dimensions depend on each other, and shifting and scaling z saves nothing there.
 
     Parameters
     ----------
     mean_NK, sd_NK
         Posterior mean and SD of all cells, less the prior's mean and in units of its SD.
-    gaussian_prior
-        Whether the prior is a Gaussian; of others only the moments are compared.
     seed
         Seed of the draws for the mixtures.
 
@@ -64,11 +64,9 @@ def prior_mismatch(mean_NK: Array, sd_NK: Array, *, gaussian_prior: bool = True,
     # expm1 keeps the small KL of an unused dimension exact
     log_variance_K = np.log(variance_K)
     gaussian_K = 0.5 * (mean_NK.mean(axis=0) ** 2 + np.expm1(log_variance_K) - log_variance_K)
-    mixture_K = np.full(mean_NK.shape[1], np.nan)
-    if gaussian_prior:
-        rng = np.random.default_rng(seed)
-        cells = rng.permutation(len(mean_NK))[:MIXTURE_CELLS]
-        mixture_K = np.array([_mixture_kl(mean_NK[cells, j], sd_NK[cells, j], rng) for j in range(mean_NK.shape[1])])
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(len(mean_NK))[:MIXTURE_CELLS]
+    mixture_K = np.array([_mixture_kl(mean_NK[cells, j], sd_NK[cells, j], rng) for j in range(mean_NK.shape[1])])
     return PriorMismatch(gaussian_K, mixture_K)
 
 

@@ -21,7 +21,7 @@ class Remedy(Mapping[str, Any]):
     arguments
         Further arguments of ``train``, such as ``max_epochs`` or ``fresh``.
     model
-        Arguments of ``CVAE`` that differ: with any, the remedy needs a new model.
+        Arguments of ``CVAE`` that differ from those of the model: with any, the remedy needs a new one.
     """
 
     settings: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Remedy(Mapping[str, Any]):
 
     @property
     def line(self) -> str:
-        """The call that runs it."""
+        """The call that runs it; arguments of ``CVAE`` that are not named stay as they are."""
         arguments = [f"{name}={value!r}" for name, value in self.arguments.items()]
         arguments.append(f"objective={dict(self.settings)!r}")
         model = "model"
@@ -79,11 +79,6 @@ LOWER_BETA = Remedy(
     "A cheaper KL buys information in the draw at the price of a posterior further from the prior.",
     FRESH,
 )
-SMALLER = Remedy(
-    ELBO,
-    "A smaller network with more dropout has less room to memorise.",
-    model={"n_latent": 5, "n_hidden": 64, "dropout_rate": 0.3},
-)
 DEARER = Remedy(
     {**ELBO, "beta": 2.0}, "A KL twice as dear keeps only what carries over, and draws codes to the prior.", FRESH
 )
@@ -95,6 +90,15 @@ def _target_rate(m: Measurements) -> Remedy:
         {"beta": 1.0, "target_rate": rate},
         f"A controller (Shao et al. 2020) makes the KL as cheap as it must be for a rate of {rate:g} nats.",
         FRESH,
+    )
+
+
+def _smaller(m: Measurements) -> Remedy:
+    n_latent = max(2, (m.usage.n_latent if m.usage is not None else 10) // 2)
+    return Remedy(
+        ELBO,
+        "Half the dimensions and more dropout leave less room to memorise.",
+        model={"n_latent": n_latent, "dropout_rate": 0.3},
     )
 
 
@@ -132,7 +136,7 @@ def _diverged(m: Measurements) -> tuple[Remedy, ...]:
 
 
 def _overfit(m: Measurements) -> tuple[Remedy, ...]:
-    return RAMP, SMALLER, DEARER
+    return RAMP, _smaller(m), DEARER
 
 
 def _under_regularised(m: Measurements) -> tuple[Remedy, ...]:

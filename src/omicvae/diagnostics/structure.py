@@ -14,21 +14,27 @@ from omicvae.metrics.labels import Array, FloatArray
 #: Largest deviation of a standardised value: one outlying cell is no structure.
 CLIPPED_SD = 5.0
 
+#: Numbers of leading directions that are tried: one strong one, or several that are weak alike.
+DIRECTIONS = (1, 3, 10)
+
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """Largest share of variance that one direction across genes explains, in the cells and in simulations.
+    """Share of variance that the leading directions across genes explain, in the cells and in simulations.
 
     Attributes
     ----------
+    n_directions
+        Of 1, 3 and 10 leading directions, those that stand out most.
     share
-        Largest eigenvalue of the genes' correlation matrix over its trace, covariates and depth taken out; 0 to 1.
+        Their eigenvalues of the genes' correlation matrix over its trace, covariates and depth taken out; 0 to 1.
     by_chance, by_chance_sd
-        Mean and SD of the same in data simulated from the fitted model without z, which has no such direction.
+        Mean and SD of the same in data simulated from the fitted model without z, which has no such directions.
     n_simulations, n_cells, n_genes
         What both were measured on.
     """
 
+    n_directions: int
     share: float
     by_chance: float
     by_chance_sd: float
@@ -49,22 +55,13 @@ class Structure:
         return self.share > self.limit
 
     def to_frame(self) -> pd.DataFrame:
-        """One row: share, by_chance, by_chance_sd, limit, found, and the sizes."""
-        row = {
-            "share": self.share,
-            "by_chance": self.by_chance,
-            "by_chance_sd": self.by_chance_sd,
-            "limit": self.limit,
-            "found": self.found,
-            "n_simulations": self.n_simulations,
-            "n_cells": self.n_cells,
-            "n_genes": self.n_genes,
-        }
+        """One row: n_directions, share, by_chance, by_chance_sd, limit, found, and the sizes."""
+        row = {name: getattr(self, name) for name in (*self.__slots__, "limit", "found")}
         return pd.DataFrame([row])
 
 
 def structure(features_NG: Array, simulated: Iterable[Array], design_NC: Array) -> Structure:
-    """Compare the leading direction of the data with that of simulations without structure (parallel analysis).
+    """Compare the leading directions of the data with those of simulations without structure (parallel analysis).
 
     Parameters
     ----------
@@ -81,21 +78,24 @@ def structure(features_NG: Array, simulated: Iterable[Array], design_NC: Array) 
     in place of normal variates.
     """
     basis_NR = _basis(design_NC, len(features_NG))
-    shares_S = np.array([leading_share(values_NG, basis_NR) for values_NG in simulated])
-    if len(shares_S) < 3:
-        raise DataError(f"The structure check needs at least 3 simulations, got {len(shares_S)}.")
-    return Structure(
-        share=leading_share(features_NG, basis_NR),
-        by_chance=float(shares_S.mean()),
-        by_chance_sd=float(shares_S.std(ddof=1)),
-        n_simulations=len(shares_S),
-        n_cells=features_NG.shape[0],
-        n_genes=features_NG.shape[1],
-    )
+    shares_SD = np.array([leading_shares(values_NG, basis_NR) for values_NG in simulated])
+    if len(shares_SD) < 3:
+        raise DataError(f"The structure check needs at least 3 simulations, got {len(shares_SD)}.")
+    candidates = [
+        Structure(n, share, float(by_chance), float(sd), len(shares_SD), *features_NG.shape)
+        for n, share, by_chance, sd in zip(
+            DIRECTIONS,
+            leading_shares(features_NG, basis_NR),
+            shares_SD.mean(axis=0),
+            shares_SD.std(axis=0, ddof=1),
+            strict=True,
+        )
+    ]
+    return max(candidates, key=lambda c: c.share / c.limit if c.limit > 0 else 0.0)
 
 
-def leading_share(features_NG: Array, basis_NR: FloatArray) -> float:
-    """Largest eigenvalue of the correlation matrix of what ``basis_NR`` (orthonormal) leaves, over its trace.
+def leading_shares(features_NG: Array, basis_NR: FloatArray) -> list[float]:
+    """Sum of the 1, 3 and 10 largest eigenvalues of what ``basis_NR`` (orthonormal) leaves, over their whole sum.
 
     Every gene is scaled to variance 1, so that its noise, however modelled, cancels; constant genes count nothing.
     """
@@ -105,18 +105,21 @@ def leading_share(features_NG: Array, basis_NR: FloatArray) -> float:
         sd_G = np.sqrt((values_NG**2).mean(axis=0))
         values_NG = np.clip(values_NG / np.where(sd_G > 1e-6, sd_G, np.inf), -CLIPPED_SD, CLIPPED_SD)
     trace = float((values_NG**2).sum(dtype=np.float64))
-    return leading_eigenvalue(values_NG) / trace if trace > 0 else 0.0
+    cumulative = leading_eigenvalues(values_NG, max(DIRECTIONS)).cumsum()
+    return [float(cumulative[min(n, len(cumulative)) - 1] / trace) if trace > 0 else 0.0 for n in DIRECTIONS]
 
 
-def leading_eigenvalue(values_NG: Array) -> float:
-    """Largest eigenvalue of XᵀX."""
+def leading_eigenvalues(values_NG: Array, n: int) -> FloatArray:
+    """Return the ``n`` largest eigenvalues of XᵀX, or all that there are, largest first."""
     from scipy.sparse.linalg import svds
 
-    if min(values_NG.shape) < 8:
-        return float(np.linalg.norm(np.asarray(values_NG, dtype=np.float64), 2) ** 2)
-    start = np.full(min(values_NG.shape), 1.0, dtype=np.float32)
-    start[::2] = -1.0
-    return float(svds(values_NG, k=1, v0=start, tol=1e-4, return_singular_vectors=False)[0] ** 2)
+    smaller = min(values_NG.shape)
+    if smaller <= 4 * n:
+        singular = np.linalg.svd(np.asarray(values_NG, dtype=np.float64), compute_uv=False)[:n]
+    else:
+        start = np.random.default_rng(0).standard_normal(smaller).astype(np.float32)
+        singular = np.sort(svds(values_NG, k=n, v0=start, tol=1e-3, return_singular_vectors=False))[::-1]
+    return np.asarray(singular, dtype=np.float64) ** 2
 
 
 def _basis(design_NC: Array, n_cells: int) -> FloatArray:

@@ -37,13 +37,19 @@ def explains_nothing(m: Measurements) -> bool:
     if m.gain is None or m.usage is None:
         return False
     shortfall = -(m.gain.gain.mean + m.usage.rate.mean)
-    return shortfall > T.BLOW_UP_SD * m.null_sd and not m.curves.reconstruction_end < m.null_nll
+    return shortfall > _blow_up(m) and not m.curves.reconstruction_end < m.null_nll
+
+
+def _blow_up(m: Measurements) -> float:
+    """Nats above the z-free decoder that count as a blow-up; with few judged cells nobody knows their spread."""
+    few = m.gain is not None and m.gain.gain.n < T.SPREAD_CELLS
+    return float("inf") if few else T.BLOW_UP_SD * m.null_sd
 
 
 def training_went_astray(m: Measurements) -> bool:
     """Whether epochs were not finite, or training reconstruction ended far above its best and the null."""
     curves = m.curves
-    limit = T.BLOW_UP_SD * m.null_sd
+    limit = _blow_up(m)
     # comparisons with NaN (nothing recorded) are False, as they should be
     blown_up = (
         curves.reconstruction_end > m.null_nll + limit
@@ -88,15 +94,36 @@ def lags_behind_null(m: Measurements) -> bool:
     if m.usage is None or m.gain is None or not m.usage.n_active:
         return False
     shortfall = -(m.gain.gain.mean + m.usage.rate.mean)
-    gap = m.curves.gap if m.curves.gap == m.curves.gap else 0.0
-    return shortfall > max(m.gain.gain.margin, T.ONE_FACT) and gap < shortfall / 2
+    memorises = gap(m) - gap_margin(m) > shortfall / 2  # not so where the gap is not known
+    return shortfall > max(m.gain.gain.margin, T.ONE_FACT) and not memorises
+
+
+def gap(m: Measurements) -> float:
+    """By how much training cells are better off, nats per cell; NaN where it is not known."""
+    return m.curves.gap if m.gain is None or m.gain.train is None else m.gain.gap
+
+
+def gap_margin(m: Measurements) -> float:
+    """Half width of the gap's 95 % interval, from that of the validation cells where the gap is one of bounds."""
+    if m.gain is not None and m.gain.train is not None:
+        return m.gain.gap_margin
+    return float("nan") if m.elbo is None else m.elbo.margin
 
 
 def lacks_signal(m: Measurements) -> bool:
-    """Whether the data hold nothing to encode: no structure beyond the z-free model, and no model found any."""
+    """Whether the data hold nothing to encode: no structure beyond the z-free model, and nobody found any.
+
+    Neither this model on new cells nor, where labels are given, PCA: labels that it reads are something to encode.
+    """
     if m.structure is None or m.structure.found or m.gain is None:
         return False
-    return gain_is_negligible(m.gain.gain)
+    readable = m.probes is not None and not m.probes.fallback and m.probes.learnable
+    return (gain_is_negligible(m.gain.gain) or ignores_z(m)) and not readable
+
+
+def ignores_z(m: Measurements) -> bool:
+    """Whether a wrong z costs the decoder nothing: then no gain comes from z, but from a better use of covariates."""
+    return m.use is not None and m.use.cost.high < T.IGNORED_COST
 
 
 def is_silent(m: Measurements) -> bool:
@@ -115,9 +142,8 @@ def is_collapsed(m: Measurements) -> bool:
     rate, cost, gain = m.usage.rate.mean, m.use.cost, m.gain.gain
     no_gain, no_active = gain_is_negligible(gain), m.usage.n_active == 0
     faint = no_active and rate < T.ONE_FACT and (no_gain or cost.mean < T.IGNORED_COST)
-    ignored = cost.high < T.IGNORED_COST and no_gain
     unreadable = rate < T.ONE_FACT and no_gain and probe_counts(m) and m.probes is not None and m.probes.at_chance
-    return is_silent(m) or faint or ignored or unreadable
+    return is_silent(m) or ignores_z(m) or faint or unreadable
 
 
 def probe_counts(m: Measurements) -> bool:
@@ -149,7 +175,7 @@ def is_overfit(m: Measurements) -> bool:
 
     Codes that carry over and are only too dear, because they lie far from the prior, are no memory.
     """
-    if m.gain is None or m.elbo is None or m.usage is None:
+    if m.gain is None or m.usage is None:
         return False
     gain = m.gain.gain.mean
     carried = gain + m.usage.rate.mean  # what reconstruction gains on new cells, whatever its code costs
@@ -160,25 +186,26 @@ def is_overfit(m: Measurements) -> bool:
 
 def _memorised(m: Measurements, bought: float) -> bool:
     """Whether training cells are better off than new ones by over twice what is bought on new ones."""
-    return m.elbo is not None and m.curves.gap - m.elbo.margin > T.GAP_PER_GAIN * max(bought, T.ONE_FACT)
+    return gap(m) - gap_margin(m) > T.GAP_PER_GAIN * max(bought, T.ONE_FACT)
 
 
 def is_under_regularised(m: Measurements) -> bool:
-    """Whether distance from the prior, which shifting and scaling z would save, eats what the latent earns."""
+    """Whether distance from the prior is most of the rate, or eats the gain; shifting and scaling z would save it."""
     if m.usage is None or m.mismatch is None or m.gain is None:
         return False
-    waste, gain = m.mismatch.waste, m.gain.gain.mean
-    matters = waste > max(T.ONE_FACT, T.WASTED_GAIN * (gain + waste))
-    return matters and waste > T.WASTED_RATE * m.usage.rate.mean
+    waste, gain, rate = m.mismatch.waste, m.gain.gain.mean, m.usage.rate.mean
+    eats = waste > T.WASTED_RATE * rate and waste > T.WASTED_GAIN * (gain + waste)
+    return waste > T.ONE_FACT and (eats or waste > T.MOST_OF_RATE * rate)
 
 
 def _diverged(m: Measurements) -> str:
     if m.non_finite:
         found = ", ".join(f"{count} entries of {name}" for name, count in m.non_finite.items())
         return f"Training diverged: the model's output is not finite ({found})."
+    epochs = f"{m.curves.n_non_finite} epochs were not finite" if m.curves.n_non_finite else "reconstruction blew up"
     return (
-        f"Training diverged: {m.curves.n_non_finite} epochs were not finite or the reconstruction blew up, and the "
-        f"weights that were kept explain new cells no better than no latent (gain {_gain(m):+.3g} nats)."
+        f"Training diverged: {epochs}, and the weights that were kept explain new cells no better than no latent (gain "
+        f"{_gain(m):+.3g} nats)."
     )
 
 
@@ -230,20 +257,19 @@ def _partial(m: Measurements) -> str:
 
 
 def _overfit(m: Measurements) -> str:
-    gap = f"train–validation gap {m.curves.gap:.3g} nats per cell" if m.curves.gap == m.curves.gap else "gap unknown"
+    known = f"train–validation gap {gap(m):.3g} nats per cell" if gap(m) == gap(m) else "gap unknown"
     return (
         "The model overfits: what it encodes does not carry over to new cells (gain over a decoder without z "
-        f"{_gain(m):+.3g} nats, {gap})."
+        f"{_gain(m):+.3g} nats, {known})."
     )
 
 
 def _no_signal(m: Measurements) -> str:
     assert m.structure is not None
     return (
-        "There is nothing to encode: beyond covariates and depth no direction across genes explains more than "
-        f"{m.structure.share:.2%} of the variance, and in simulations without structure one explains "
-        f"{m.structure.by_chance:.2%}. "
-        f"A KL near 0 is right for these data (it is {_rate(m):.2g} nats)."
+        f"Nothing to encode was found in {m.structure.n_cells} cells: beyond covariates and depth the leading "
+        f"directions across genes explain {m.structure.share:.2%} of the variance, in simulations without structure "
+        f"{m.structure.by_chance:.2%}. A KL near 0 is right for such data (it is {_rate(m):.2g} nats)."
     )
 
 

@@ -13,13 +13,35 @@ from omicvae.data import CellStore
 from omicvae.diagnostics.structure import Structure, structure
 from omicvae.model._build import ModelConfig, build_null
 from omicvae.module import CovariateModel
-from omicvae.training import derive_seed, evaluating, null_log_likelihood, private_generators
+from omicvae.training import derive_seed, evaluating, map_cells, null_log_likelihood, private_generators
 
 #: of the structure check: cells × genes of a simulation, the fewest and most cells, most genes, simulations
-ENTRIES = 2**21
+ENTRIES = 2**23
 FEWEST_CELLS, MOST_CELLS = 200, 2000
 MOST_GENES = 1000
 N_SIMULATIONS = 5
+#: training cells that the gap to validation cells is measured on
+SEEN_CELLS = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Null:
+    """The best decoder without z.
+
+    Attributes
+    ----------
+    nll_W
+        −log p(x | c) of the judged cells, nats.
+    seen, seen_nll_T
+        At most 1000 of the training cells, and the same of them.
+    structure
+        What it leaves unexplained; None for few cells.
+    """
+
+    nll_W: NDArray[np.float64]
+    seen: NDArray[np.int64]
+    seen_nll_T: NDArray[np.float64]
+    structure: Structure | None
 
 
 @dataclass(slots=True)
@@ -38,13 +60,15 @@ class Background:
         train: NDArray[np.int64],
         judged: NDArray[np.int64],
         device: torch.device,
-    ) -> tuple[NDArray[np.float64], Structure | None]:
-        """−log p(x | c) of the judged cells under the best decoder without z, nats, and the structure it leaves."""
+    ) -> Null:
+        """Fit the best decoder without z on ``train``; evaluate it on ``judged`` and on some of ``train``."""
 
-        def make() -> tuple[NDArray[np.float64], Structure | None]:
+        def make() -> Null:
             null = build_null(config, store.schema)
+            seen = np.sort(np.random.default_rng(config.seed).permutation(train)[:SEEN_CELLS])
             loglik_W = null_log_likelihood(null, store, train, judged, seed=config.seed, device=device)
-            return -loglik_W, unexplained_structure(null, store, config.seed)
+            (seen_T,) = map_cells(null, store, seen, lambda batch, start: null(batch), device=device)
+            return Null(-loglik_W, seen, -seen_T, unexplained_structure(null, store, config.seed))
 
         likelihood = (config.likelihood, config.dispersion, config.seed)
         return self._once(("null", *likelihood, train.tobytes(), judged.tobytes()), make)
@@ -91,9 +115,19 @@ def unexplained_structure(null: CovariateModel, store: CellStore, seed: int) -> 
 
 
 def covariate_design(store: CellStore, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float64]:
-    """One-hot levels and continuous covariates side by side, (N, C)."""
-    one_hot = [np.eye(len(levels.levels))[store.codes_ND[rows, d]] for d, levels in enumerate(store.schema.categorical)]
-    return np.hstack([*one_hot, np.asarray(store.continuous_NV[rows], dtype=np.float64)])
+    """One-hot levels and the first three powers of continuous covariates side by side, (N, C).
+
+    Where joint levels of the categorical covariates have ten cells each on average, they stand there instead: the
+    decoder knows their interactions.
+    """
+    codes_ND = store.codes_ND[rows]
+    columns = [codes_ND[:, d] for d in range(codes_ND.shape[1])]
+    if len(columns) > 1:
+        joint_N = np.unique(codes_ND, axis=0, return_inverse=True)[1].ravel()
+        columns = [joint_N] if 10 * (joint_N.max() + 1) <= len(joint_N) else columns
+    one_hot = [np.eye(int(codes_N.max()) + 1)[codes_N] for codes_N in columns]
+    continuous_NV = np.asarray(store.continuous_NV[rows], dtype=np.float64)
+    return np.hstack([*one_hot, *(continuous_NV**power for power in (1, 2, 3))])
 
 
 def unexplained(features_NK: NDArray[np.float32], store: CellStore) -> NDArray[np.float64]:

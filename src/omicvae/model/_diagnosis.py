@@ -70,9 +70,10 @@ class DiagnosisMixin(LatentMixin):
         location_WK, scale_WK = prior_mean_NK[judged], prior_sd_NK[judged]
         # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
         foreign_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
-        null_nll_W, structure = self._background.null(
-            self.config, store, self.train_indices, judged, self.module.device
-        )
+        null = self._background.null(self.config, store, self.train_indices, judged, self.module.device)
+        train_gain_T = None
+        if judged is not self.train_indices:
+            train_gain_T = score_cells(self.module, store, null.seen, seed=seed).elbo_N + null.seen_nll_T
         support = self.module.likelihood.support
         reference_NK = self._background.reference(store, self.config.architecture.n_latent, support, seed)
         labels_N = None
@@ -87,8 +88,9 @@ class DiagnosisMixin(LatentMixin):
             kl_WK=scores.kl_NK,
             nll_W=self._reconstruction_of(store, judged, z_WK),
             nll_permuted_W=self._reconstruction_of(store, judged, foreign_WK),
-            null_nll_W=null_nll_W,
-            structure=structure,
+            null_nll_W=null.nll_W,
+            train_gain_T=train_gain_T,
+            structure=null.structure,
             gaussian_prior=self.config.prior != "vamp",
             prior_mean_NK=prior_mean_NK,
             prior_sd_NK=prior_sd_NK,

@@ -103,6 +103,7 @@ class RescueMixin(DiagnosisMixin):
         labels_key: str | None = None,
         max_attempts: int = 4,
         max_seconds: float | None = None,
+        failure: str | None = None,
         arguments: Mapping[str, Any],
     ) -> Rescue:
         """Try remedies until a fit is sound or the budget is spent, and choose the best of all fits."""
@@ -110,11 +111,13 @@ class RescueMixin(DiagnosisMixin):
         self._require_trained("rescue()")
         if self._knows_split and not len(self.validation_indices):
             raise SettingError(
-                "rescue() compares fits on validation cells, and train_size=1.0 left none. Train with train_size=0.9."
+                "rescue() compares fits on validation cells, and train_size=1.0 left none. Train anew: "
+                "model.train(fresh=True, train_size=0.9)."
             )
         started = time.perf_counter()
         diagnosis = self.diagnose(labels_key, umap=False)
-        attempts, models = [self._attempt(None, diagnosis, time.perf_counter() - started)], [self]
+        first = self._attempt(None, diagnosis, time.perf_counter() - started, failure or "")
+        attempts, models = [first], [self]
         queue = list(diagnosis.remedies)
         tried: set[str] = set()
         while not attempts[-1].rank[0] and queue and len(attempts) <= max_attempts:
@@ -192,7 +195,9 @@ def rescue(
     Every attempt is a new model of the same cells with the same training and validation cells; ``model`` itself is
     left as it is. The first sound one (healthy, or nothing to encode) ends the search; where an attempt shows another
     illness, the remedies of that one come first. Among all fits, the given one included, soundness decides and then
-    the ELBO of the validation cells, so that the result is never worse than what was given.
+    the ELBO of the validation cells: the result is never less sound than what was given, and as sound only with a
+    bound that is no lower. Every attempt is a run of default length, rate and stopping, with the further terms of the
+    objective (adversary, discriminator, total correlation) as they were.
 
     Parameters
     ----------

@@ -36,6 +36,9 @@ log = logging.getLogger("omicvae")
 
 ON_BAD_STEPS = ("raise", "stop")
 
+#: What the attempts of a rescue take over from the run; length, rate and stopping are what may have been wrong.
+RESCUED_SETTINGS = ("batch_size", "precision", "optimizer", "weight_decay", "ema_decay", "seed")
+
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
@@ -113,7 +116,7 @@ class TrainingMixin(RescueMixin):
         checkpoint_every: int = 1,
         resume_from: str | Path | None = None,
         on_bad_steps: str = "raise",
-        rescue: bool = False,
+        rescue: bool | Mapping[str, Any] = False,
         progress_bar: bool = True,
         logger: Any = False,
         callbacks: Sequence[Any] = (),
@@ -157,7 +160,8 @@ class TrainingMixin(RescueMixin):
             warning. Either way the model has its best weights and can be used.
         rescue
             Diagnose the fit and, where it is not sound, try the remedies on new networks as :func:`omicvae.rescue`
-            does; the model becomes the best of them, and ``attempts`` has them all.
+            does; the model becomes the best of them, and ``attempts`` has them all. A mapping gives its settings
+            (``labels_key``, ``max_attempts``, ``max_seconds``).
         progress_bar
             Show a bar; the log line of each epoch goes to the logger ``omicvae`` at level INFO.
         logger
@@ -194,6 +198,10 @@ class TrainingMixin(RescueMixin):
             precision,
             seed,
         )
+        if rescue and train_size == 1:
+            raise SettingError(
+                "rescue compares fits on validation cells, and train_size=1.0 leaves none. Leave some, as with 0.9."
+            )
         checkpoint = None
         if resume_from is not None:
             checkpoint = read_checkpoint(Path(resume_from))
@@ -231,13 +239,18 @@ class TrainingMixin(RescueMixin):
         self._moments = plan.end_moments
         self.train_indices, self.validation_indices = plan.split.train, plan.split.validation
         self._knows_split = self.is_trained_ = True
+        self.attempts = ()
+        failure = result.failure
         if rescue:
-            kept = {"batch_size": batch_size, "accelerator": accelerator, "devices": devices, "precision": precision}
-            outcome = self._rescued(arguments={**kept, "progress_bar": progress_bar, **trainer_arguments})
+            kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
+            hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
+            asked = dict(rescue) if isinstance(rescue, Mapping) else {}
+            outcome = self._rescued(arguments={**kept, **hardware_too, **trainer_arguments}, failure=failure, **asked)
             if outcome.model is not self:
                 self._become(outcome.model)
-        elif result.failure is not None:
-            text = f"{result.failure} Training ended; the model has its best weights so far and can be used."
+            failure = outcome.attempts[outcome.chosen].failure
+        if failure:
+            text = f"{failure} Training ended; the model has its best weights so far and can be used."
             if on_bad_steps == "raise":
                 raise TrainingError(text)
             log.warning(text)
