@@ -160,16 +160,24 @@ def test_labels_that_pca_reads_are_a_signal(sim):
 def test_the_gap_is_one_of_gains_where_training_cells_were_judged_too(sim):
     rng = np.random.default_rng(0)
     deeper = sim.healthy(labels_N=None, history=sim.history(gap=400))  # bounds differ: the cells do, not the fit
-    alike, memorised = 50 + 8 * rng.normal(size=200), 250 + 8 * rng.normal(size=200)
-    assert verdict_of(replace(deeper, train_gain_T=alike)) == "healthy"
-    assert verdict_of(replace(deeper, train_gain_T=memorised)) == "overfit"
-    gain = measure(replace(deeper, train_gain_T=memorised), umap=False).gain
-    assert gain.gap == pytest.approx(memorised.mean() - 46)
+    null_T = 150 + 150 * rng.normal(size=200)
+
+    def with_gain(gain):
+        return replace(deeper, train_elbo_T=gain + 8 * rng.normal(size=200) - null_T, train_null_nll_T=null_T)
+
+    assert verdict_of(with_gain(50)) == "healthy"
+    assert verdict_of(with_gain(250)) == "overfit"
+    assert measure(with_gain(250), umap=False).gain.gap == pytest.approx(204, abs=3)
 
 
 def test_one_judged_cell_does_not_prove_a_divergence(sim):
     history = sim.history(end=600)
-    assert verdict_of(sim.noise(n_judged=1, gain=-40, labels_N=None, history=history)) != "diverged"
+    evidence = sim.noise(n_judged=1, gain=-40, labels_N=None, history=history)
+    assert verdict_of(evidence) != "diverged"
+    # training cells tell how far cells differ
+    null_T = np.full(20, 550.0) + np.arange(20)
+    ruined = replace(evidence, train_elbo_T=-1e6 - null_T, train_null_nll_T=null_T)
+    assert verdict_of(replace(ruined, nll_W=evidence.nll_W + 1e6)) == "diverged"
 
 
 def test_a_mixture_prior_is_not_measured_by_shift_and_scale(sim):

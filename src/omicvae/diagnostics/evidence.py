@@ -8,6 +8,7 @@ import pandas as pd
 
 from omicvae._core.errors import DataError
 from omicvae.diagnostics.structure import Structure
+from omicvae.diagnostics.thresholds import SPREAD_CELLS
 from omicvae.metrics.labels import Array
 
 
@@ -30,8 +31,8 @@ class FitEvidence:
         covariates, with (z − prior mean) / prior SD permuted.
     null_nll_W
         −log p(x | c) of the best decoder without z, nats.
-    train_gain_T
-        Bound less log p(x | c) of the z-free decoder, nats, for T of the training cells, with the weights judged here;
+    train_elbo_T, train_null_nll_T
+        Bound and −log p(x | c) of the z-free decoder for T of the training cells, nats, with the weights judged here;
         None where the judged cells are training cells themselves.
     history
         One row per epoch (index from 1) with the columns ``loss_train recon_train kl_train loss_validation
@@ -66,7 +67,8 @@ class FitEvidence:
     null_nll_W: Array
     history: pd.DataFrame
     reference_NK: Array
-    train_gain_T: Array | None = None
+    train_elbo_T: Array | None = None
+    train_null_nll_T: Array | None = None
     labels_N: Array | None = None
     labels_key: str | None = None
     labels_conditioned: bool = False
@@ -120,6 +122,20 @@ class FitEvidence:
     def elbo_W(self) -> Array:
         """Bound at β = 1 of each validation cell, nats, higher is better: −NLL − Σ_j KL_j."""
         return np.asarray(-self.nll_W - self.kl_WK.sum(axis=1), dtype=np.float64)
+
+    @property
+    def train_gain_T(self) -> Array | None:
+        """Bound of training cells less log p(x | c) of the z-free decoder, nats; None where it is not known."""
+        if self.train_elbo_T is None or self.train_null_nll_T is None:
+            return None
+        return np.asarray(self.train_elbo_T + self.train_null_nll_T, dtype=np.float64)
+
+    @property
+    def null_spread(self) -> float:
+        """SD of the z-free decoder's NLL between cells, nats; inf where fewer than ten cells are known."""
+        parts = [np.asarray(part) for part in (self.null_nll_W, self.train_null_nll_T) if part is not None]
+        known = np.concatenate(parts)
+        return float(known.std()) if len(known) >= SPREAD_CELLS else float("inf")
 
     def non_finite(self) -> dict[str, int]:
         """Count the NaN and inf entries of each array that the model computed, where there are any."""

@@ -29,7 +29,7 @@ class Measurements:
     null_nll
         NLL of the z-free decoder, nats per cell.
     null_sd
-        SD of that NLL between cells.
+        SD of that NLL between cells; inf where too few are known.
     elbo
         Bound at β = 1 of the validation cells, nats per cell.
     """
@@ -55,7 +55,7 @@ def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measure
     """Run every check; the same seed gives the same result."""
     curves = read_curves(inputs.history, schedule_settled_epoch=inputs.schedule_settled_epoch)
     null_W = np.asarray(inputs.null_nll_W, dtype=np.float64)
-    null_nll, null_sd = float(null_W.mean()), float(null_W.std())
+    null_nll, null_sd = float(null_W.mean()), inputs.null_spread
     non_finite = inputs.non_finite()
     if non_finite:
         return Measurements(

@@ -51,7 +51,7 @@ SETTLED_WEIGHT = 0.01
 #: that much.
 BLOW_UP_SD = 3.0
 
-#: Judged cells from which on their SD is an SD.
+#: Cells, training cells included, from which on their SD is an SD.
 SPREAD_CELLS = 10
 
 #: Share of what the latent earns (its gain, were the waste avoided) and share of the rate that are wasted on distance

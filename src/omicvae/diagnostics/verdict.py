@@ -37,19 +37,13 @@ def explains_nothing(m: Measurements) -> bool:
     if m.gain is None or m.usage is None:
         return False
     shortfall = -(m.gain.gain.mean + m.usage.rate.mean)
-    return shortfall > _blow_up(m) and not m.curves.reconstruction_end < m.null_nll
-
-
-def _blow_up(m: Measurements) -> float:
-    """Nats above the z-free decoder that count as a blow-up; with few judged cells nobody knows their spread."""
-    few = m.gain is not None and m.gain.gain.n < T.SPREAD_CELLS
-    return float("inf") if few else T.BLOW_UP_SD * m.null_sd
+    return shortfall > T.BLOW_UP_SD * m.null_sd and not m.curves.reconstruction_end < m.null_nll
 
 
 def training_went_astray(m: Measurements) -> bool:
     """Whether epochs were not finite, or training reconstruction ended far above its best and the null."""
     curves = m.curves
-    limit = _blow_up(m)
+    limit = T.BLOW_UP_SD * m.null_sd
     # comparisons with NaN (nothing recorded) are False, as they should be
     blown_up = (
         curves.reconstruction_end > m.null_nll + limit

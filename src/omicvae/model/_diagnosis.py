@@ -45,24 +45,29 @@ class DiagnosisMixin(LatentMixin):
         NotSupportedError
             If the model is not trained or has no data.
         """
-        self._require_trained("diagnose()")
-        store = self._cells(None)
-        if not self._knows_split:
-            raise NotSupportedError(
-                "diagnose() needs the cells that the model was trained on, in their order, to know which of them "
-                "validate; the data given to CVAE.load() are others."
-            )
-        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
-        seed = derive_seed(seed, "diagnosis") % 2**31
+        self._require_own_cells("diagnose()")
+        store, seed = self._cells(None), self._diagnosis_seed(seed)
         judged = self.validation_indices if len(self.validation_indices) else self.train_indices
         evidence = self._evidence(store, judged, labels_key or self.schema.keys.labels_key, seed)
         return diagnose(evidence, seed=seed, umap=umap)
 
+    def _require_own_cells(self, what: str) -> None:
+        """Raise where the model is not trained, or has not the cells that it was trained on."""
+        self._require_trained(what)
+        self._own_adata()
+        if not self._knows_split:
+            raise NotSupportedError(
+                f"{what} needs the cells that the model was trained on, in their order, to know which of them "
+                "validate; the data given to CVAE.load() are others."
+            )
+
+    def _diagnosis_seed(self, seed: int | None) -> int:
+        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
+        return derive_seed(seed, "diagnosis") % 2**31
+
     def _evidence(self, store: CellStore, judged: NDArray[np.int64], labels_key: str | None, seed: int) -> FitEvidence:
-        rng = np.random.default_rng(seed)
-        mean_NK, variance_NK = self.get_latent_representation(return_dist=True)
-        sd_NK = np.sqrt(variance_NK)
-        draw_NK = mean_NK + sd_NK * rng.standard_normal(mean_NK.shape).astype(np.float32)
+        rng = np.random.default_rng([seed, 1])
+        mean_NK, sd_NK, draw_NK, reference_NK = self._views(store, seed)
         scores = score_cells(self.module, store, judged, seed=seed)
         z_WK = draw_NK[judged]
         order = permute_within_strata(store.codes_ND[judged], rng)
@@ -71,11 +76,7 @@ class DiagnosisMixin(LatentMixin):
         # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
         foreign_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
         null = self._background.null(self.config, store, self.train_indices, judged, self.module.device)
-        train_gain_T = None
-        if judged is not self.train_indices:
-            train_gain_T = score_cells(self.module, store, null.seen, seed=seed).elbo_N + null.seen_nll_T
-        support = self.module.likelihood.support
-        reference_NK = self._background.reference(store, self.config.architecture.n_latent, support, seed)
+        validated = judged is not self.train_indices
         labels_N = None
         if labels_key is not None:
             column = obs_column(self._own_adata(), labels_key)
@@ -89,7 +90,8 @@ class DiagnosisMixin(LatentMixin):
             nll_W=self._reconstruction_of(store, judged, z_WK),
             nll_permuted_W=self._reconstruction_of(store, judged, foreign_WK),
             null_nll_W=null.nll_W,
-            train_gain_T=train_gain_T,
+            train_elbo_T=score_cells(self.module, store, null.seen, seed=seed).elbo_N if validated else None,
+            train_null_nll_T=null.seen_nll_T if validated else None,
             structure=null.structure,
             gaussian_prior=self.config.prior != "vamp",
             prior_mean_NK=prior_mean_NK,
@@ -103,14 +105,18 @@ class DiagnosisMixin(LatentMixin):
                 levels.key: np.asarray(levels.levels, dtype=object)[store.codes_ND[:, d]]
                 for d, levels in enumerate(self.schema.categorical)
             },
-            fallback_groups_N=(
-                kmeans_classes(unexplained(reference_NK, store), min(FALLBACK_CLASSES, len(reference_NK)), rng)
-                if labels_N is None
-                else None
-            ),
+            fallback_groups_N=stand_in_labels(store, reference_NK, seed) if labels_N is None else None,
             schedule_settled_epoch=last.settled_epoch,
             planned_epochs=last.planned_epochs,
         )
+
+    def _views(self, store: CellStore, seed: int) -> tuple[NDArray[np.float32], ...]:
+        """Posterior mean and SD of all cells, one draw, and PCA with as many dimensions; each (N, K)."""
+        mean_NK, variance_NK = self.get_latent_representation(return_dist=True)
+        sd_NK = np.sqrt(variance_NK)
+        noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
+        n_latent, support = self.config.architecture.n_latent, self.module.likelihood.support
+        return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, self._background.reference(store, n_latent, support, seed)
 
     def _prior_moments(self, store: CellStore) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and SD of p(z | c) at every cell, shape (N, K)."""
@@ -134,3 +140,9 @@ class DiagnosisMixin(LatentMixin):
             return self.module.reconstruction(z[start : start + len(batch)], batch)
 
         return map_cells(self.module, store, indices, reconstruction, device=device)[0]
+
+
+def stand_in_labels(store: CellStore, reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
+    """Classes where no labels are given: k-means of what the covariates leave unexplained in PCA."""
+    n_classes = min(FALLBACK_CLASSES, len(reference_NK))
+    return kmeans_classes(unexplained(reference_NK, store), n_classes, np.random.default_rng([seed, 2]))

@@ -3,18 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from omicvae._core import SettingError, integral
+from omicvae._core import SettingError
 from omicvae._core.files import write_text
 from omicvae.data.schema import obs_column
 from omicvae.diagnostics import Diagnosis
-from omicvae.metrics import kmeans_classes
-from omicvae.model._background import unexplained
-from omicvae.model._diagnosis import FALLBACK_CLASSES, DiagnosisMixin
+from omicvae.model._diagnosis import DiagnosisMixin, stand_in_labels
 from omicvae.report import CellMaps, ModelFacts, render
-from omicvae.training import derive_seed
 
 
 class ReportMixin(DiagnosisMixin):
@@ -59,12 +55,12 @@ class ReportMixin(DiagnosisMixin):
         SavingError
             If the file cannot be written.
         """
-        self._require_trained("report()")
+        self._require_own_cells("report()")
         if diagnosis is None:
             diagnosis = self.diagnose(labels_key, seed=seed, umap=umap)
         elif not isinstance(diagnosis, Diagnosis):
             raise SettingError(f"diagnosis takes what model.diagnose() returned, got {type(diagnosis).__name__}.")
-        maps = self._maps(labels_key or self.schema.keys.labels_key, seed) if umap else None
+        maps = self._maps(labels_key or probed_labels(diagnosis), seed) if umap else None
         target = Path(path)
         write_text(render(diagnosis, self.history, self._facts(), maps), target)
         return target
@@ -72,21 +68,15 @@ class ReportMixin(DiagnosisMixin):
     def _maps(self, labels_key: str | None, seed: int | None) -> CellMaps | None:
         """Map the model's own cells: a draw, the means and PCA, as the diagnosis has them."""
         store, adata = self._cells(None), self._own_adata()
-        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
-        seed = derive_seed(seed, "diagnosis") % 2**31
-        rng = np.random.default_rng(seed)
-        mean_NK, variance_NK = self.get_latent_representation(return_dist=True)
-        noise_NK = rng.standard_normal(mean_NK.shape).astype(np.float32)
-        n_latent, support = self.config.architecture.n_latent, self.module.likelihood.support
-        reference_NK = self._background.reference(store, n_latent, support, seed)
+        seed = self._diagnosis_seed(seed)
+        mean_NK, _, draw_NK, reference_NK = self._views(store, seed)
         if labels_key is None:
-            groups_N = kmeans_classes(unexplained(reference_NK, store), min(FALLBACK_CLASSES, len(reference_NK)), rng)
-            labels = pd.Series(groups_N, name="k-means class")
+            labels = pd.Series(stand_in_labels(store, reference_NK, seed), name="k-means class")
         else:
             labels = obs_column(adata, labels_key)
         covariates = [key for key in self.schema.keys.categorical_keys if key != labels_key]
         return CellMaps.of(
-            {"one posterior draw": mean_NK + np.sqrt(variance_NK) * noise_NK, "means": mean_NK, "PCA": reference_NK},
+            {"one posterior draw": draw_NK, "means": mean_NK, "PCA": reference_NK},
             labels=labels,
             labels_are_kmeans=labels_key is None,
             covariate=obs_column(adata, covariates[0]) if covariates else None,
@@ -113,3 +103,9 @@ class ReportMixin(DiagnosisMixin):
             ending=", ".join(name for name, happened in endings.items() if happened),
             constant_genes=tuple(schema.gene_names[g] for g in genes),
         )
+
+
+def probed_labels(diagnosis: Diagnosis) -> str | None:
+    """Name of the labels that a diagnosis classified, None where they were k-means classes or there were none."""
+    probes = diagnosis.probes
+    return None if probes.empty or probes["fallback"].any() else str(probes["labels"].iloc[0])
