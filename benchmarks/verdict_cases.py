@@ -230,25 +230,31 @@ SMALL: tuple[Data, ...] = (
 )
 
 
+#: A first report, on seeds from 0, showed faults of some rules (a signal that only the labels show, gaps of bounds in place
+#: of gains). They were mended, so figures come from fits with other seeds.
+FIRST_SEED = {"tune": 0, "report": 100}
+
+
 def cases(half: str) -> Iterator[Case]:
     """Every fit of a half."""
+    first = FIRST_SEED[half]
     for data in SIGNAL:
         if data.half != half:
             continue
-        for seed in range(2 if half == "tune" else 4):
+        for seed in range(first, first + (2 if half == "tune" else 4)):
             width = {} if seed % 2 == 0 else {"n_latent": 20}
             yield Case(data, "default" if not width else "20 dimensions", "healthy", seed, width)
             yield from _collapsed(data, seed)
         yield Case(
             data, "two epochs", "undertrained", 0, train={"max_epochs": 2, "objective": {"schedule": "constant"}}
         )
-        yield Case(data, "rate 1e-6", "undertrained", 1, train={"max_epochs": 30, "learning_rate": 1e-6})
-        yield Case(data, "weights not finite", "diverged", 0, train={"max_epochs": 5}, spoil="nan")
+        yield Case(data, "rate 1e-6", "undertrained", first + 1, train={"max_epochs": 30, "learning_rate": 1e-6})
+        yield Case(data, "weights not finite", "diverged", first, train={"max_epochs": 5}, spoil="nan")
         yield Case(
             data,
             "rate 30, last weights",
             "diverged",
-            1,
+            first + 1,
             train={"max_epochs": 20, "learning_rate": 30.0, "lr_schedule": "constant", "early_stopping": False},
             spoil="last",
         )
@@ -266,12 +272,12 @@ def cases(half: str) -> Iterator[Case]:
             )
     for data in NOISE:
         if data.half == half:
-            for seed in range(2):
+            for seed in range(first, first + 2):
                 yield Case(data, "default", "no_signal", seed)
-            yield Case(data, "beta 100", "no_signal", 2, train={"objective": {"beta": 100.0}})
+            yield Case(data, "beta 100", "no_signal", first + 2, train={"objective": {"beta": 100.0}})
     for data in SMALL:
         if data.half == half:
-            for seed in range(3):
+            for seed in range(first, first + 3):
                 yield Case(
                     data,
                     "wide, 400 epochs, last weights",

@@ -131,7 +131,7 @@ def main() -> None:
         write_atomically(path, lambda part: part.write_text(json.dumps(content, indent=1) + "\n"))
 
     if options.judge_again:
-        for row in known:
+        for row in (run for run in known if run["verdict"] != "error"):
             row |= judged(pickle.loads(file_of(row["case"], options.measured).read_bytes()))
     else:
         done = {run["case"] for run in known}

@@ -97,8 +97,8 @@ def _smaller(m: Measurements) -> Remedy:
     n_latent = max(2, (m.usage.n_latent if m.usage is not None else 10) // 2)
     return Remedy(
         ELBO,
-        "Half the dimensions and more dropout leave less room to memorise.",
-        model={"n_latent": n_latent, "dropout_rate": 0.3},
+        "A narrow network with half the dimensions and much dropout has no room to memorise.",
+        model={"n_latent": n_latent, "n_hidden": 32, "n_hidden_decoder": None, "dropout_rate": 0.5},
     )
 
 
