@@ -115,7 +115,7 @@ def test_the_page_on_diagnosis_runs_as_it_stands(run_code):
     adata = ov.datasets.simulate_counts(300, 100, seed=2)
     ov.CVAE.setup_anndata(adata, batch_key="batch")
     model = ov.CVAE(adata, n_hidden=32)
-    model.train(10, objective={"beta": 1000.0}, progress_bar=False)
+    model.train(30, objective={"beta": 1000.0}, progress_bar=False)
     left = run_code(DOCS / "diagnosis.md", ov=ov, adata=adata, model=model)
     assert left["diagnosis"].verdict == "collapsed"
     assert left["rescue"].healed

@@ -54,12 +54,13 @@ def _structure(m: Measurements) -> Iterator[Row]:
     if m.structure is None:
         return
     s: Structure = m.structure
+    directions = "leading direction" if s.n_directions == 1 else f"{s.n_directions} leading directions"
     yield Row(
         "structure of the data",
         s.share,
         f"> {s.limit:.4f}",
         s.found,
-        f"share of variance in the {s.n_directions} leading directions across genes, beyond covariates and depth; "
+        f"share of variance in the {directions} across genes, beyond covariates and depth; "
         f"without structure {s.by_chance:.4f} ({s.n_simulations} simulations, {s.n_cells} cells × {s.n_genes} genes)",
     )
 
