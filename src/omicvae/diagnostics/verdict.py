@@ -33,8 +33,11 @@ def is_diverged(m: Measurements) -> bool:
 
 
 def explains_nothing(m: Measurements) -> bool:
-    """Whether reconstruction is far worse than no latent, on new cells and at the end of training alike."""
-    if m.gain is None or m.usage is None:
+    """Whether reconstruction is far worse than no latent, on new cells and at the end of training alike.
+
+    After a few epochs it may be so because training has only begun.
+    """
+    if m.gain is None or m.usage is None or 0 < m.curves.n_epochs < T.SETTLED_EPOCHS:
         return False
     shortfall = -(m.gain.gain.mean + m.usage.rate.mean)
     return shortfall > T.BLOW_UP_SD * m.null_sd and not m.curves.reconstruction_end < m.null_nll
