@@ -91,7 +91,7 @@ def lags_behind_null(m: Measurements) -> bool:
     if m.usage is None or m.gain is None or not m.usage.n_active:
         return False
     shortfall = -(m.gain.gain.mean + m.usage.rate.mean)
-    memorises = gap(m) - gap_margin(m) > shortfall / 2  # not so where the gap is not known
+    memorises = gap(m) > shortfall / 2  # not so where the gap is not known
     return shortfall > max(m.gain.gain.margin, T.ONE_FACT) and not memorises
 
 
@@ -161,14 +161,18 @@ def probe_lost(m: Measurements) -> bool:
 
 
 def is_partially_collapsed(m: Measurements) -> bool:
-    """Whether information is lost: a draw read well below PCA, or a faint latent that buys nothing."""
+    """Whether information is lost: a draw read well below PCA, or a faint latent that buys nothing.
+
+    Codes that memorise and buy nothing are read badly too, for another reason.
+    """
     if m.usage is None or m.gain is None:
         return False
-    return probe_lost(m) or (m.usage.rate.mean < T.ONE_FACT and gain_is_negligible(m.gain.gain))
+    memory = m.gain.gain.mean <= 0 and _memorised(m, 0.0)
+    return (probe_lost(m) and not memory) or (m.usage.rate.mean < T.ONE_FACT and gain_is_negligible(m.gain.gain))
 
 
 def is_overfit(m: Measurements) -> bool:
-    """Whether codes do not pay on new cells, or memorising costs over twice what they buy there.
+    """Whether codes do not pay on new cells, or memorising costs over three times what they buy there.
 
     Codes that carry over and are only too dear, because they lie far from the prior, are no memory.
     """
@@ -182,7 +186,7 @@ def is_overfit(m: Measurements) -> bool:
 
 
 def _memorised(m: Measurements, bought: float) -> bool:
-    """Whether training cells are better off than new ones by over twice what is bought on new ones."""
+    """Whether training cells are better off than new ones by over three times what is bought on new ones."""
     return gap(m) - gap_margin(m) > T.GAP_PER_GAIN * max(bought, T.ONE_FACT)
 
 
