@@ -122,12 +122,13 @@ def main() -> None:
     options = parser.parse_args()
     path = RESULTS / f"verdicts_{options.half}.json"
     known = json.loads(path.read_text())["runs"] if path.exists() and not options.again else []
+    kept = json.loads(path.read_text()) if path.exists() else {}  # notes on earlier rounds
     planned = [case.key for case in cases(options.half)]
     known = [run for run in known if run["case"] in planned]
 
     def store() -> None:
         known.sort(key=lambda run: planned.index(run["case"]))
-        content = {"summary": summary(known), "provenance": provenance(), "runs": known}
+        content = {**kept, "summary": summary(known), "provenance": provenance(), "runs": known}
         write_atomically(path, lambda part: part.write_text(json.dumps(content, indent=1) + "\n"))
 
     if options.judge_again:
