@@ -22,7 +22,6 @@ def measure(n_cells: int, n_genes: int, density: float, max_epochs: int) -> dict
 
     logging.getLogger("omicvae").setLevel(logging.ERROR)
     adata = simulate(n_cells, n_genes, density)
-    adata.obs["label"] = adata.obs["batch"]
     ov.CVAE.setup_anndata(adata, batch_key="batch")
     model = ov.CVAE(adata)
     model.train(max_epochs, progress_bar=False)
@@ -38,6 +37,7 @@ def measure(n_cells: int, n_genes: int, density: float, max_epochs: int) -> dict
 
 def main() -> None:
     made = parser(__doc__, "diagnosis")
+    made.add_argument("--repeats", type=int, default=3)
     options = made.parse_args()
     if options.child:
         print(json.dumps(measure(**options.child)))
@@ -47,7 +47,7 @@ def main() -> None:
         run_child(__file__, n_cells=n, n_genes=g, density=density, max_epochs=5)
         for n, g in sizes
         for density in (0.05, 0.17)
-        for _ in range(1 if options.quick else 3)
+        for _ in range(1 if options.quick else options.repeats)
     ]
     path = write(options.name, runs, goals={"seconds": GOAL_SECONDS, "mb": GOAL_MB})
     print(path.read_text())
