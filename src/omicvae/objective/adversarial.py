@@ -158,7 +158,7 @@ class Discriminator(Opponent):
 
     Until the start there is only the ELBO, and the discriminator's loss is 0. Then it learns, from log-normalised
     expression and covariates, by the hinge loss mean max(0, 1 − D(real)) + mean max(0, 1 + D(generated)), and the cVAE
-    adds −weight · mean D(generated).
+    adds −weight · mean D(generated). Generated cells are decoded from prior draws.
 
     See :class:`Opponent` for the settings. The weight is 0.3 by default: generated cells were as hard to tell from real
     ones as with 1, on the set that it was tried on, and the likelihood lost less (``benchmarks/discriminator.py``).

@@ -23,15 +23,14 @@ class StepView:
 
     Attributes
     ----------
-    z_BK, heads
-        Draw of the posterior, and the decoder's raw outputs for it.
+    z_BK
+        Draw of the posterior.
     reconstruction
         Mean −log p(x | z, c) of the minibatch, nats.
     """
 
     batch: Batch
     z_BK: Tensor
-    heads: dict[str, Tensor]
     reconstruction: Tensor
 
 
@@ -119,27 +118,24 @@ class LatentPlayer(Player):
 class RealnessPlayer(Player):
     """Tells real from generated cells; see :class:`omicvae.objective.Discriminator`.
 
-    Generated are cells from posterior draws and as many from prior draws, for the covariates and libraries of the
-    minibatch. Sampling counts has no gradient: a sample's is taken to be that of its mean (straight through).
+    Generated are cells from prior draws, for the covariates and libraries of the minibatch: those from posterior draws
+    are hard to tell from real ones already. Sampling counts has no gradient: a sample's is taken to be that of its mean
+    (straight through).
     """
 
     def __init__(self, network: RealnessScore, settings: Opponent, phase: Phase) -> None:
         super().__init__("discriminator", network, settings, phase)
-        self._pairs: tuple[Tensor, Tensor, Tensor] | None = None
+        self._seen: tuple[Tensor, Tensor, Tensor] | None = None
 
     def _term(self, module: ConditionalVAE, view: StepView) -> Tensor:
         batch, likelihood = view.batch, module.likelihood
-        from_prior = module.decode(module.prior_at(batch).sample(len(batch)), batch)
-        made = []
-        for heads in (view.heads, from_prior):
-            distribution = likelihood.distribution(batch, heads)
-            sample, mean = distribution.sample(), distribution.mean
-            made.append(likelihood.features(mean + (sample - mean).detach(), batch.library_B1))
+        z_BK = module.prior_at(batch).sample(len(batch))
+        distribution = likelihood.distribution(batch, module.decode(z_BK, batch))
+        sample_BG, mean_BG = distribution.sample(), distribution.mean
+        generated_BG = likelihood.features(mean_BG + (sample_BG - mean_BG).detach(), batch.library_B1)
         c_BC = module.covariates(batch).detach()
-        generated_RG = torch.cat(made)
-        real_BG = likelihood.features(batch.x_BG, batch.library_B1)
-        self._pairs = (real_BG, generated_RG.detach(), c_BC)
-        return -self.network(generated_RG, c_BC.repeat(2, 1)).mean()
+        self._seen = (likelihood.features(batch.x_BG, batch.library_B1), generated_BG.detach(), c_BC)
+        return -self.network(generated_BG, c_BC).mean()
 
     def _meeting_point(self, module: ConditionalVAE, view: StepView) -> Tensor:
         # the last layer of the decoder, as Esser et al. (2021) have it
@@ -147,9 +143,9 @@ class RealnessPlayer(Player):
         return weight
 
     def _own_loss(self, view: StepView) -> Tensor:
-        assert self._pairs is not None  # the cVAE's term comes first
-        real_BG, generated_RG, c_BC = self._pairs
-        return hinge_loss(self.network(real_BG, c_BC), self.network(generated_RG, c_BC.repeat(2, 1)))
+        assert self._seen is not None  # the cVAE's term comes first
+        real_BG, generated_BG, c_BC = self._seen
+        return hinge_loss(self.network(real_BG, c_BC), self.network(generated_BG, c_BC))
 
 
 def make_players(

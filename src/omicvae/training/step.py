@@ -115,7 +115,7 @@ class EagerStep:
         if planned.objective.total_correlation:
             figures["total_correlation"] = total_correlation(z_BK, posterior, self.n_cells)
             loss = loss + planned.total_correlation_weight(step) * figures["total_correlation"]
-        view = StepView(batch, z_BK, heads, reconstruction)
+        view = StepView(batch, z_BK, reconstruction)
         playing = [player for player in self.players if step >= player.phase.start_step]
         for player in playing:
             cost, figures[f"{player.name}_weight"] = player.cost(module, view, step)
