@@ -134,6 +134,8 @@ def test_gene_scales_units_and_a_few_wild_cells_are_no_structure():
     assert scaled.share == pytest.approx(plain.share, rel=1e-3)
     heavy = np.sign(values_NG) * np.abs(values_NG) ** 3  # outliers in every gene, one by one
     assert not structure(heavy, simulations, np.empty((400, 0))).found
+    noisy_batch = values_NG * np.where(rng.random(400) < 0.2, 4.0, 1.0)[:, None]
+    assert not structure(noisy_batch, simulations, np.empty((400, 0))).found
 
 
 def test_leading_eigenvalues_and_shares_against_numpy():
@@ -144,7 +146,9 @@ def test_leading_eigenvalues_and_shares_against_numpy():
     np.testing.assert_allclose(leading_eigenvalues(values_NG, 30), exact[:30], rtol=1e-4)
     basis_NR = np.full((80, 1), 80**-0.5)
     ranks_NG = ndtr(values_NG)
-    expected = np.linalg.eigvalsh(np.corrcoef(ranks_NG.T))[::-1] / 60
+    standard_NG = (ranks_NG - ranks_NG.mean(0)) / ranks_NG.std(0)
+    standard_NG /= np.sqrt((standard_NG**2).mean(1, keepdims=True))  # cells alike too
+    expected = np.linalg.eigvalsh(standard_NG.T @ standard_NG)[::-1] / (80 * 60)
     shares = [expected[0], expected[:3].sum(), expected[:10].sum()]
     np.testing.assert_allclose(leading_shares(ranks_NG, basis_NR), shares, rtol=1e-4)
     constant = values_NG.copy()
@@ -155,16 +159,14 @@ def test_leading_eigenvalues_and_shares_against_numpy():
     assert leading_shares(values_NG[:, :1], basis_NR) == pytest.approx([1, 1, 1])
 
 
-def test_many_weak_directions_are_found_where_one_of_them_would_not_be():
+def test_ten_weak_directions_are_found():
     rng = np.random.default_rng(10)
 
     def cells(strength):
         loadings_KG = np.linalg.qr(rng.normal(size=(400, 10)))[0].T
         return rng.normal(size=(300, 400)) + strength * rng.normal(size=(300, 10)) @ loadings_KG
 
-    check = structure(cells(1.9), [cells(0.0) for _ in range(5)], np.empty((300, 0)))
-    assert check.found
-    assert check.n_directions > 1
+    assert structure(cells(1.7), [cells(0.0) for _ in range(5)], np.empty((300, 0))).found
 
 
 def test_too_few_simulations_are_refused():

@@ -102,6 +102,31 @@ def test_distance_from_the_prior_counts_by_what_it_wastes(sim, factor, verdict):
         assert "overfit" not in diagnosis.findings
 
 
+@pytest.mark.parametrize(
+    ("name", "power", "nats", "verdict"),
+    [
+        ("healthy", 1 / 4, 0.5, "healthy"),
+        ("healthy", 1 / 4, 20.0, "under_regularised"),
+        ("healthy", 4.0, 1.0, "healthy"),
+        ("healthy", 4.0, 40.0, "partial_collapse"),
+        ("collapsed", 4.0, 40.0, "collapsed"),
+    ],
+)
+def test_posteriors_that_pay_when_tempered_are_too_narrow_or_too_wide(sim, name, power, nats, verdict):
+    evidence = getattr(sim, name)(labels_N=None)
+    spread = np.random.default_rng(3).normal(0, 0.1, len(evidence.elbo_W))
+    changes = {s: -1.0 + 0 * spread for s in (1 / 4, 4.0)} | {power: nats + spread}
+    diagnosis = diagnose(
+        replace(evidence, tempered_SW={s: evidence.elbo_W + d for s, d in changes.items()}), umap=False
+    )
+    assert diagnosis.verdict == verdict
+    rows = diagnosis.evidence.set_index("check")
+    assert rows.loc["rate that buys nothing", "passed"] == (verdict != "under_regularised")
+    assert rows.loc["posterior too wide", "passed"] == (nats < 40)
+    if verdict == "partial_collapse":
+        assert "told more" in diagnosis.headline
+
+
 def test_memorising_is_overfit_also_where_the_codes_are_far_from_the_prior(sim):
     evidence = sim.far_from_the_prior(labels_N=None, gain=-600, history=sim.history(gap=2000))
     diagnosis = diagnose(evidence, umap=False)

@@ -15,11 +15,13 @@ from omicvae.diagnostics.null import GainOverNull, gain_over_null
 from omicvae.diagnostics.probing import Probes, leakage, probe_latents
 from omicvae.diagnostics.remedies import Remedy, remedies_for
 from omicvae.diagnostics.structure import Structure, structure
+from omicvae.diagnostics.tempering import POWERS, Tempering, tempered, tempering
 from omicvae.diagnostics.usage import LatentUsage, latent_usage
 from omicvae.diagnostics.verdict import RULES, Judgement, Rule, judge
 
 __all__ = [
     "HISTORY_RULES",
+    "POWERS",
     "RULES",
     "CurveChecks",
     "DecoderUse",
@@ -40,6 +42,7 @@ __all__ = [
     "Remedy",
     "Rule",
     "Structure",
+    "Tempering",
     "decoder_use",
     "diagnose",
     "diagnose_history",
@@ -56,6 +59,8 @@ __all__ = [
     "read_log",
     "remedies_for",
     "structure",
+    "tempered",
+    "tempering",
     "umap_check",
     "umap_coordinates",
 ]

@@ -17,6 +17,7 @@ from omicvae.diagnostics.verdict import (
     gap,
     gap_margin,
     improvement_limit,
+    is_too_wide,
     is_under_regularised,
     probe_lost,
     still_winning,
@@ -39,7 +40,7 @@ class Row:
 
 def evidence_table(measurements: Measurements) -> pd.DataFrame:
     """Table of every check that was made, in reading order."""
-    sections = (_output, _structure, _latent, _gain, _mismatch, _information, _probes, _umap, _leakage, _curves)
+    sections = (_output, _structure, _latent, _gain, _overpaid, _information, _probes, _umap, _leakage, _curves)
     rows = [astuple(row) for section in sections for row in section(measurements)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "passed": object})
 
@@ -118,20 +119,40 @@ def _gain(m: Measurements) -> Iterator[Row]:
         )
 
 
-def _mismatch(m: Measurements) -> Iterator[Row]:
-    if m.mismatch is None or m.gain is None:
+def _overpaid(m: Measurements) -> Iterator[Row]:
+    if m.gain is None or m.usage is None or (m.mismatch is None and m.tempering is None):
         return
-    waste = m.mismatch.waste
-    limit = max(T.ONE_FACT, T.WASTED_GAIN * (m.gain.gain.mean + waste))
-    mixture = m.mismatch.mixture_K.sum()
+    rate, overpaid = m.usage.rate.mean, m.overpaid
+    limit = max(T.OVERPAID_RATE * rate, T.OVERPAID_GAIN * (m.gain.gain.mean + overpaid))
     yield Row(
-        "prior mismatch",
-        waste,
-        f"≤ {limit:.2f}",
+        "rate that buys nothing",
+        overpaid,
+        f"≤ {max(T.ONE_FACT, min(limit, T.MOST_OF_RATE * rate)):.2f}",
         not is_under_regularised(m),
-        "nats that shifting and scaling z would save: KL between the Gaussian with the moments of all posteriors and "
-        f"the prior, summed over dimensions; of their mixture {mixture:.3g}",
+        "nats that the next two save: lying nearer to the prior, and wider posteriors",
     )
+    if m.mismatch is not None:
+        mixture = m.mismatch.mixture_K.sum()
+        yield Row(
+            "prior mismatch",
+            m.mismatch.waste,
+            "",
+            None,
+            "nats that shifting and scaling z would save: KL between the Gaussian with the moments of all posteriors "
+            f"and the prior, summed over dimensions; of their mixture {mixture:.3g}",
+        )
+    if m.tempering is not None:
+        text = "nats that {} posteriors would win: {}"
+        widened, narrowed = m.tempering.widened, m.tempering.narrowed
+        yield Row("posterior too narrow", widened.mean, "", None, text.format("wider", widened))
+        limit = max(rate, T.ONE_FACT)
+        yield Row(
+            "posterior too wide",
+            narrowed.mean,
+            f"≤ {limit:.2f}",
+            not is_too_wide(m),
+            text.format("narrower", narrowed) + "; judged against the rate",
+        )
 
 
 def _information(m: Measurements) -> Iterator[Row]:

@@ -49,6 +49,9 @@ class FitEvidence:
         Mean and SD of p(z | c) at every cell; None for N(0, I).
     gaussian_prior
         Whether p(z | c) is a Gaussian.
+    tempered_SW
+        Power s → bound at β = 1 of the validation cells with posteriors tempered by s and the draw's noise, nats (see
+        :class:`Tempering`); empty where it was not asked.
     structure
         What the cells hold beyond the z-free model (:func:`structure`); None where it was not asked.
     schedule_settled_epoch
@@ -77,6 +80,7 @@ class FitEvidence:
     prior_mean_NK: Array | None = None
     prior_sd_NK: Array | None = None
     gaussian_prior: bool = True
+    tempered_SW: Mapping[float, Array] = field(default_factory=dict)
     structure: Structure | None = None
     schedule_settled_epoch: float | None = None
     planned_epochs: int | None = None

@@ -14,6 +14,7 @@ from omicvae.diagnostics.mismatch import PriorMismatch, prior_mismatch
 from omicvae.diagnostics.null import GainOverNull, gain_over_null
 from omicvae.diagnostics.probing import Probes, leakage, probe_latents
 from omicvae.diagnostics.structure import Structure
+from omicvae.diagnostics.tempering import Tempering, tempering
 from omicvae.diagnostics.usage import LatentUsage, latent_usage
 from omicvae.metrics.classification import ProbeScore
 
@@ -43,12 +44,19 @@ class Measurements:
     gain: GainOverNull | None = None
     elbo: Estimate | None = None
     mismatch: PriorMismatch | None = None
+    tempering: Tempering | None = None
     information: Information | None = None
     structure: Structure | None = None
     probes: Probes | None = None
     umap: EmbeddingCheck | None = None
     leakage: dict[str, ProbeScore] | None = None
     planned_epochs: int | None = None
+
+    @property
+    def overpaid(self) -> float:
+        """Nats of the rate that buy nothing: for distance from the prior, and for posteriors that are too narrow."""
+        far = 0.0 if self.mismatch is None else self.mismatch.waste
+        return far + (0.0 if self.tempering is None else self.tempering.overpaid)
 
 
 def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measurements:
@@ -85,6 +93,7 @@ def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measure
         gain=gain_over_null(inputs.elbo_W, -null_W, inputs.train_gain_T),
         elbo=Estimate.of(inputs.elbo_W),
         mismatch=prior_mismatch(mean_NK, sd_NK, seed=seed) if inputs.gaussian_prior else None,
+        tempering=tempering(inputs.elbo_W, inputs.tempered_SW) if inputs.tempered_SW else None,
         information=information(inputs.mean_NK, inputs.sd_NK, seed=seed),
         structure=inputs.structure,
         probes=probes,

@@ -97,13 +97,16 @@ def structure(features_NG: Array, simulated: Iterable[Array], design_NC: Array) 
 def leading_shares(features_NG: Array, basis_NR: FloatArray) -> list[float]:
     """Sum of the 1, 3 and 10 largest eigenvalues of what ``basis_NR`` (orthonormal) leaves, over their whole sum.
 
-    Every gene is scaled to variance 1, so that its noise, however modelled, cancels; constant genes count nothing.
+    Every gene is scaled to variance 1 and then every cell, so that their noise, however modelled, cancels: batches that
+    are noisier than others are no structure. Constant genes count nothing.
     """
     values_NG: Array = np.asarray(features_NG, dtype=np.float32)
     for _ in range(2):  # clipping moves mean and variance a little
         values_NG = values_NG - basis_NR @ (basis_NR.T @ values_NG)
         sd_G = np.sqrt((values_NG**2).mean(axis=0))
         values_NG = np.clip(values_NG / np.where(sd_G > 1e-6, sd_G, np.inf), -CLIPPED_SD, CLIPPED_SD)
+    rms_N1 = np.sqrt((values_NG**2).mean(axis=1, keepdims=True))
+    values_NG = values_NG / np.where(rms_N1 > 0, rms_N1, 1.0)
     trace = float((values_NG**2).sum(dtype=np.float64))
     cumulative = leading_eigenvalues(values_NG, max(DIRECTIONS)).cumsum()
     return [float(cumulative[min(n, len(cumulative)) - 1] / trace) if trace > 0 else 0.0 for n in DIRECTIONS]

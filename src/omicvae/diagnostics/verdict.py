@@ -161,14 +161,18 @@ def probe_lost(m: Measurements) -> bool:
 
 
 def is_partially_collapsed(m: Measurements) -> bool:
-    """Whether information is lost: a draw read well below PCA, or a faint latent that buys nothing.
+    """Whether information is lost: a draw read well below PCA, posteriors too wide, or a faint latent without gain.
 
     Codes that memorise and buy nothing are read badly too, for another reason.
     """
     if m.usage is None or m.gain is None:
         return False
     memory = m.gain.gain.mean <= 0 and _memorised(m, 0.0)
-    return (probe_lost(m) and not memory) or (m.usage.rate.mean < T.ONE_FACT and gain_is_negligible(m.gain.gain))
+    return (
+        (probe_lost(m) and not memory)
+        or is_too_wide(m)
+        or (m.usage.rate.mean < T.ONE_FACT and gain_is_negligible(m.gain.gain))
+    )
 
 
 def is_overfit(m: Measurements) -> bool:
@@ -191,12 +195,23 @@ def _memorised(m: Measurements, bought: float) -> bool:
 
 
 def is_under_regularised(m: Measurements) -> bool:
-    """Whether distance from the prior is most of the rate, or eats the gain; shifting and scaling z would save it."""
-    if m.usage is None or m.mismatch is None or m.gain is None:
+    """Whether rate that buys nothing is most of it, or eats the gain.
+
+    Shifting and scaling z would save the distance from the prior, and wider posteriors what narrow ones cost too much.
+    """
+    if m.usage is None or m.gain is None:
         return False
-    waste, gain, rate = m.mismatch.waste, m.gain.gain.mean, m.usage.rate.mean
-    eats = waste > T.WASTED_RATE * rate and waste > T.WASTED_GAIN * (gain + waste)
-    return waste > T.ONE_FACT and (eats or waste > T.MOST_OF_RATE * rate)
+    overpaid, gain, rate = m.overpaid, m.gain.gain.mean, m.usage.rate.mean
+    eats = overpaid > T.OVERPAID_RATE * rate and overpaid > T.OVERPAID_GAIN * (gain + overpaid)
+    return overpaid > T.ONE_FACT and (eats or overpaid > T.MOST_OF_RATE * rate)
+
+
+def is_too_wide(m: Measurements) -> bool:
+    """Whether narrower posteriors would win more than the whole rate: the decoder could use twice what it is told."""
+    if m.usage is None or m.tempering is None:
+        return False
+    narrowed = m.tempering.narrowed
+    return narrowed.low > max(m.usage.rate.mean, T.ONE_FACT)
 
 
 def _diverged(m: Measurements) -> str:
@@ -250,6 +265,11 @@ def _partial(m: Measurements) -> str:
             f"{m.probes.draw.balanced_accuracy:.2f}, PCA with as many dimensions "
             f"{m.probes.reference.balanced_accuracy:.2f}."
         )
+    if m.tempering is not None and is_too_wide(m):
+        return (
+            f"The latent space is partly collapsed: it holds {_rate(m):.2g} nats per cell, and posteriors that told "
+            f"more would raise the bound by {m.tempering.narrowed.mean:.3g}."
+        )
     return (
         "The latent space is nearly collapsed: it carries less than one yes/no fact per cell and buys "
         "nothing over a "
@@ -275,11 +295,11 @@ def _no_signal(m: Measurements) -> str:
 
 
 def _under_regularised(m: Measurements) -> str:
-    assert m.mismatch is not None
+    far = 0.0 if m.mismatch is None else m.mismatch.waste
     return (
-        f"Under-regularised: of {_rate(m):.3g} nats of KL, {m.mismatch.waste:.3g} are paid for lying far from the "
-        f"prior and tell cells apart no better (gain over a decoder without z {_gain(m):+.3g}); draws from the prior "
-        "miss where the cells are."
+        f"Under-regularised: of {_rate(m):.3g} nats of KL, {m.overpaid:.3g} buy nothing ({far:.3g} for lying far from "
+        f"the prior, {m.overpaid - far:.3g} for posteriors that are too narrow; gain over a decoder without z "
+        f"{_gain(m):+.3g}); draws from the prior miss where the cells are."
     )
 
 

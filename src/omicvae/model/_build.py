@@ -16,6 +16,14 @@ from omicvae.networks import covariate_width
 from omicvae.priors import PRIORS, PriorSizes
 from omicvae.training import derive_seed, private_generators
 
+#: Dropout of the encoder by default, and below so many cells, which it would memorise (``benchmarks/small_data.py``)
+DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
+
+
+def default_dropout_rate(n_cells: int) -> float:
+    """Dropout of the encoder for so many cells."""
+    return SMALL_DROPOUT_RATE if n_cells < SMALL_CELLS else DROPOUT_RATE
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:

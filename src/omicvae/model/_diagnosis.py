@@ -8,7 +8,7 @@ from torch import Tensor
 from omicvae._core import Batch, NotSupportedError, integral
 from omicvae.data import CellStore
 from omicvae.data.schema import obs_column
-from omicvae.diagnostics import Diagnosis, FitEvidence, diagnose, permute_within_strata
+from omicvae.diagnostics import POWERS, Diagnosis, FitEvidence, diagnose, permute_within_strata, tempered
 from omicvae.metrics import kmeans_classes
 from omicvae.model._background import unexplained
 from omicvae.model._latent import LatentMixin
@@ -92,6 +92,9 @@ class DiagnosisMixin(LatentMixin):
             null_nll_W=null.nll_W,
             train_elbo_T=score_cells(self.module, store, null.seen, seed=seed).elbo_N if validated else None,
             train_null_nll_T=null.seen_nll_T if validated else None,
+            tempered_SW=self._tempered_bounds(
+                store, judged, mean_NK[judged], sd_NK[judged], z_WK, location_WK, scale_WK
+            ),
             structure=null.structure,
             gaussian_prior=self.config.prior != "vamp",
             prior_mean_NK=prior_mean_NK,
@@ -117,6 +120,23 @@ class DiagnosisMixin(LatentMixin):
         noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
         n_latent, support = self.config.architecture.n_latent, self.module.likelihood.support
         return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, self._background.reference(store, n_latent, support, seed)
+
+    def _tempered_bounds(
+        self, store: CellStore, judged: NDArray[np.int64], *moments_and_draw: NDArray[np.float32]
+    ) -> dict[float, NDArray[np.float64]]:
+        """β = 1 bound of the cells under tempered posteriors, nats, by the draw's noise; none where p is no Gaussian.
+
+        Given are mean, SD and draw of the posterior, mean and SD of the prior, each (W, K).
+        """
+        mean_WK, sd_WK, z_WK, location_WK, scale_WK = (values.astype(np.float64) for values in moments_and_draw)
+        bounds: dict[float, NDArray[np.float64]] = {}
+        noise_WK, unit_WK = (z_WK - mean_WK) / sd_WK, (mean_WK - location_WK) / scale_WK
+        for power in POWERS if self.config.prior != "vamp" else ():
+            mean_s, variance_s = tempered(unit_WK, (sd_WK / scale_WK) ** 2, power)
+            kl_W = 0.5 * (variance_s + mean_s**2 - 1 - np.log(variance_s)).sum(axis=1)
+            tempered_WK = location_WK + scale_WK * (mean_s + np.sqrt(variance_s) * noise_WK)
+            bounds[power] = -kl_W - self._reconstruction_of(store, judged, tempered_WK.astype(np.float32))
+        return bounds
 
     def _prior_moments(self, store: CellStore) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and SD of p(z | c) at every cell, shape (N, K)."""

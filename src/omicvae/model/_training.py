@@ -24,6 +24,7 @@ from omicvae.training import (
     Split,
     Stopping,
     TrainingPlan,
+    default_weight_decay,
     derive_seed,
     fit,
     hardware,
@@ -54,7 +55,7 @@ class RunSettings:
     learning_rate: float | None
     lr_schedule: str
     optimizer: str
-    weight_decay: float
+    weight_decay: float | None
     gradient_clip_norm: float | None
     ema_decay: float | None
     precision: str
@@ -104,7 +105,7 @@ class TrainingMixin(RescueMixin):
         learning_rate: float | None = None,
         lr_schedule: str = "one_cycle",
         optimizer: str = "adam",
-        weight_decay: float = 0.0,
+        weight_decay: float | None = None,
         gradient_clip_norm: float | None = None,
         ema_decay: float | None = None,
         accelerator: str = "auto",
@@ -141,8 +142,8 @@ class TrainingMixin(RescueMixin):
             Rate and its course: ``"one_cycle"`` with this peak, ``"plateau"`` (three tenths of it whenever validation
             stalls) or ``"constant"``.
         optimizer, weight_decay, gradient_clip_norm, ema_decay
-            ``"adam"`` or ``"adamw"``, decay of the weights, largest norm of the gradient, and d of the moving average
-            of weights that is validated and kept instead of the weights themselves.
+            ``"adam"`` or ``"adamw"``; decay of the weights, None for 7 / training cells (weights ~ N(0, 1/7)); largest
+            norm of the gradient; and d of the moving average of weights that is validated and kept instead of them.
         accelerator, devices, precision
             As in ``lightning.pytorch.Trainer``; ``"auto"`` takes a CUDA device where there is one, else the CPU, and
             float32. Offered are one device, and the precisions of ``omicvae.training.PRECISIONS``.
@@ -305,11 +306,12 @@ class TrainingMixin(RescueMixin):
         known = self._knows_split and not fresh
         # what has been trained on must not validate later
         split = Split(self.train_indices, self.validation_indices) if known else self._split(settings.train_size, seed)
+        decay = settings.weight_decay
         optimisation = Optimisation(
             **({} if settings.learning_rate is None else {"learning_rate": settings.learning_rate}),
             schedule=settings.lr_schedule,
             optimizer=settings.optimizer,
-            weight_decay=settings.weight_decay,
+            weight_decay=default_weight_decay(len(split.train)) if decay is None else decay,
             gradient_clip_norm=settings.gradient_clip_norm,
             ema_decay=settings.ema_decay,
         )

@@ -1,6 +1,6 @@
 """Training on Lightning: plan, step, callbacks, history, and passes over the cells."""
 
-from omicvae.training.budget import Budget, Optimisation, plan_budget
+from omicvae.training.budget import Budget, Optimisation, default_weight_decay, plan_budget
 from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
 from omicvae.training.evaluation import CellScores, evaluating, map_cells, score_cells
 from omicvae.training.fit import PRECISIONS, Checkpointing, FitResult, Stopping, fit, hardware
@@ -23,6 +23,7 @@ __all__ = [
     "Split",
     "Stopping",
     "TrainingPlan",
+    "default_weight_decay",
     "derive_seed",
     "evaluating",
     "fit",
