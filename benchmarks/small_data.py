@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 from _common import RESULTS, provenance
-from verdict_cases import factors, real, types
+from verdict_data import factors, real, types
 
 from omicvae._core.files import write_atomically
 

@@ -1,24 +1,36 @@
 """Fits whose verdict is known from how they were made: data with or without structure, and what was done in training.
 
-Every data generator and data set belongs to one half. Thresholds were set on ``tune``; ``report`` is for figures only.
+Every data generator and data set belongs to one part. Thresholds were set on ``tune``. ``report`` was for figures only
+until its errors led to changes of rules; ``fresh`` (other simulators, genes and forms of the data) was made and
+run once after them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import anndata as ad
 import lightning.pytorch as pl
-import numpy as np
-import pandas as pd
-import scipy.sparse as sp
 import torch
-from _common import batch_key, load
+from _common import batch_key
+from verdict_data import (
+    Make,
+    bulk,
+    curve,
+    detected,
+    factors,
+    few,
+    log_normalised,
+    real,
+    second_genes,
+    shuffled,
+    types,
+    unequal_batches,
+)
 
-#: real cells and genes of a case: enough to be real, few enough for hundreds of fits
-REAL_CELLS, REAL_GENES = 1000, 500
 #: counts of bulk samples are thousands of times deeper, so is what a latent may earn before the KL shuts it
 UMI_DEAR, BULK_DEAR = 1e4, 1e7
+#: so few cells that a cheap KL makes them overfit instead
+TINY = ("factors gaussian 80x300", "factors gaussian 40x200", "branches gaussian 90x400", "simulated bulk 60x400")
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,7 @@ class Data:
 
     name: str
     half: str
-    make: Callable[[int], ad.AnnData]
+    make: Make
     likelihood: str = "auto"
     signal: bool = True
     dear: float = UMI_DEAR
@@ -52,110 +64,6 @@ class Case:
         return f"{self.data.name}/{self.setting}/{self.seed}"
 
 
-def factors(n: int, genes: int, *, rank: int = 3, signal: float = 1.0, noise: str = "nb", depth: float = 2000.0):
-    """Continuous factors (a trajectory) in counts, real values or 0/1; labels are the signs of the first two."""
-
-    def make(seed: int) -> ad.AnnData:
-        rng = np.random.default_rng([seed, n, genes, rank])
-        z_NK = rng.normal(size=(n, rank))
-        low_NG = signal * z_NK @ rng.normal(size=(rank, genes)) / np.sqrt(rank)
-        mean_G = rng.normal(0, 1, genes)
-        if noise == "gaussian":
-            x = mean_G * 3 + low_NG + rng.normal(size=(n, genes)) * rng.uniform(0.5, 2, genes)
-        elif noise == "t":
-            x = mean_G * 3 + low_NG + rng.standard_t(3, size=(n, genes))
-        elif noise == "bernoulli":
-            x = rng.random((n, genes)) < 1 / (1 + np.exp(-(low_NG + mean_G - 1)))
-        else:
-            rate_NG = np.exp(mean_G + low_NG)
-            rate_NG *= depth * rng.lognormal(0, 0.4, (n, 1)) / rate_NG.sum(1, keepdims=True)
-            if noise == "nb":
-                rate_NG = rng.gamma(2.0, rate_NG / 2.0)
-            if noise == "zinb":
-                rate_NG = rng.gamma(2.0, rate_NG / 2.0) * (rng.random((n, genes)) > 0.2)
-            x = rng.poisson(rate_NG)
-        label = (z_NK[:, 0] > 0) * 2 + (z_NK[:, -1] > 0)
-        obs = pd.DataFrame(
-            {"label": pd.Categorical([f"part {c}" for c in label]), "batch": pd.Categorical(["one"] * n)}
-        )
-        return ad.AnnData(sp.csr_matrix(x.astype(np.float32)) if noise not in ("gaussian", "t") else x, obs=obs)
-
-    return make
-
-
-def types(n: int, genes: int, **settings: Any) -> Callable[[int], ad.AnnData]:
-    """Cell types and batches, by ``ov.datasets.simulate_counts``."""
-
-    def make(seed: int) -> ad.AnnData:
-        import omicvae as ov
-
-        adata = ov.datasets.simulate_counts(n, genes, seed=seed, **settings)
-        adata.obs["label"] = adata.obs["cell_type"]
-        return adata
-
-    return make
-
-
-def bulk(n: int, genes: int) -> Callable[[int], ad.AnnData]:
-    """Bulk samples with batches and a disease, by ``ov.datasets.simulate_bulk``."""
-
-    def make(seed: int) -> ad.AnnData:
-        import omicvae as ov
-
-        adata = ov.datasets.simulate_bulk(n, genes, seed=seed)
-        adata.obs["label"] = adata.obs["tissue"]
-        return adata
-
-    return make
-
-
-def real(name: str, cells: int = REAL_CELLS, genes: int = REAL_GENES) -> Callable[[int], ad.AnnData]:
-    """Read a shared data set: so many of its cells and of its most variable genes."""
-
-    def make(seed: int) -> ad.AnnData:
-        adata = load(name, genes)
-        if name.startswith("bulk") and adata.n_vars > 4 * genes:
-            x = np.log1p(adata.X.toarray()) if sp.issparse(adata.X) else np.asarray(adata.X)
-            adata = adata[:, np.sort(np.argsort(-x.var(0))[: 4 * genes])].copy()
-        chosen = np.random.default_rng([seed, 5]).permutation(adata.n_obs)[:cells]
-        adata = adata[np.sort(chosen)].copy()
-        adata = adata[:, np.asarray(adata.X.sum(0)).ravel() > 0].copy()
-        return adata[np.asarray(adata.X.sum(1)).ravel() > 0].copy() if sp.issparse(adata.X) else adata
-
-    return make
-
-
-def shuffled(make: Callable[[int], ad.AnnData]) -> Callable[[int], ad.AnnData]:
-    """Shuffle every gene over cells within batches: real noise, no structure."""
-
-    def shuffle(seed: int) -> ad.AnnData:
-        adata = make(seed)
-        rng = np.random.default_rng([seed, 6])
-        x = adata.X.toarray() if sp.issparse(adata.X) else np.array(adata.X)
-        batch = adata.obs["batch"].cat.codes.to_numpy() if "batch" in adata.obs else np.zeros(adata.n_obs)
-        for code in np.unique(batch):
-            rows = np.flatnonzero(batch == code)
-            x[rows] = rng.permuted(x[rows], axis=0)
-        kept = x.sum(1) != 0
-        x = sp.csr_matrix(x) if sp.issparse(adata.X) else x
-        return ad.AnnData(x, obs=adata.obs, var=adata.var)[kept].copy()
-
-    return shuffle
-
-
-def few(make: Callable[[int], ad.AnnData], n: int) -> Callable[[int], ad.AnnData]:
-    """So many cells of it, without batches."""
-
-    def thin(seed: int) -> ad.AnnData:
-        adata = make(seed)
-        chosen = np.sort(np.random.default_rng([seed, 8]).permutation(adata.n_obs)[:n])
-        adata = adata[chosen].copy()
-        adata.obs["batch"] = pd.Categorical(["one"] * adata.n_obs)
-        return adata[:, np.asarray(adata.X.sum(0)).ravel() > 0].copy()
-
-    return thin
-
-
 TUNE_REAL = ("cbmc_top2000", "paul15", "pbmc_facs")
 REPORT_REAL = (
     "kang_ctrl_8donors",
@@ -168,6 +76,18 @@ REPORT_REAL = (
     "rnamix_2protocols",
     "pancreas_3batch",
 )
+
+FRESH_REAL = (
+    "kang_ctrl_8donors",
+    "kang_ifnb",
+    "pbmc_3chem",
+    "mouse_bladder",
+    "sc_mixology_5batch",
+    "rnamix_2protocols",
+    "pancreas_3batch",
+)
+FRESH_LOG = ("kang_ctrl_8donors", "pbmc_3chem", "mouse_bladder", "sc_mixology_6batch_hvg", "gbm_panobinostat")
+FRESH_DETECTED = ("pbmc_3chem", "sc_mixology_5batch")
 
 SIGNAL: tuple[Data, ...] = (
     *(Data(name, "tune", real(name)) for name in TUNE_REAL),
@@ -199,6 +119,24 @@ SIGNAL: tuple[Data, ...] = (
     Data("factors t 600x200", "report", factors(600, 200, noise="t", signal=1.5)),
     Data("factors bernoulli 1500x400", "report", factors(1500, 400, noise="bernoulli", signal=2.0)),
     Data("simulated bulk 80x800", "report", bulk(80, 800)),
+    *(Data(f"{name}, second genes", "fresh", second_genes(name)) for name in FRESH_REAL),
+    *(
+        Data(f"{name}, second genes", "fresh", second_genes(name), dear=BULK_DEAR)
+        for name in ("bulk_tissues_gtex_tcga", "bulk_covid_series")
+    ),
+    *(Data(f"{name}, log", "fresh", log_normalised(real(name))) for name in FRESH_LOG),
+    *(Data(f"{name}, detected", "fresh", detected(second_genes(name))) for name in FRESH_DETECTED),
+    Data("branches nb 800x300", "fresh", curve(800, 300, shape="branches")),
+    Data("branches nb 12000x150", "fresh", curve(12000, 150, shape="branches", depth=600.0), labels=False),
+    Data("branches poisson 2000x200", "fresh", curve(2000, 200, shape="branches", noise="poisson"), "poisson"),
+    Data("branches zinb fit 1000x250", "fresh", curve(1000, 250, shape="branches"), "zinb"),
+    Data("circle nb 1000x250", "fresh", curve(1000, 250, shape="circle")),
+    Data("circle gaussian 500x150", "fresh", curve(500, 150, shape="circle", noise="gaussian")),
+    Data("branches gaussian 90x400", "fresh", curve(90, 400, shape="branches", noise="gaussian", signal=2.0)),
+    Data("types 900x350, 15 types", "fresh", types(900, 350, n_types=15)),
+    Data("factors gaussian 150x250, rank 4", "fresh", factors(150, 250, rank=4, noise="gaussian", signal=1.5)),
+    Data("simulated bulk 60x400", "fresh", bulk(60, 400)),
+    Data("simulated bulk 200x600", "fresh", bulk(200, 600)),
 )
 
 NOISE: tuple[Data, ...] = (
@@ -216,6 +154,16 @@ NOISE: tuple[Data, ...] = (
     Data("no factors gaussian 100x400", "report", factors(100, 400, noise="gaussian", signal=0.0), signal=False),
     Data("no factors t 500x200", "report", factors(500, 200, noise="t", signal=0.0), signal=False),
     Data("no factors bernoulli 800x200", "report", factors(800, 200, noise="bernoulli", signal=0.0), signal=False),
+    *(
+        Data(f"shuffled {name}, second genes", "fresh", shuffled(second_genes(name)), signal=False)
+        for name in ("pbmc_3chem", "kang_ctrl_8donors", "sc_mixology_5batch", "bulk_tissues_gtex_tcga")
+    ),
+    Data("shuffled mouse_bladder, log", "fresh", shuffled(log_normalised(real("mouse_bladder"))), signal=False),
+    Data("shuffled pbmc_3chem, detected", "fresh", shuffled(detected(second_genes("pbmc_3chem"))), signal=False),
+    Data("one point nb 1500x300", "fresh", curve(1500, 300, shape="point"), signal=False),
+    Data("one point poisson 400x200", "fresh", curve(400, 200, shape="point", noise="poisson"), signal=False),
+    Data("one point gaussian 50x500", "fresh", curve(50, 500, shape="point", noise="gaussian"), signal=False),
+    Data("unequal batches 300x200", "fresh", unequal_batches(300, 200), signal=False),
 )
 
 #: of data with signal, few cells of which are memorised
@@ -227,6 +175,11 @@ SMALL: tuple[Data, ...] = (
     Data("few pbmc_3chem", "report", few(real("pbmc_3chem"), 60)),
     Data("few factors nb", "report", few(factors(800, 400), 50)),
     Data("few factors gaussian", "report", few(factors(800, 300, noise="gaussian", signal=0.7), 40)),
+    Data("few kang_ctrl_8donors, second genes", "fresh", few(second_genes("kang_ctrl_8donors"), 90)),
+    Data("few pbmc_3chem, second genes", "fresh", few(second_genes("pbmc_3chem"), 70)),
+    Data("few mouse_bladder, log", "fresh", few(log_normalised(real("mouse_bladder")), 60)),
+    Data("few branches", "fresh", few(curve(800, 300, shape="branches", signal=0.5), 50)),
+    Data("few on a circle", "fresh", few(curve(800, 250, shape="circle", noise="gaussian", signal=0.5), 40)),
 )
 
 
@@ -240,7 +193,7 @@ MEMORISING = {
 
 #: A first report, on seeds from 0, showed faults of some rules (a signal that only the labels show, gaps of bounds in
 #: place of gains). They were mended, so figures come from fits with other seeds.
-FIRST_SEED = {"tune": 0, "report": 100}
+FIRST_SEED = {"tune": 0, "report": 100, "fresh": 200}
 
 
 def cases(half: str) -> Iterator[Case]:
@@ -265,7 +218,7 @@ def cases(half: str) -> Iterator[Case]:
             train={"max_epochs": 20, "learning_rate": 30.0, "lr_schedule": "constant", "early_stopping": False},
             spoil="last",
         )
-        if data.dear == UMI_DEAR and data.name not in ("factors gaussian 80x300", "factors gaussian 40x200"):
+        if data.dear == UMI_DEAR and data.name not in TINY:
             cheap = {"max_epochs": 150, "objective": {"beta": 1e-4}}
             free = {"max_epochs": 150, "objective": {"beta": 0.0}}
             yield Case(data, "beta 1e-4", "under_regularised", first, train=cheap)
