@@ -350,6 +350,25 @@ def test_every_optimiser_lowers_the_loss(counts, settings):
         assert model.history["lr"].nunique() == 1
 
 
+def test_the_default_decay_is_that_of_a_normal_prior_of_the_weights(counts):
+    weights = []
+    n_train = round(0.9 * counts.n_obs)
+    for settings in ({}, {"weight_decay": 7 / n_train}, {"weight_decay": 0.0}):
+        model = make(counts)
+        model.train(**STEPS, **settings)
+        assert len(model.train_indices) == n_train
+        weights.append(torch.cat([value.flatten() for value in model.module.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert weights[0].norm() < weights[2].norm()
+
+
+def test_few_cells_get_much_dropout(counts):
+    assert make(counts).config.architecture.dropout_rate == 0.5
+    many = ov.datasets.simulate_counts(500, 20, seed=0)
+    assert ov.CVAE(many).config.architecture.dropout_rate == 0.1
+    assert ov.CVAE(many, dropout_rate=0.3).config.architecture.dropout_rate == 0.3
+
+
 def test_the_moving_average_is_what_is_validated_and_kept(counts):
     model = make(counts)
     model.train(**{**FAST, "max_epochs": 40}, ema_decay=0.9, early_stopping=False)
