@@ -102,6 +102,7 @@ def test_what_the_user_wants_of_the_objective_is_kept(cells):
     rescue = ov.rescue(model, max_attempts=1, progress_bar=False)
     assert rescue.chosen == 1
     assert rescue.model.objective["adversary"]["covariates"] == ("batch",)
+    assert "adversary" in rescue.to_frame()["remedy"].iloc[1]
 
 
 def test_settings_of_the_run_and_of_the_rescue_are_heard(cells, monkeypatch):

@@ -151,9 +151,10 @@ class RescueMixin(DiagnosisMixin):
         model: Any = self._twin(remedy.model)
         own = {name: value for name, value in remedy.arguments.items() if name != "fresh"}  # a twin is new
         kept = {name: self.objective[name] for name in KEPT_TERMS if self.objective.get(name)}
+        remedy = replace(remedy, settings={**kept, **remedy})
         failure = ""
         try:
-            model.train(objective={**kept, **remedy}, **{**arguments, **own})
+            model.train(objective=remedy, **{**arguments, **own})
         except TrainingError as error:  # the model has its best weights
             failure = str(error)
         diagnosis = model.diagnose(labels_key, umap=False)
