@@ -124,7 +124,7 @@ SIGNAL: tuple[Data, ...] = (
         Data(f"{name}, second genes", "fresh", second_genes(name), dear=BULK_DEAR)
         for name in ("bulk_tissues_gtex_tcga", "bulk_covid_series")
     ),
-    *(Data(f"{name}, log", "fresh", log_normalised(real(name))) for name in FRESH_LOG),
+    *(Data(f"{name}, log", "fresh", log_normalised(real(name)), "gaussian") for name in FRESH_LOG),
     *(Data(f"{name}, detected", "fresh", detected(second_genes(name))) for name in FRESH_DETECTED),
     Data("branches nb 800x300", "fresh", curve(800, 300, shape="branches")),
     Data("branches nb 12000x150", "fresh", curve(12000, 150, shape="branches", depth=600.0), labels=False),
@@ -158,7 +158,13 @@ NOISE: tuple[Data, ...] = (
         Data(f"shuffled {name}, second genes", "fresh", shuffled(second_genes(name)), signal=False)
         for name in ("pbmc_3chem", "kang_ctrl_8donors", "sc_mixology_5batch", "bulk_tissues_gtex_tcga")
     ),
-    Data("shuffled mouse_bladder, log", "fresh", shuffled(log_normalised(real("mouse_bladder"))), signal=False),
+    Data(
+        "shuffled mouse_bladder, log",
+        "fresh",
+        shuffled(log_normalised(real("mouse_bladder"))),
+        "gaussian",
+        signal=False,
+    ),
     Data("shuffled pbmc_3chem, detected", "fresh", shuffled(detected(second_genes("pbmc_3chem"))), signal=False),
     Data("one point nb 1500x300", "fresh", curve(1500, 300, shape="point"), signal=False),
     Data("one point poisson 400x200", "fresh", curve(400, 200, shape="point", noise="poisson"), signal=False),
@@ -177,7 +183,7 @@ SMALL: tuple[Data, ...] = (
     Data("few factors gaussian", "report", few(factors(800, 300, noise="gaussian", signal=0.7), 40)),
     Data("few kang_ctrl_8donors, second genes", "fresh", few(second_genes("kang_ctrl_8donors"), 90)),
     Data("few pbmc_3chem, second genes", "fresh", few(second_genes("pbmc_3chem"), 70)),
-    Data("few mouse_bladder, log", "fresh", few(log_normalised(real("mouse_bladder")), 60)),
+    Data("few mouse_bladder, log", "fresh", few(log_normalised(real("mouse_bladder")), 60), "gaussian"),
     Data("few branches", "fresh", few(curve(800, 300, shape="branches", signal=0.5), 50)),
     Data("few on a circle", "fresh", few(curve(800, 250, shape="circle", noise="gaussian", signal=0.5), 40)),
 )

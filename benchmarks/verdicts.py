@@ -125,7 +125,7 @@ def main() -> None:
     known = json.loads(path.read_text())["runs"] if path.exists() and not options.again else []
     kept = json.loads(path.read_text()) if path.exists() else {}  # notes on earlier rounds
     planned = [case.key for case in cases(options.half)]
-    known = [run for run in known if run["case"] in planned]
+    known = [run for run in known if run["case"] in planned and run["verdict"] != "error"]
 
     def store() -> None:
         known.sort(key=lambda run: planned.index(run["case"]))
@@ -133,7 +133,7 @@ def main() -> None:
         write_atomically(path, lambda part: part.write_text(json.dumps(content, indent=1) + "\n"))
 
     if options.judge_again:
-        for row in (run for run in known if run["verdict"] != "error"):
+        for row in known:
             row |= judged(pickle.loads(file_of(row["case"], options.measured).read_bytes()))
     else:
         done = {run["case"] for run in known}
