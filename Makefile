@@ -7,6 +7,7 @@
 # PYTHON=python3.12   another interpreter       OUT=folder   where the demo writes
 # PYTEST_ARGS="-k kl" arguments for pytest      DEMO_ARGS="--quick"
 # NOTEBOOKS="vanishing_kl_cures"   only these
+# WORKERS=1           processes that share the tests (all cores)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,6 +15,7 @@ OUT ?= omicvae_demo
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 NOTEBOOKS ?=
+WORKERS ?= auto
 
 # On a machine that is shared, threads that wait actively for each other cost several times the work itself.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -25,7 +27,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help demo test lint notebooks install clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 9
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 10
 
 install: $(STAMP)
 
@@ -53,7 +55,7 @@ notebooks: $(STAMP)
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
 
 test: lint
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV)
