@@ -122,14 +122,14 @@ def few(make: Make, n: int) -> Make:
     return thin
 
 
-def second_genes(name: str, cells: int = REAL_CELLS, genes: int = REAL_GENES) -> Make:
-    """Read a shared data set without its ``genes`` most variable genes: so many of the next."""
+def second_genes(name: str, cells: int = REAL_CELLS, genes: int = REAL_GENES, *, skip: int = 0) -> Make:
+    """Read a shared data set without its ``genes`` most variable genes: so many of the next, after ``skip`` of them."""
 
     def make(seed: int) -> ad.AnnData:
         every, first = load(name, None), set(real(name, cells, genes)(seed).var_names)
         adata = every[:, [gene not in first for gene in every.var_names]].copy()
         spread_G = np.log1p(adata.X.toarray()).var(0)
-        adata = adata[:, np.sort(np.argsort(-spread_G)[:genes])].copy()
+        adata = adata[:, np.sort(np.argsort(-spread_G)[skip : skip + genes])].copy()
         chosen = np.random.default_rng([seed, 5]).permutation(adata.n_obs)[:cells]
         adata = adata[np.sort(chosen)].copy()
         return adata[np.asarray(adata.X.sum(1)).ravel() > 0].copy()
@@ -147,6 +147,19 @@ def log_normalised(make: Make) -> Make:
         return ad.AnnData(x.astype(np.float32), obs=adata.obs, var=adata.var)
 
     return change
+
+
+def thinned(make: Make, share: float) -> Make:
+    """Keep each count with probability ``share``, as if sequenced less deeply; cells left empty go."""
+
+    def thin(seed: int) -> ad.AnnData:
+        adata = make(seed)
+        counts = np.random.default_rng([seed, 12]).binomial(adata.X.toarray().astype(np.int64), share)
+        x = sp.csr_matrix(counts.astype(np.float32))
+        thin = ad.AnnData(x, obs=adata.obs, var=adata.var)[counts.sum(1) > 0]
+        return thin[:, np.asarray(thin.X.sum(0)).ravel() > 0].copy()
+
+    return thin
 
 
 def detected(make: Make) -> Make:

@@ -1,8 +1,8 @@
 """Verdicts of some hundred fits whose verdict is known: confusion, balanced accuracy, and what was said wrongly.
 
     python benchmarks/verdicts.py --half tune     # thresholds were set on these
-    python benchmarks/verdicts.py --half report   # seen, and learned from
-    python benchmarks/verdicts.py --half fresh    # figures of the docs come from these
+    python benchmarks/verdicts.py --half report   # seen, and learned from; so is "fresh"
+    python benchmarks/verdicts.py --half last     # figures of the docs come from these
     python benchmarks/verdicts.py --judge-again   # by the rules of now, what was measured then
 
 ``--jobs`` processes share the fits; a fit that is in the results already is not made again. Measurements are kept in
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 from _common import RESULTS, provenance
-from verdict_cases import Case, cases, fit
+from verdict_cases import FIRST_SEED, Case, cases, fit
 
 from omicvae._core.files import write_atomically
 
@@ -114,7 +114,7 @@ def summary(runs: list[dict]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=("tune", "report", "fresh"), default="tune")
+    parser.add_argument("--half", choices=tuple(FIRST_SEED), default="tune")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--again", action="store_true", help="make all fits again")

@@ -105,11 +105,20 @@ def unexplained_structure(null: CovariateModel, store: CellStore, seed: int) -> 
     genes = np.sort(np.argsort(-x_NG.var(axis=0), kind="stable")[:MOST_GENES])
 
     def simulations() -> Iterator[NDArray[np.float32]]:
+        if likelihood.support == "real":  # no depth couples genes: shuffled ones have the right noise, whatever it is
+            left_NG = without(x_NG[:, genes], design_NC)
+            for _ in range(N_SIMULATIONS):
+                yield shuffled_genes(left_NG, store.codes_ND[rows], rng)
+            return
+        sized = store.schema.keys.size_factor_key is not None
         with evaluating(null), private_generators():
             torch.manual_seed(derive_seed(seed, "structure", 1))
             distribution = null.distribution(batch)
             for _ in range(N_SIMULATIONS):
-                yield likelihood.features(distribution.sample(), batch.library_B1)[:, genes].cpu().numpy()
+                sample_BG = distribution.sample()
+                # like the cells, by their own totals: where one gene gains, all others lose
+                library_B1 = batch.library_B1 if sized else sample_BG.sum(1, keepdim=True).clamp_min(1)
+                yield likelihood.features(sample_BG, library_B1)[:, genes].cpu().numpy()
 
     return structure(x_NG[:, genes], simulations(), design_NC)
 
@@ -130,10 +139,29 @@ def covariate_design(store: CellStore, rows: NDArray[np.int64] | slice = slice(N
     return np.hstack([*one_hot, *(continuous_NV**power for power in (1, 2, 3))])
 
 
+def without(features_NG: NDArray[np.floating[Any]], design_NC: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Residuals of the features after a linear fit on the design and a constant."""
+    design_NC = np.hstack([np.ones((len(features_NG), 1)), design_NC])
+    return features_NG - design_NC @ np.linalg.lstsq(design_NC, features_NG, rcond=None)[0]
+
+
+def shuffled_genes(
+    values_NG: NDArray[np.float64], codes_ND: NDArray[np.integer[Any]], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Shuffle every gene over the cells of each joint level of the categorical covariates."""
+    shuffled_NG = values_NG.astype(np.float32)
+    joint_N = (
+        np.unique(codes_ND, axis=0, return_inverse=True)[1].ravel() if codes_ND.shape[1] else np.zeros(len(codes_ND))
+    )
+    for code in np.unique(joint_N):
+        members = np.flatnonzero(joint_N == code)
+        shuffled_NG[members] = rng.permuted(shuffled_NG[members], axis=0)
+    return shuffled_NG
+
+
 def unexplained(features_NK: NDArray[np.float32], store: CellStore) -> NDArray[np.float64]:
     """Residuals of the features after a linear fit on all covariates: what is left for a latent to encode."""
-    design_NC = np.hstack([np.ones((store.n_cells, 1)), covariate_design(store)])
-    return features_NK - design_NC @ np.linalg.lstsq(design_NC, features_NK, rcond=None)[0]
+    return without(features_NK, covariate_design(store))
 
 
 def pca_scores(store: CellStore, n_components: int, support: str, seed: int) -> NDArray[np.float32]:

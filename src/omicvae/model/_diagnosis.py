@@ -108,18 +108,22 @@ class DiagnosisMixin(LatentMixin):
                 levels.key: np.asarray(levels.levels, dtype=object)[store.codes_ND[:, d]]
                 for d, levels in enumerate(self.schema.categorical)
             },
-            fallback_groups_N=stand_in_labels(store, reference_NK, seed) if labels_N is None else None,
+            fallback_groups_N=stand_in_labels(reference_NK, seed) if labels_N is None else None,
             schedule_settled_epoch=last.settled_epoch,
             planned_epochs=last.planned_epochs,
         )
 
     def _views(self, store: CellStore, seed: int) -> tuple[NDArray[np.float32], ...]:
-        """Posterior mean and SD of all cells, one draw, and PCA with as many dimensions; each (N, K)."""
+        """Posterior mean and SD of all cells, one draw, and PCA with as many dimensions; each (N, K).
+
+        Covariates are taken out of PCA, as the latent need not tell what the decoder is given.
+        """
         mean_NK, variance_NK = self.get_latent_representation(return_dist=True)
         sd_NK = np.sqrt(variance_NK)
         noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
         n_latent, support = self.config.architecture.n_latent, self.module.likelihood.support
-        return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, self._background.reference(store, n_latent, support, seed)
+        reference_NK = self._background.reference(store, n_latent, support, seed)
+        return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, unexplained(reference_NK, store).astype(np.float32)
 
     def _tempered_bounds(
         self, store: CellStore, judged: NDArray[np.int64], *moments_and_draw: NDArray[np.float32]
@@ -162,7 +166,7 @@ class DiagnosisMixin(LatentMixin):
         return map_cells(self.module, store, indices, reconstruction, device=device)[0]
 
 
-def stand_in_labels(store: CellStore, reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
+def stand_in_labels(reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
     """Classes where no labels are given: k-means of what the covariates leave unexplained in PCA."""
     n_classes = min(FALLBACK_CLASSES, len(reference_NK))
-    return kmeans_classes(unexplained(reference_NK, store), n_classes, np.random.default_rng([seed, 2]))
+    return kmeans_classes(reference_NK, n_classes, np.random.default_rng([seed, 2]))

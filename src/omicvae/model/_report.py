@@ -71,7 +71,7 @@ class ReportMixin(DiagnosisMixin):
         seed = self._diagnosis_seed(seed)
         mean_NK, _, draw_NK, reference_NK = self._views(store, seed)
         if labels_key is None:
-            labels = pd.Series(stand_in_labels(store, reference_NK, seed), name="k-means class")
+            labels = pd.Series(stand_in_labels(reference_NK, seed), name="k-means class")
         else:
             labels = obs_column(adata, labels_key)
         covariates = [key for key in self.schema.keys.categorical_keys if key != labels_key]
