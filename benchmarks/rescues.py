@@ -3,7 +3,7 @@
 The fits are those of ``verdict_cases.py``. For each: the verdict before and after, the attempts it took, and what the
 draw and the means of the chosen model classify beside PCA.
 
-    python benchmarks/rescues.py --half last --jobs 2
+    python benchmarks/rescues.py --half final --jobs 2
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Verdicts of some hundred fits whose verdict is known: confusion, balanced accuracy, and what was said wrongly.
 
     python benchmarks/verdicts.py --half tune     # thresholds were set on these
-    python benchmarks/verdicts.py --half report   # seen, and learned from; so is "fresh"
-    python benchmarks/verdicts.py --half last     # figures of the docs come from these
+    python benchmarks/verdicts.py --half report   # seen, and learned from; so are "fresh" and "last"
+    python benchmarks/verdicts.py --half final    # figures of the docs come from these
     python benchmarks/verdicts.py --judge-again   # by the rules of now, what was measured then
 
 ``--jobs`` processes share the fits; a fit that is in the results already is not made again. Measurements are kept in

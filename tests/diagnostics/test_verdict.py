@@ -127,6 +127,14 @@ def test_posteriors_that_pay_when_tempered_are_too_narrow_or_too_wide(sim, name,
         assert "told more" in diagnosis.headline
 
 
+def test_a_draw_that_tells_as_much_as_pays_has_lost_nothing(sim):
+    evidence = sim.partial()
+    assert verdict_of(evidence) == "partial_collapse"
+    spread = np.random.default_rng(4).normal(0, 0.1, len(evidence.elbo_W))
+    worse = {s: evidence.elbo_W - 1.0 + spread for s in (1 / 4, 4.0)}
+    assert verdict_of(replace(evidence, tempered_SW=worse)) == "healthy"
+
+
 def test_memorising_is_overfit_also_where_the_codes_are_far_from_the_prior(sim):
     evidence = sim.far_from_the_prior(labels_N=None, gain=-600, history=sim.history(gap=2000))
     diagnosis = diagnose(evidence, umap=False)

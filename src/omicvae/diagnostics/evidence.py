@@ -38,7 +38,7 @@ class FitEvidence:
         One row per epoch (index from 1) with the columns ``loss_train recon_train kl_train loss_validation
         recon_validation kl_validation elbo_validation kl_weight lr``; may be empty.
     reference_NK
-        PCA scores of log-normalised or standardised data with as many dimensions as the latent.
+        PCA scores of log-normalised or standardised data with as many dimensions as the latent, covariates taken out.
     labels_N, labels_key, labels_conditioned
         Labels to probe (None or NaN: missing), their name, and whether the model was conditioned on them.
     covariates

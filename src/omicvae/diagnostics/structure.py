@@ -1,4 +1,4 @@
-"""Whether there is anything to encode: cells beside simulations of the model without z."""
+"""Whether there is anything to encode: cells beside simulations without structure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Structure:
     share
         Their eigenvalues of the genes' correlation matrix over its trace, covariates and depth taken out; 0 to 1.
     by_chance, by_chance_sd
-        Mean and SD of the same in data simulated from the fitted model without z, which has no such directions.
+        Mean and SD of the same in the simulations, which have no such directions.
     n_simulations, n_cells, n_genes
         What both were measured on.
     """
@@ -68,7 +68,8 @@ def structure(features_NG: Array, simulated: Iterable[Array], design_NC: Array) 
     features_NG
         Data as networks see them (log-normalised, standardised or 0/1).
     simulated
-        At least three matrices of the same shape, simulated from the model without z at the same cells.
+        At least three matrices of the same shape without structure: from the model without z at the same cells, or
+        shuffled gene by gene.
     design_NC
         What is taken out of every gene by least squares: covariates, and depth. A constant is added.
 

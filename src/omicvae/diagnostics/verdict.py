@@ -149,11 +149,11 @@ def probe_counts(m: Measurements) -> bool:
 
 
 def probe_lost(m: Measurements) -> bool:
-    """Whether the draw is read well below PCA: in share, in absolute terms, and beyond its error."""
+    """Whether the draw is read well below PCA: in share, in absolute terms, beyond its error, and at a loss."""
     if m.probes is None or m.gain is None or not probe_counts(m):
         return False
     lost = m.probes.lost
-    clear = lost.low > 0 and lost.mean > T.LOST_ACCURACY
+    clear = lost.low > 0 and lost.mean > T.LOST_ACCURACY and not is_narrow_enough(m)
     if m.probes.fallback:
         # classes cut from noise are lost by every model; without a gain that is overfitting and not a loss
         return clear and m.gain.gain.mean > 0 and m.probes.retained < T.RETAINED_SHARE_FALLBACK
@@ -206,12 +206,17 @@ def is_under_regularised(m: Measurements) -> bool:
     return overpaid > T.ONE_FACT and (eats or overpaid > T.MOST_OF_RATE * rate)
 
 
+def is_narrow_enough(m: Measurements) -> bool:
+    """Whether narrower posteriors would surely lose: then a draw tells less than PCA because more is not worth it."""
+    return m.tempering is not None and m.tempering.narrowed.high < 0
+
+
 def is_too_wide(m: Measurements) -> bool:
-    """Whether narrower posteriors would win more than the whole rate: the decoder could use twice what it is told."""
-    if m.usage is None or m.tempering is None:
+    """Whether narrower posteriors would win more than the whole rate, and then pay: more is used than is told."""
+    if m.usage is None or m.tempering is None or m.gain is None:
         return False
     narrowed = m.tempering.narrowed
-    return narrowed.low > max(m.usage.rate.mean, T.ONE_FACT)
+    return narrowed.low > max(m.usage.rate.mean, T.ONE_FACT) and m.gain.gain.mean + narrowed.mean > 0
 
 
 def _diverged(m: Measurements) -> str:
