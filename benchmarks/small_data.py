@@ -42,8 +42,8 @@ DATA = {
 }
 
 
-def run(half: str, data: str, n: int, seed: int) -> dict:
-    """Fit both arms; bounds of the cells left out, nats per cell."""
+def run(half: str, data: str, n: int, seed: int) -> dict | None:
+    """Fit both arms; bounds of the cells left out, nats per cell. None where fewer than ten are left."""
     import torch
 
     import omicvae as ov
@@ -52,6 +52,8 @@ def run(half: str, data: str, n: int, seed: int) -> dict:
     logging.getLogger("omicvae").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     adata = DATA[half][data](seed)
+    if adata.n_obs < n + 10:
+        return None
     order = np.random.default_rng([seed, n]).permutation(adata.n_obs)
     cells, test = (adata[np.sort(part)].copy() for part in (order[:n], order[n : n + TEST_CELLS]))
     row = {"data": data, "n": n, "seed": seed, "n_test": test.n_obs}
@@ -81,11 +83,11 @@ def main() -> None:
     options = parser.parse_args()
     path, runs = RESULTS / f"small_data_{options.half}.json", []
     with ProcessPoolExecutor(options.jobs) as pool:
-        left = {data: make(0).n_obs - 10 for data, make in DATA[options.half].items()}  # at least ten to test on
-        tasks = [task for task in product(left, SIZES, options.seeds) if task[1] <= left[task[0]]]
+        tasks = product(DATA[options.half], SIZES, options.seeds)
         for done in as_completed([pool.submit(run, options.half, *task) for task in tasks]):
-            runs.append(done.result())
-            print(json.dumps(runs[-1]), flush=True)
+            if (row := done.result()) is not None:
+                runs.append(row)
+                print(json.dumps(row), flush=True)
     runs.sort(key=lambda run: (run["data"], run["n"], run["seed"]))
     content = json.dumps({"summary": summary(runs), "provenance": provenance(), "runs": runs}, indent=1)
     write_atomically(path, lambda part: part.write_text(content + "\n"))

@@ -45,7 +45,7 @@ def test_differential_expression_finds_the_marker_and_refuses_other_data(tmp_pat
 
     adata = ad.AnnData(x, obs=pd.DataFrame({"g": pd.Categorical(group.astype(str))}, index=map(str, range(300))))
     adata.var_names = [f"g{i}" for i in range(20)]
-    model = ov.CVAE(adata, "nb", 2, n_hidden=16)
+    model = ov.CVAE(adata, "nb", 2)
     model.train(max_epochs=100, progress_bar=False)
     table = model.differential_expression(groupby="g", group1="1", mode="change", silent=True)
     assert table["lfc_mean"].idxmax() == "g3"

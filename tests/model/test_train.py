@@ -106,8 +106,8 @@ def test_one_log_line_an_epoch(counts, caplog):
 
 
 def test_the_best_weights_are_kept(counts):
-    model = make(counts)
-    model.train(**{**FAST, "max_epochs": 300}, learning_rate=0.05, early_stopping=False)
+    model = make(counts, dropout_rate=0.1)  # free to overfit, so that the last weights are far from the best
+    model.train(**{**FAST, "max_epochs": 300}, learning_rate=0.05, weight_decay=0.0, early_stopping=False)
     result = model.fits[0]
     best = model.history.loc[result.best_epoch, "elbo_validation"]
     last = model.history["elbo_validation"].iloc[-1]
