@@ -13,7 +13,13 @@ from omicvae.diagnostics.curves import phases
 from omicvae.diagnostics.evidence import FitEvidence
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.remedies import Remedy, remedies_for
-from omicvae.diagnostics.verdict import judge, probe_counts, training_went_astray
+from omicvae.diagnostics.verdict import (
+    judge,
+    probe_below_pca,
+    probe_counts,
+    probe_lost,
+    training_went_astray,
+)
 from omicvae.metrics.labels import FloatArray
 
 
@@ -126,6 +132,11 @@ def _remarks(m: Measurements) -> tuple[str, ...]:
         remarks.append(f"the model was conditioned on {m.probes.key}: probing it proves nothing.")
     elif m.probes is not None and not probe_counts(m):
         remarks.append(f"PCA reads {m.probes.key} no better than chance: probing it proves nothing.")
+    if m.probes is not None and probe_below_pca(m) and not probe_lost(m):
+        remarks.append(
+            f"a draw tells {m.probes.key} well below PCA; under this decoder narrower posteriors would lose, so it is no "
+            "collapse, but another network or longer training may tell more."
+        )
     if m.probes is not None and m.probes.draw.left_out:
         remarks.append(f"classes with too few cells for the folds, left out: {', '.join(m.probes.draw.left_out)}.")
     if m.probes is None and not m.non_finite:

@@ -148,16 +148,21 @@ def probe_counts(m: Measurements) -> bool:
     return m.probes is not None and not m.probes.conditioned and m.probes.learnable
 
 
-def probe_lost(m: Measurements) -> bool:
-    """Whether the draw is read well below PCA: in share, in absolute terms, beyond its error, and at a loss."""
+def probe_below_pca(m: Measurements) -> bool:
+    """Whether the draw is read well below PCA: in share, in absolute terms, and beyond its error."""
     if m.probes is None or m.gain is None or not probe_counts(m):
         return False
     lost = m.probes.lost
-    clear = lost.low > 0 and lost.mean > T.LOST_ACCURACY and not is_narrow_enough(m)
+    clear = lost.low > 0 and lost.mean > T.LOST_ACCURACY
     if m.probes.fallback:
         # classes cut from noise are lost by every model; without a gain that is overfitting and not a loss
         return clear and m.gain.gain.mean > 0 and m.probes.retained < T.RETAINED_SHARE_FALLBACK
     return clear and m.probes.retained < T.RETAINED_SHARE
+
+
+def probe_lost(m: Measurements) -> bool:
+    """Whether it is, and telling more would not surely be too dear."""
+    return probe_below_pca(m) and not is_narrow_enough(m)
 
 
 def is_partially_collapsed(m: Measurements) -> bool:
