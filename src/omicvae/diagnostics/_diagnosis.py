@@ -134,8 +134,8 @@ def _remarks(m: Measurements) -> tuple[str, ...]:
         remarks.append(f"PCA reads {m.probes.key} no better than chance: probing it proves nothing.")
     if m.probes is not None and probe_below_pca(m) and not probe_lost(m):
         remarks.append(
-            f"a draw tells {m.probes.key} well below PCA; under this decoder narrower posteriors would lose, so it is no "
-            "collapse, but another network or longer training may tell more."
+            f"a draw tells {m.probes.key} well below PCA; under this decoder narrower posteriors would lose, so it is "
+            "no collapse, but another network or longer training may tell more."
         )
     if m.probes is not None and m.probes.draw.left_out:
         remarks.append(f"classes with too few cells for the folds, left out: {', '.join(m.probes.draw.left_out)}.")
