@@ -14,10 +14,6 @@ import os
 import time
 from pathlib import Path
 
-# one thread: the same sums in the same order on every machine; set before the kernels start
-os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
-os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of a progress bar that is off
-
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
@@ -25,13 +21,16 @@ from PIL import Image
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LARGEST = 600_000  # bytes of a notebook
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+# one thread: the same sums in the same order on every machine; the warning is of a progress bar that is off
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore:IProgress not found"}
 LANGUAGE = {"name": "python", "pygments_lexer": "python"}
 
 
 def execute(path: Path) -> None:
     """Run all cells in a fresh kernel and write the notebook; an error in a cell is raised and nothing written."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=900, kernel_name="python3", record_timing=False).execute(cwd=str(EXAMPLES))
+    client = NotebookClient(notebook, timeout=900, kernel_name="python3", record_timing=False)
+    client.execute(cwd=str(EXAMPLES), env={**os.environ, **ENVIRONMENT})
     path.write_text(nbformat.writes(stripped(notebook)) + "\n", encoding="utf-8")
 
 
