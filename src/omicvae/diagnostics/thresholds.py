@@ -67,7 +67,7 @@ MOST_OF_RATE = 0.5
 STRUCTURE_LEVEL = 0.001
 
 #: Structure must also exceed chance by so much: likelihoods fit no real noise exactly. Shuffled genes and simulated
-#: noise gave 0.92 to 1.10 times chance, the shared data sets 3 to 50 times. A structure that is overlooked hides an
+#: noise gave 0.85 to 1.17 times chance, the shared data sets 1.9 to 50 times. A structure that is overlooked hides an
 #: illness and one that is invented costs a remedy that does not help, so the limit is low.
 STRUCTURE_EXCESS = 1.2
 
