@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import SparseRows
-from omicvae._core.native import compiled, kernels_apply, run
+from omicvae._core.native import bfloat16_bits, compiled, kernels_apply, run
 
-# beyond this share of non-zeros the dense product is faster
-_MOSTLY_POSITIVE = 0.3
+# beyond this share of non-zeros the dense product is faster, in float32 and in bfloat16
+_MOSTLY_POSITIVE = {torch.float32: 0.3, torch.bfloat16: 0.12}
+f4 = np.float32
 
 
 @compiled
@@ -59,6 +60,31 @@ def _weight_gradient(parts, starts, columns, values, gradient_BO, out_IO):  # ty
                     row[o] += x[j] * gradient[o]
 
 
+@compiled
+def _dense_half(parts, starts, columns, values, shift_G, bits_BG):  # type: ignore[no-untyped-def]
+    """Write X − shift in bfloat16, rounded to nearest."""
+    for part in prange(parts):
+        start, stop = len(bits_BG) * part // parts, len(bits_BG) * (part + 1) // parts
+        row = np.empty(len(shift_G), f4)
+        for b in range(start, stop):
+            bits, column, x = bits_BG[b], columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            for g in range(len(row)):
+                row[g] = -shift_G[g]
+            for j in range(len(x)):
+                row[column[j]] += x[j]
+            for g in range(len(row)):
+                bits[g] = bfloat16_bits(row[g])
+
+
+def dense_half(rows: SparseRows) -> Tensor:
+    """Return the matrix in bfloat16."""
+    dense = torch.empty(len(rows), rows.n_columns, dtype=torch.bfloat16)
+    shift_G = torch.zeros(rows.n_columns) if rows.shift_G is None else rows.shift_G
+    arrays = (rows.starts, rows.columns_M, rows.values_M, shift_G, dense.view(torch.uint16))
+    run(_dense_half, len(rows), *(array.numpy() for array in arrays))
+    return dense
+
+
 def sparse_product(rows: SparseRows, weight_IO: Tensor, bias_O: Tensor, out_BO: Tensor) -> None:
     """Write X W + b."""
     if rows.shift_G is not None:
@@ -93,9 +119,9 @@ class _SparseProduct(torch.autograd.Function):
         return out_IO, gradient_BO.sum(0), None
 
 
-def worth_sparse(rows: SparseRows, weight_IO: Tensor) -> bool:
-    """Whether the product with these rows is faster sparse than dense."""
-    return rows.density <= _MOSTLY_POSITIVE and kernels_apply(weight_IO)
+def worth_sparse(rows: SparseRows, weight_IO: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether the product with these rows is faster sparse than dense in ``dtype``."""
+    return rows.density <= _MOSTLY_POSITIVE[dtype] and kernels_apply(weight_IO)
 
 
 class Linear(nn.Module):

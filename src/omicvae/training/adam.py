@@ -8,7 +8,7 @@ import torch
 from numba import prange
 from torch import Tensor, nn
 
-from omicvae._core.native import compiled, kernels_apply, run
+from omicvae._core.native import bfloat16_bits, compiled, kernels_apply, run
 from omicvae.training.budget import Optimisation
 
 f4 = np.float32
@@ -27,8 +27,11 @@ def _square_norm(parts, gradient, sums_P):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _adam(parts, value, gradient, mean, square, beta1, beta2, rate, root_correction, epsilon, scale, decay, keep):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Kingma & Ba 2015, algorithm 1; ``rate`` is divided by 1 − β₁ᵗ, ``root_correction`` is 1 / √(1 − β₂ᵗ)."""
+def _adam(parts, value, gradient, mean, square, narrow, beta1, beta2, rate, root_correction, epsilon, scale, decay, keep):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+    """Kingma & Ba 2015, algorithm 1; ``rate`` is divided by 1 − β₁ᵗ, ``root_correction`` is 1 / √(1 − β₂ᵗ).
+
+    ``narrow`` takes the bits of the values in bfloat16, unless it is empty.
+    """
     for part in prange(parts):
         start, stop = len(value) * part // parts, len(value) * (part + 1) // parts
         x, g, m, v = value[start:stop], gradient[start:stop], mean[start:stop], square[start:stop]
@@ -37,6 +40,10 @@ def _adam(parts, value, gradient, mean, square, beta1, beta2, rate, root_correct
             m[i] += (f4(1) - beta1) * (slope - m[i])
             v[i] = beta2 * v[i] + (f4(1) - beta2) * slope * slope
             x[i] = keep * x[i] - rate * m[i] / (np.sqrt(v[i]) * root_correction + epsilon)
+        if len(narrow):
+            bits = narrow[start:stop]
+            for j in range(len(bits)):
+                bits[j] = bfloat16_bits(x[j])
 
 
 class FlatAdam(torch.optim.Optimizer):
@@ -56,6 +63,7 @@ class FlatAdam(torch.optim.Optimizer):
         self.values.copy_(torch.cat([p.detach().reshape(-1) for p in chosen]))
         self.steps = torch.zeros(())
         self._arrays = tuple(tensor.numpy() for tensor in (self.values, self.gradients, means, squares))
+        self._narrow = torch.empty(0, dtype=torch.bfloat16)
         ends = np.cumsum([p.numel() for p in chosen])
         self._places = [slice(end - p.numel(), end) for p, end in zip(chosen, ends, strict=True)]
         for p, place in zip(chosen, self._places, strict=True):
@@ -73,6 +81,14 @@ class FlatAdam(torch.optim.Optimizer):
         """Give every gradient its place in the block, also where others have set it to None."""
         for p, place in zip(self.param_groups[0]["params"], self._places, strict=True):
             p.grad = self.gradients[place].view_as(p)
+
+    def narrow(self) -> dict[Tensor, Tensor]:
+        """Return a copy of each parameter in bfloat16, which every update renews."""
+        if not len(self._narrow):
+            self._narrow = torch.empty(len(self.values), dtype=torch.bfloat16)
+        self._narrow.copy_(self.values)
+        parameters = self.param_groups[0]["params"]
+        return {p: self._narrow[place].view_as(p) for p, place in zip(parameters, self._places, strict=True)}
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters at the present rate, if every gradient is finite."""
@@ -94,7 +110,8 @@ class FlatAdam(torch.optim.Optimizer):
             *(beta1, beta2, step_size, root, group["eps"], clip_factor(norm, o.gradient_clip_norm)),
             *((0.0, 1 - rate * o.weight_decay) if decoupled else (o.weight_decay, 1.0)),
         )
-        run(_adam, len(self.values), *self._arrays, *(f4(x) for x in numbers))
+        narrow = self._narrow.view(torch.uint16).numpy()
+        run(_adam, len(self.values), *self._arrays, narrow, *(f4(x) for x in numbers))
         return True
 
     def release(self) -> None:
