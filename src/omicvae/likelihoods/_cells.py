@@ -92,13 +92,13 @@ def negative_binomial_cells(
     weight_B
         The gradients are those of Σ_b weight_b log p_b.
     """
-    theta, constant = np.empty_like(log_theta_RG), np.empty_like(log_theta_RG)
-    run(_kernels.dispersion_table, len(log_theta_RG), log_theta_RG, theta, constant)
-    value_B, own, raw_sums = np.empty(len(batch)), _own_sums(theta, len(batch)), _sums(raw)
+    table = tuple(np.empty((3, *log_theta_RG.shape), np.float32))
+    run(_kernels.dispersion_table, len(log_theta_RG), log_theta_RG, *table)
+    value_B, own, raw_sums = np.empty(len(batch)), _own_sums(log_theta_RG, len(batch)), _sums(raw)
     gate_sums = raw_sums if gate is None else _sums(gate)
     gated = gate or raw
     heads = (raw.bits, raw.bias_G, raw_sums, gated.bits, gated.bias_G, gate_sums, gate is not None)
-    given = (as_array(batch.library_B1[:, 0]), softmax, *_rows(batch), theta, constant, as_array(row_B))
+    given = (as_array(batch.library_B1[:, 0]), softmax, *_rows(batch), *table, as_array(row_B))
     run(_kernels.negative_binomial_cells, len(batch), *heads, *given, weight_B, value_B, own)
     raw_sums.sum(0, out=raw.bias_gradient_G)
     if gate is not None:

@@ -115,8 +115,8 @@ def _digamma_gap(x, theta):
 
 
 @compiled
-def dispersion_table(parts, log_theta_RG, theta_RG, constant_RG):
-    """θ = exp(log θ) within its bounds, and C(θ) = θ log θ − θ − log Γ(θ); see ``dispersion_constant``."""
+def dispersion_table(parts, log_theta_RG, theta_RG, inverse_RG, constant_RG):
+    """θ = exp(log θ) within its bounds, 1/θ, and C(θ) = θ log θ − θ − log Γ(θ); see ``dispersion_constant``."""
     for part in prange(parts):
         start, stop = len(log_theta_RG) * part // parts, len(log_theta_RG) * (part + 1) // parts
         for r in range(start, stop):
@@ -125,6 +125,7 @@ def dispersion_table(parts, log_theta_RG, theta_RG, constant_RG):
                 theta = _exp(min(max(raw, DISPERSION_LOW), DISPERSION_HIGH)) + _if_nan(raw)
                 shifted = (theta + f4(0.5)) * _log1p(f4(1) / theta) - f4(1)
                 theta_RG[r, g] = theta
+                inverse_RG[r, g] = f4(1) / theta
                 constant_RG[r, g] = f4(0.5) * _log(theta) - HALF_LOG_2PI - shifted - _stirling(theta + f4(1))
 
 
@@ -194,7 +195,7 @@ def _raw_gradient(slope_G, mu_G, factor, softmax, weight):
 @compiled
 def negative_binomial_cells(
     parts, raw_bits, bias_G, bias_sum_PG, gate_bits, gate_bias_G, gate_sum_PG, inflated, factor_B, softmax,
-    starts, columns, values, theta_RG, constant_RG, table_row_B, weight_B, value_B, theta_gradient_PRG,
+    starts, columns, values, theta_RG, inverse_RG, constant_RG, table_row_B, weight_B, value_B, theta_gradient_PRG,
 ):  # fmt: skip
     """NB, or with ``inflated`` ZINB, of whole cells; cell b has the dispersions of row ``table_row_B[b]``."""
     for part in prange(parts):
@@ -205,11 +206,11 @@ def negative_binomial_cells(
         px, pm, pt, pc = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
         for b in range(start, stop):
             row = table_row_B[b]
-            theta, constant = theta_RG[row], constant_RG[row]
+            theta, inverse, constant = theta_RG[row], inverse_RG[row], constant_RG[row]
             _load(raw_bits[b], bias_G, raw)
             total = np.float64(_means(raw, factor_B[b], softmax, mu))
             for g in range(n_genes):  # as if all were zero
-                u = mu[g] / theta[g]
+                u = mu[g] * inverse[g]
                 share = f4(1) / (f4(1) + u)
                 logarithm = _log1p(u)
                 gap = u * share - logarithm
@@ -241,10 +242,12 @@ def negative_binomial_cells(
                 for g in range(n_genes):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
                     a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
                     small = _exp(-abs(a))
-                    share = f4(1) / (f4(1) + small)
-                    pi = (f4(1) if a >= f4(0) else small) * share
-                    p_zero = pi + (small if a >= f4(0) else f4(1)) * share * _exp(value[g])
-                    extra = pi / p_zero  # probability that a zero is one of the extra ones
+                    # π and p₀ times 1 + exp(−|a|)
+                    pi, odds = (f4(1) if a >= f4(0) else small), f4(1) + small
+                    p_zero = pi + (small if a >= f4(0) else f4(1)) * _exp(value[g])
+                    both = f4(1) / (odds * p_zero)
+                    extra = pi * odds * both  # probability that a zero is one of the extra ones
+                    pi, p_zero = pi * p_zero * both, p_zero * p_zero * both
                     theta_slope[g] *= f4(1) - extra
                     slope[g] *= f4(1) - extra
                     value[g] = _log(p_zero) + _if_nan(gate[g] + value[g])

@@ -5,6 +5,7 @@ reference.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -156,7 +157,7 @@ class _Cells:
 class Hidden:
     """Linear map with covariates, batch normalisation, ReLU and dropout, for at most ``n_cells`` cells at a time.
 
-    With ``narrow``, the parameters in bfloat16, a dense product is computed in it.
+    ``halves`` maps weights to their copy in bfloat16 and the place of their gradient: products are computed in it.
     """
 
     def __init__(
@@ -164,16 +165,16 @@ class Hidden:
         linear: ConditionedLinear,
         tail: Tail,
         n_cells: int,
+        halves: Mapping[Tensor, tuple[Tensor, Tensor]] = MappingProxyType({}),
         *,
         first: bool = False,
-        narrow: Mapping[Tensor, Tensor] | None = None,
     ) -> None:
         assert isinstance(tail.norm, BatchNorm)
-        self.first, self._narrow_IO = first, None if narrow is None else narrow[linear.linear.weight_IO]
-        self._dtype = torch.float32 if narrow is None else torch.bfloat16
+        self.first = first
         self.dropout = tail.dropout
-        self.weight_IO, self.bias_O = linear.linear.weight_IO.detach(), linear.linear.bias_O.detach()
-        self.weight_gradient = gradient(linear.linear.weight_IO)
+        weight_IO = linear.linear.weight_IO
+        self.weight_IO, self.weight_gradient = halves.get(weight_IO, (weight_IO.detach(), gradient(weight_IO)))
+        self.bias_O = linear.linear.bias_O.detach()
         self.effects_CO = self.effects_gradient = None
         if linear.covariates is not None:
             self.effects_CO = linear.covariates.weight.detach().t()
@@ -200,14 +201,14 @@ class Hidden:
         if n not in self._sizes:
             self._sizes[n] = _Cells(self._whole, n)
         self._now = now = self._sizes[n]
-        if isinstance(x, SparseRows) and not worth_sparse(x, self.weight_IO, self._dtype):
-            x = x.to_dense() if self._narrow_IO is None else dense_half(x)
+        half = self.weight_IO.dtype == torch.bfloat16
+        if isinstance(x, SparseRows) and (half or not worth_sparse(x, self.weight_IO)):
+            x = dense_half(x) if half else x.to_dense()
         self._x, self._c = x, c_BC
         if isinstance(x, SparseRows):
             sparse_product(x, self.weight_IO, self.bias_O, now.product)
-        elif x.dtype == torch.bfloat16:
-            assert self._narrow_IO is not None
-            now.product.copy_(x @ self._narrow_IO).add_(self.bias_O)
+        elif half:
+            now.product.copy_(x.to(self.weight_IO.dtype) @ self.weight_IO).add_(self.bias_O)
         else:
             torch.addmm(self.bias_O, x, self.weight_IO, out=now.product)
         if self.effects_CO is not None:
@@ -238,10 +239,8 @@ class Hidden:
         run(_tail_gradient, len(scale), *arrays, smallest=_SMALLEST_PART)
         if isinstance(x, SparseRows):
             sparse_weight_gradient(x, now.slope, self.weight_gradient)
-        elif x.dtype == torch.bfloat16:
-            self.weight_gradient.copy_(x.t() @ now.slope.to(x.dtype))
         else:
-            torch.mm(x.t(), now.slope, out=self.weight_gradient)
+            torch.mm(x.t(), now.slope.to(x.dtype), out=self.weight_gradient)
         if self.effects_gradient is not None:
             torch.mm(self._c.t(), now.slope, out=self.effects_gradient)
         if self.first:
@@ -252,23 +251,19 @@ class Hidden:
 class Heads:
     """The linear maps behind the decoder's last hidden layer, for at most ``n_cells`` cells at a time.
 
-    ``narrow``, their weights in bfloat16, has all products computed in it.
+    ``halves`` are those of :class:`Hidden`.
     """
 
-    def __init__(self, heads: Mapping[str, Linear], n_cells: int, narrow: Mapping[Tensor, Tensor] | None) -> None:
-        weights = [head.weight_IO for head in heads.values()]
-        self._dtype = torch.float32 if narrow is None else torch.bfloat16
-        self._weights = [weight.detach() if narrow is None else narrow[weight] for weight in weights]
-        self._gradients = [gradient(weight) for weight in weights]
-        # a product in bfloat16 needs a place of its own
-        self._products = self._gradients if narrow is None else [torch.empty_like(weight) for weight in self._weights]
-        self._biases = [(as_array(head.bias_O), as_array(gradient(head.bias_O))) for head in heads.values()]
-        self._names, (n_hidden, n_genes) = tuple(heads), self._weights[0].shape
-        self._raw = torch.from_numpy(np.empty((len(heads), n_cells, n_genes), f4)).to(self._dtype)
-        self._result, self._narrow_result = (
-            torch.empty(n_cells, n_hidden),
-            torch.empty(n_cells, n_hidden, dtype=self._dtype),
-        )
+    def __init__(self, heads: nn.ModuleDict, n_cells: int, halves: Mapping[Tensor, tuple[Tensor, Tensor]]) -> None:
+        maps: list[Linear] = list(heads.values())  # type: ignore[arg-type]
+        own = [(head.weight_IO.detach(), gradient(head.weight_IO)) for head in maps]
+        self._weights = [halves.get(head.weight_IO, pair) for head, pair in zip(maps, own, strict=True)]
+        self._biases = [(as_array(head.bias_O), as_array(gradient(head.bias_O))) for head in maps]
+        weight, _ = self._weights[0]
+        self._names, self._dtype, (n_hidden, n_genes) = tuple(heads), weight.dtype, weight.shape
+        self._raw = torch.empty(len(maps), n_cells, n_genes, dtype=self._dtype)
+        self._narrow_result = torch.empty(n_cells, n_hidden, dtype=self._dtype)
+        self._result = torch.empty(n_cells, n_hidden)
         self._sizes: dict[int, dict[str, HeadOutput]] = {}
 
     def forward(self, h_BH: Tensor) -> dict[str, HeadOutput]:
@@ -278,7 +273,7 @@ class Heads:
             outputs = [HeadOutput(raw[:n], *bias) for raw, bias in zip(self._raw, self._biases, strict=True)]
             self._sizes[n] = dict(zip(self._names, outputs, strict=True))
         self._h, self._now = h_BH.to(self._dtype), self._sizes[n]
-        for weight, output in zip(self._weights, self._now.values(), strict=True):
+        for (weight, _), output in zip(self._weights, self._now.values(), strict=True):
             torch.mm(self._h, weight, out=output.raw_BG)
         return self._now
 
@@ -286,13 +281,10 @@ class Heads:
         """Write the gradients of the weights and return that of h, from those that the outputs hold now."""
         n = len(self._h)
         result = self._result[:n]
-        parts = zip(self._now.values(), self._weights, self._products, self._gradients, strict=True)
-        for head, (output, weight, product, weight_gradient) in enumerate(parts):
-            torch.mm(self._h.t(), output.raw_BG, out=product)
-            if product is not weight_gradient:
-                weight_gradient.copy_(product)
-            step = torch.mm(output.raw_BG, weight.t(), out=self._narrow_result[:n])
-            result = result.add_(step) if head else result.copy_(step)
+        for head, (output, (weight, weight_gradient)) in enumerate(zip(self._now.values(), self._weights, strict=True)):
+            torch.mm(self._h.t(), output.raw_BG, out=weight_gradient)
+            one = torch.mm(output.raw_BG, weight.t(), out=self._narrow_result[:n])
+            result = result.add_(one) if head else result.copy_(one)
         return result
 
 

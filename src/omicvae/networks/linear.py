@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from omicvae._core import SparseRows
 from omicvae._core.native import bfloat16_bits, compiled, kernels_apply, run
 
-# beyond this share of non-zeros the dense product is faster, in float32 and in bfloat16
-_MOSTLY_POSITIVE = {torch.float32: 0.3, torch.bfloat16: 0.12}
+# beyond this share of non-zeros the dense product is faster
+_MOSTLY_POSITIVE = 0.3
 f4 = np.float32
 
 
@@ -119,9 +119,9 @@ class _SparseProduct(torch.autograd.Function):
         return out_IO, gradient_BO.sum(0), None
 
 
-def worth_sparse(rows: SparseRows, weight_IO: Tensor, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether the product with these rows is faster sparse than dense in ``dtype``."""
-    return rows.density <= _MOSTLY_POSITIVE[dtype] and kernels_apply(weight_IO)
+def worth_sparse(rows: SparseRows, weight_IO: Tensor) -> bool:
+    """Whether the product with these rows is faster sparse than dense."""
+    return rows.density <= _MOSTLY_POSITIVE and kernels_apply(weight_IO)
 
 
 class Linear(nn.Module):
