@@ -31,15 +31,21 @@ def _gradient_block(a, b, half, gradient_bits, gradient, wide):  # type: ignore[
     return wide[: b - a]
 
 
+@inlined
+def _share(start, stop, part, parts):  # type: ignore[no-untyped-def]
+    """Return a part's range of a parameter: its gradient's rows were written by the same thread, as far as possible."""
+    return start + (stop - start) * part // parts, start + (stop - start) * (part + 1) // parts
+
+
 @compiled
 def _square_norm(parts, segments, gradient_bits, gradient, sums_P):  # type: ignore[no-untyped-def]
     """Sum the squares of each part; a square that float32 cannot hold is inf, as it would be in Adam's moments."""
     for part in prange(parts):
-        first, last = len(gradient) * part // parts, len(gradient) * (part + 1) // parts
         wide, total = np.empty(_BLOCK, f4), 0.0
         for start, stop, half in segments:
-            for a in range(max(first, start), min(last, stop), _BLOCK):
-                b = min(a + _BLOCK, last, stop)
+            first, last = _share(start, stop, part, parts)
+            for a in range(first, last, _BLOCK):
+                b = min(a + _BLOCK, last)
                 g = _gradient_block(a, b, half + a - start if half >= 0 else -1, gradient_bits, gradient, wide)
                 for i in range(len(g)):
                     total += np.float64(g[i] * g[i])
@@ -50,11 +56,11 @@ def _square_norm(parts, segments, gradient_bits, gradient, sums_P):  # type: ign
 def _adam(parts, segments, gradient_bits, copy_bits, value, gradient, mean, square, beta1, beta2, rate, root_correction, epsilon, scale, decay, keep):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
     """Kingma & Ba 2015, algorithm 1; ``rate`` is divided by 1 − β₁ᵗ, ``root_correction`` is 1 / √(1 − β₂ᵗ)."""
     for part in prange(parts):
-        first, last = len(value) * part // parts, len(value) * (part + 1) // parts
         wide = np.empty(_BLOCK, f4)
         for start, stop, half in segments:
-            for a in range(max(first, start), min(last, stop), _BLOCK):
-                b, place = min(a + _BLOCK, last, stop), half + a - start if half >= 0 else -1
+            first, last = _share(start, stop, part, parts)
+            for a in range(first, last, _BLOCK):
+                b, place = min(a + _BLOCK, last), half + a - start if half >= 0 else -1
                 x, m, v = value[a:b], mean[a:b], square[a:b]
                 g = _gradient_block(a, b, place, gradient_bits, gradient, wide)
                 for i in range(len(x)):
