@@ -188,7 +188,8 @@ def hardware(accelerator: str, devices: int | str | list[int], precision: str | 
     """Device and precision as :func:`fit` takes them; what the training step cannot do is refused.
 
     ``"auto"`` on a CPU that multiplies bfloat16 in hardware takes the products with the weights of genes in it, and
-    everything else in float32; the bound does not suffer (``benchmarks/paths.py``). ``"32-true"`` is float32 throughout.
+    everything else in float32; the bound does not suffer (``benchmarks/paths.py``). ``"32-true"`` is float32
+    throughout.
 
     Raises
     ------
