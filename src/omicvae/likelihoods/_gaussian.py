@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
+from omicvae._core.native import run
+from omicvae.likelihoods import _kernels
 from omicvae.likelihoods._base import Likelihood
 from omicvae.likelihoods._cells import Array, gaussian_cells
 
@@ -153,7 +155,9 @@ class Gaussian(Likelihood):
     def sparse_features(self, batch: Batch) -> SparseRows:
         """Return :meth:`features` as scaled non-zeros less a shift."""
         inverse_G, rows = self.active_G / self.scale_G, batch.rows
-        values_M = rows.values_M * inverse_G.index_select(0, rows.columns_M)
+        values_M = torch.empty_like(rows.values_M)
+        arrays = (rows.starts, rows.columns_M, rows.values_M, inverse_G, values_M)
+        run(_kernels.scaled_columns, len(rows), *(array.numpy() for array in arrays))
         return replace(rows, values_M=values_M, shift_G=self.location_G * inverse_G)
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:

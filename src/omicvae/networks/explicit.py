@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import torch
 from numba import prange
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import HeadOutput, SparseRows
@@ -293,9 +294,10 @@ class Posterior:
 
     def __init__(self, encoder: Encoder, n_cells: int) -> None:
         n_latent, n_hidden = encoder.mean.weight.shape
-        self._noise, self._slope = torch.empty(2, n_cells, n_latent)
-        self._latent = torch.empty(4, n_cells, n_latent)  # mean, log variance, z, KL
+        # noise, mean, log variance, z, KL, and the loss's derivative in the KL
+        self._latent = torch.empty(6, n_cells, n_latent)
         self._result = torch.empty(n_cells, n_hidden)
+        self._sizes: dict[int, tuple[tuple[Tensor, NDArray[np.float32]], ...]] = {}
         self._bounds = tuple(f4(bound) for bound in encoder.log_variance_bounds)
         parameters = (encoder.mean.weight, encoder.mean.bias, encoder.log_variance.weight, encoder.log_variance.bias)
         self._parameters = [as_array(parameter) for parameter in parameters]
@@ -304,18 +306,24 @@ class Posterior:
     def forward(self, h_BH: Tensor) -> tuple[Tensor, Tensor]:
         """Return a draw z (B, K) and the KL (B, K) in nats."""
         n = len(h_BH)
-        self._hidden = h_BH.numpy()
-        noise, latent = self._noise[:n].normal_().numpy(), self._latent.numpy()[:, :n]
-        self._arrays = (noise, *latent)
-        run(_posterior, n, self._hidden, *self._parameters, noise, *self._bounds, *latent)
-        return self._latent[2, :n], self._latent[3, :n]
+        if n not in self._sizes:
+            tensors = (*self._latent[:, :n].unbind(), self._result[:n])
+            self._sizes[n] = tuple((tensor, tensor.numpy()) for tensor in tensors)
+        self._hidden, self._now = h_BH.numpy(), self._sizes[n]
+        (noise_BK, noise), (_, mean), (_, log_variance), (z_BK, z), (kl_BK, kl), *_ = self._now
+        noise_BK.normal_()
+        out = (mean, log_variance, z, kl)
+        run(_posterior, n, self._hidden, *self._parameters, noise, *self._bounds, *out)
+        return z_BK, kl_BK
 
     def backward(self, z_gradient_BK: Tensor, kl_slope: float | Tensor) -> Tensor:
         """Write the heads' gradients, with the loss's derivative in each entry of the KL, and return that of h."""
-        n = len(z_gradient_BK)
-        slope_BK = self._slope[:n].copy_(torch.as_tensor(kl_slope)).numpy()
-        noise, mean, log_variance, _, _ = self._arrays
+        (_, noise), (_, mean), (_, log_variance), _, _, (slope_BK, slope), (result_BH, result) = self._now
+        if isinstance(kl_slope, Tensor):
+            slope_BK.copy_(kl_slope)
+        else:
+            slope_BK.fill_(kl_slope)
         weights = (self._parameters[0], self._parameters[2])
         before = (self._hidden, *weights, noise, *self._bounds, mean, log_variance, z_gradient_BK.numpy())
-        run(_posterior_gradient, n, *before, slope_BK, *self._sums, self._result.numpy()[:n])
-        return self._result[:n]
+        run(_posterior_gradient, len(slope), *before, slope, *self._sums, result)
+        return result_BH
