@@ -17,6 +17,7 @@ Halves = dict[Tensor, tuple[Tensor, Tensor]]
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
+_ALIGNED = 64  # bytes
 _BLOCK = 2048  # parameters that are updated while their values lie in the nearest cache
 
 
@@ -86,7 +87,10 @@ class FlatAdam(torch.optim.Optimizer):
         self.optimisation = optimisation
         super().__init__(chosen, {"lr": optimisation.learning_rate, "betas": BETAS, "eps": EPSILON})
         # one block, because numpy asks for huge pages from 4 MB on: without them most of an update is page look-ups
-        block = torch.from_numpy(np.empty((4, sum(p.numel() for p in chosen)), dtype=np.float32)).zero_()
+        n_values = sum(p.numel() for p in chosen)
+        memory = np.empty(4 * n_values + _ALIGNED // 4, dtype=np.float32)
+        start = -memory.ctypes.data % _ALIGNED // 4  # products of matrices round by where these start in a cache line
+        block = torch.from_numpy(memory[start : start + 4 * n_values]).view(4, n_values).zero_()
         self.values, self.gradients, means, squares = block
         self.values.copy_(torch.cat([p.detach().reshape(-1) for p in chosen]))
         self.steps = torch.zeros(())
