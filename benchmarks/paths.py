@@ -1,8 +1,8 @@
 """Held-out bound of default runs for each way of computing the training step.
 
 Three ways, on a CPU: `reference` (plain torch operations, dense, float32), `float32` (compiled kernels, backward pass
-written out), `auto` (the default: the same with the decoder's widest products in bfloat16, where the processor has
-them). Default runs with nb, the same seeds; held-out ELBO of test cells in nats per cell, mean of ten draws. The
+written out), `auto` (the default: the same with the products with the weights of genes in bfloat16, where the processor
+has them). Default runs with nb, the same seeds; held-out ELBO of test cells in nats per cell, mean of ten draws. The
 difference is to be read beside the standard deviation over seeds of the reference: rounding makes other runs of the
 same quality.
 """

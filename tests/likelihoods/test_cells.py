@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from omicvae._core import Batch, SparseRows
+from omicvae._core import Batch, HeadOutput, SparseRows
 from omicvae._core.native import reference_path
-from omicvae.likelihoods import LIKELIHOODS
+from omicvae.likelihoods import LIKELIHOODS, Likelihood
 
 from .likelihood_cases import CASES, VARIANTS, B, G, make, mostly_positive, replace
 
@@ -62,6 +62,34 @@ def test_the_value_agrees_with_the_oracle(name, dispersion, size_factor):
     with torch.no_grad():
         value_B = model.cell_log_prob(batch, heads)
     np.testing.assert_allclose(value_B.numpy(), CASES[name].oracle(model, batch, heads).sum(1), rtol=2e-6, atol=3e-4)
+
+
+def evaluated(model, batch, heads, biases, dtype, by):
+    """Evaluate log-probabilities on outputs as a training step does."""
+    outputs = {
+        head: HeadOutput(value.detach().to(dtype, copy=True), biases[head].numpy(), np.empty(G, np.float32))
+        for head, value in heads.items()
+    }
+    value_B, own = by(model, batch, outputs, np.linspace(-1, 3, B, dtype=np.float32))
+    gradients = [output.raw_BG for output in outputs.values()]
+    return value_B, gradients, [*(output.bias_gradient_G for output in outputs.values()), *own]
+
+
+@variants
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_outputs_are_overwritten_by_their_gradients(name, dispersion, size_factor, dtype):
+    """By the kernels, and by the default of a likelihood that has none."""
+    model, batch, heads = make(name, dispersion, size_factor, dtype=torch.float32)
+    biases = {head: torch.linspace(-0.3, 0.2, G) for head in heads}
+    found = evaluated(model, batch, heads, biases, dtype, type(model).evaluate)
+    expected = evaluated(model, batch, heads, biases, dtype, Likelihood.evaluate)
+    np.testing.assert_allclose(found[0], expected[0], rtol=2e-6, atol=5e-4)
+    for a, b in zip(found[1], expected[1], strict=True):
+        assert a.dtype == dtype
+        close = {"rtol": 1e-2, "atol": 1e-3} if dtype == torch.bfloat16 else {"rtol": 1e-4, "atol": 2e-6}
+        torch.testing.assert_close(a, b, rtol=close["rtol"], atol=close["atol"] * (1 + float(b.abs().max())))
+    for a, b in zip(found[2], expected[2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6 * (1 + abs(b).max()))
 
 
 @variants

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from omicvae._core import SparseRows
-from omicvae.networks.linear import Linear, worth_sparse
+from omicvae.networks.linear import Linear, dense_half, worth_sparse
 
 
 def sparse_input(n_cells=70, n_in=600, density=0.1):
@@ -48,3 +48,22 @@ def test_sparse_rows_and_dense_matrix_are_each_other():
     assert torch.equal(rows.positions(), x.reshape(-1).nonzero().squeeze(1))
     assert rows.density == pytest.approx(float((x != 0).float().mean()))
     assert len(SparseRows.from_dense(x[:0])) == 0
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_the_dense_form_in_bfloat16_is_rounded_as_torch_rounds(shifted):
+    x = sparse_input()
+    x[3, :4] = torch.tensor([torch.nan, torch.inf, 1.00390625, 3e38])  # halfway between two, and beyond the largest
+    rows = SparseRows.from_dense(x)
+    if shifted:
+        rows = replace(rows, shift_G=torch.linspace(-1, 1, 600))
+    torch.testing.assert_close(dense_half(rows), rows.to_dense().bfloat16(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_rows_are_cut_without_a_copy():
+    x = sparse_input(9, 11, 0.3)
+    rows = SparseRows.from_dense(x)
+    parts = rows.cut([4, 3, 2])
+    for part, expected in zip(parts, x.split([4, 3, 2]), strict=True):
+        assert torch.equal(part.to_dense(), expected)
+        assert part.values_M.untyped_storage().data_ptr() == rows.values_M.untyped_storage().data_ptr()

@@ -6,7 +6,7 @@ from omicvae._core import Batch
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.module import Architecture, ConditionalVAE
 from omicvae.networks import COVARIATE_ENCODINGS, CovariateEncoding, Decoder, Encoder, covariate_width
-from omicvae.networks.blocks import ACTIVATIONS, NORMALIZATIONS, BatchNorm, ConditionedLinear
+from omicvae.networks.blocks import ACTIVATIONS, NORMALIZATIONS, BatchNorm, ConditionedLinear, Dropout
 from omicvae.networks.encoder import LOG_VARIANCE_BOUNDS
 from omicvae.priors import StandardNormal
 
@@ -143,3 +143,23 @@ def test_decoder_starts_at_the_given_bias():
     out = decoder(torch.randn(4, 2), torch.empty(4, 0))
     assert torch.equal(out["scale"][2], torch.arange(8.0))
     assert (out["zero_logit"] == -2).all()
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_keeps_the_expected_share_and_the_mean(p):
+    dropout, ones = Dropout(p), torch.ones(512, 257)
+    assert dropout.eval()(ones) is ones
+    torch.manual_seed(0)
+    out = dropout.train()(ones)
+    kept = out > 0
+    n = ones.numel()
+    assert abs(float(kept.double().mean()) - (1 - p)) < 4 * (p * (1 - p) / n) ** 0.5
+    torch.testing.assert_close(out[kept], torch.full((int(kept.sum()),), 1 / (1 - p)), rtol=2e-4, atol=0)
+    columns = kept.double().mean(0)  # none is favoured
+    assert float((columns - (1 - p)).abs().max()) < 5 * (p * (1 - p) / 512) ** 0.5
+    torch.manual_seed(0)
+    assert torch.equal(dropout(ones), out)
+    torch.manual_seed(0)
+    again = torch.nn.Parameter(ones.clone())
+    dropout(again).sum().backward()
+    assert torch.equal(again.grad, out)

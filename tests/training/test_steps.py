@@ -179,6 +179,47 @@ def test_adam_is_torchs_adam(settings):
     assert all(p.grad is None for p in ours.parameters())
 
 
+def test_adam_takes_gradients_and_keeps_copies_in_bfloat16():
+    torch.manual_seed(0)
+    whole, halved = (torch.nn.Linear(90, 70) for _ in range(2))
+    halved.load_state_dict(whole.state_dict())
+    optimizers = [adam(module, Optimisation(1e-2)) for module in (whole, halved)]
+    halves = optimizers[1].halve([halved.weight])
+    copy, place = halves[halved.weight]
+    assert torch.equal(copy, halved.weight.bfloat16())
+    for _ in range(3):
+        gradient = torch.randn(70, 90).bfloat16()
+        place.copy_(gradient)
+        whole.weight.grad.copy_(gradient)
+        for module in (whole, halved):
+            module.bias.grad.fill_(0.5)
+        halved.weight.grad.fill_(torch.nan)  # is not read
+        assert all(optimizer.attempt(0.0, 1e-2) for optimizer in optimizers)
+        assert torch.equal(whole.weight, halved.weight)
+        assert torch.equal(whole.bias, halved.bias)
+        assert torch.equal(copy, halved.weight.bfloat16())
+    place[3, 4] = torch.nan
+    assert not optimizers[1].attempt(0.0, 1e-2)
+    optimizers[1].zero_grad()  # back to float32
+    halved.weight.grad.fill_(1.0)
+    assert optimizers[1].attempt(0.0, 1e-2)
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "gaussian"])
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_first_layer_agrees_in_bfloat16_and_as_non_zeros(likelihood, dense, monkeypatch):
+    monkeypatch.setattr("omicvae.training.compiled.MOSTLY_ZERO", 0.0 if dense else 1.0)
+    monkeypatch.setattr("omicvae.networks.linear._MOSTLY_POSITIVE", 1.0)
+    module, _, planned = parts()
+    step = CompiledStep(module, adam(module, Optimisation(1e-3)), planned, 64, half_products=True, density=0.5)
+    assert (step._encoder[0].weight_IO.dtype == torch.bfloat16) == dense
+    with reference_path():
+        expected = trace(likelihood)
+    difference = np.abs(trace(likelihood, "auto") / expected - 1).max(0)
+    assert max(difference[:2]) < AGREE["auto"][0]
+    assert difference[3] < AGREE["auto"][1]
+
+
 def test_trained_parameters_have_memory_of_their_own():
     model = ov.CVAE(data("nb"), "nb", seed=1, n_hidden=16)
     model.train(1, progress_bar=False, accelerator="cpu")

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import numba
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -35,6 +36,14 @@ def inlined(function: Kernel) -> Kernel:
     return numba.njit(fastmath=RELAXED, error_model="numpy")(function)
 
 
+@inlined
+def bfloat16_bits(x):  # type: ignore[no-untyped-def]
+    """Return the bits, uint16, of the bfloat16 nearest to a float32 (of two, the even one). It will never change."""
+    bits = np.float32(x).view(np.int32)
+    odd = np.int32(np.int32(bits >> np.int32(16)) & np.int32(1))
+    return np.uint16(np.int32(bits + np.int32(0x7FFF) + odd) >> np.int32(16))
+
+
 def n_parts(n: int, smallest: int = 16) -> int:
     """Return into how many ranges :func:`run` cuts ``n`` rows: as many as torch uses threads, none tiny."""
     return max(1, min(torch.get_num_threads(), _MOST_THREADS, n // smallest))
@@ -51,11 +60,13 @@ def run(kernel: Kernel, n: int, *arguments: Any, smallest: int = 16) -> None:
     parts = n_parts(n, smallest)
     with _ONE_AT_A_TIME:
         before = numba.get_num_threads()
-        numba.set_num_threads(parts)
+        if before != parts:
+            numba.set_num_threads(parts)
         try:
             kernel(parts, *arguments)
         finally:
-            numba.set_num_threads(before)
+            if before != parts:
+                numba.set_num_threads(before)
             if torch.get_num_threads() != threads:  # numba and torch may share one pool
                 torch.set_num_threads(threads)
 

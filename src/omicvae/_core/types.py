@@ -4,9 +4,13 @@ Shape suffixes: ``B`` cells in a minibatch, ``G`` genes (features), ``K`` latent
 covariates, ``V`` continuous covariates, ``M`` non-zero entries, ``R`` rows of a table.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -40,11 +44,15 @@ class SparseRows:
         """Share of entries that are not zero."""
         return len(self.values_M) / max(1, len(self) * self.n_columns)
 
-    def part(self, start: int, stop: int) -> "SparseRows":
-        """Return the rows ``start`` to ``stop``, sharing memory."""
-        first, last = int(self.starts[start]), int(self.starts[stop])
-        starts = self.starts[start : stop + 1] - first
-        return replace(self, starts=starts, columns_M=self.columns_M[first:last], values_M=self.values_M[first:last])
+    def cut(self, sizes: Sequence[int]) -> list["SparseRows"]:
+        """Return consecutive ranges of so many rows, sharing memory."""
+        bounds = np.cumsum([0, *sizes])
+        entries = np.diff(self.starts.numpy()[bounds]).tolist()
+        cuts = zip(pairwise(bounds.tolist()), self.columns_M.split(entries), self.values_M.split(entries), strict=True)
+        return [
+            SparseRows(self.starts[a : b + 1] - self.starts[a], columns, values, self.n_columns, self.shift_G)
+            for (a, b), columns, values in cuts
+        ]
 
     def positions(self) -> Tensor:
         """Ascending flat positions of the entries in the dense (B, G) matrix, int64 (M,)."""
@@ -97,12 +105,12 @@ class Batch:
     def __len__(self) -> int:
         return self.library_B1.shape[0]
 
-    def part(self, start: int, stop: int) -> "Batch":
-        """Return the cells ``start`` to ``stop``, sharing memory."""
+    def cut(self, sizes: Sequence[int]) -> list["Batch"]:
+        """Return consecutive minibatches of so many cells, sharing memory."""
         on_host = self._sparse is not None and self._sparse.starts.device.type == "cpu"
-        x = self.rows.part(start, stop) if on_host else self.x_BG[start:stop]
-        covariates = (self.categories_BD[start:stop], self.continuous_BV[start:stop])
-        return Batch(x, self.library_B1[start:stop], *covariates)
+        x = self.rows.cut(sizes) if on_host else self.x_BG.split(list(sizes))
+        parts = (tensor.split(list(sizes)) for tensor in (self.library_B1, self.categories_BD, self.continuous_BV))
+        return [Batch(*part) for part in zip(x, *parts, strict=True)]
 
     def with_categories(self, categories_BD: Tensor) -> "Batch":
         """Return the same cells with other level codes."""
@@ -125,6 +133,42 @@ class Batch:
             assert self._dense is not None
             self._sparse = SparseRows.from_dense(self._dense)
         return self._sparse
+
+
+class HeadOutput:
+    """What a head of the decoder gives for a minibatch, to be overwritten by a gradient in it.
+
+    Parameters
+    ----------
+    raw_BG
+        The head's outputs before its bias is added, float32 or bfloat16 (B, G).
+    bias_G
+        Its bias, float32.
+    bias_gradient_G
+        Where the gradient in the bias is written to, float32.
+    """
+
+    __slots__ = ("bias_G", "bias_gradient_G", "bits", "raw_BG")
+
+    def __init__(self, raw_BG: Tensor, bias_G: NDArray[np.float32], bias_gradient_G: NDArray[np.float32]) -> None:
+        self.raw_BG, self.bias_G, self.bias_gradient_G = raw_BG, bias_G, bias_gradient_G
+        self.bits: NDArray[np.uint16] = raw_BG.view(torch.uint16).numpy()
+
+    @classmethod
+    def copy_of(cls, raw_BG: Tensor) -> "HeadOutput":
+        """Take over what a head gave with its bias added."""
+        n_genes = raw_BG.shape[1]
+        copy_BG = raw_BG.detach().clone(memory_format=torch.contiguous_format)
+        return cls(copy_BG, np.zeros(n_genes, np.float32), np.empty(n_genes, np.float32))
+
+    def values(self) -> Tensor:
+        """Return the outputs with the bias added, float32 (B, G)."""
+        return self.raw_BG.float() + torch.from_numpy(self.bias_G)
+
+    def overwrite(self, gradient_BG: Tensor) -> None:
+        """Put a gradient in the outputs' place."""
+        self.raw_BG.copy_(gradient_BG)
+        torch.sum(gradient_BG, 0, out=torch.from_numpy(self.bias_gradient_G))
 
 
 @dataclass(frozen=True, slots=True)

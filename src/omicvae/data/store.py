@@ -153,6 +153,11 @@ class CellStore:
         return len(self.values)
 
     @property
+    def density(self) -> float:
+        """Share of entries that are not zero."""
+        return self.n_nonzero / max(1, self.n_cells * self.n_genes)
+
+    @property
     def nbytes(self) -> int:
         """Memory of the arrays in bytes."""
         cells = (self.library_N, self.codes_ND, self.continuous_NV, self._library_N1, self._standardised_NV)

@@ -4,11 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omicvae._core import Batch, FeatureMoments, SettingError, SparseRows, choose, integral
+from omicvae._core import Batch, FeatureMoments, HeadOutput, SettingError, SparseRows, choose, integral
 from omicvae._core.native import kernels_apply
+from omicvae.likelihoods._cells import Array, cell_log_prob
 
 
 class Likelihood(nn.Module, ABC):
@@ -93,17 +96,34 @@ class Likelihood(nn.Module, ABC):
     def cell_log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return Σ_g log p(x_g | heads) of each cell, in nats, shape (B,); float64 but under autograd without kernels.
 
-        On the CPU a compiled kernel gives value and gradient in one pass; elsewhere :meth:`log_prob` is summed.
+        On the CPU a compiled kernel, where there is one, gives value and gradient in one pass; elsewhere
+        :meth:`log_prob` is summed.
         """
-        if kernels_apply(batch.library_B1, *heads.values()):
-            compiled_B = self._compiled_cells(batch, heads)
-            if compiled_B is not None:
-                return compiled_B
+        if type(self).evaluate is not Likelihood.evaluate and kernels_apply(batch.library_B1, *heads.values()):
+            return cell_log_prob(self, batch, heads)
         return self.log_prob(batch, heads).sum(-1, dtype=None if torch.is_grad_enabled() else torch.float64)
 
-    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor | None:
-        """Return :meth:`cell_log_prob` by a compiled kernel, or None where there is none."""
-        return None
+    def evaluate(
+        self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
+    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+        """Evaluate log p(x_b | heads) of cells on the CPU, and overwrite the outputs by gradients.
+
+        This is what a training step calls. Override it to call a compiled kernel; by default it is autograd on
+        :meth:`log_prob`.
+
+        Returns
+        -------
+        log p of each cell, nats, float64 (B,); and the gradient of Σ_b weight_b log p_b in each of the likelihood's
+        own parameters. Every output holds its own gradient afterwards.
+        """
+        heads = {name: output.values().requires_grad_() for name, output in outputs.items()}
+        with torch.enable_grad():
+            value_B = self.log_prob(batch, heads).sum(-1, dtype=torch.float64)
+            inputs = (*heads.values(), *self.parameters())
+            gradients = torch.autograd.grad((value_B * torch.from_numpy(weight_B)).sum(), inputs)
+        for output, gradient_BG in zip(outputs.values(), gradients, strict=False):
+            output.overwrite(gradient_BG)
+        return value_B.detach().numpy(), tuple(gradient.numpy() for gradient in gradients[len(heads) :])
 
     @abstractmethod
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Distribution:

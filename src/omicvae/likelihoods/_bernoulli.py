@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
 from omicvae.likelihoods._base import Likelihood
-from omicvae.likelihoods._cells import bernoulli_cells
+from omicvae.likelihoods._cells import Array, bernoulli_cells
 
 _SMALLEST_PROBABILITY = 1e-4
 
@@ -62,8 +64,11 @@ class Bernoulli(Likelihood):
         """Return log p(x | heads) of each entry, in nats; shape (B, G)."""
         return _BernoulliFunction.apply(batch.x_BG, heads["logit"].to(batch.x_BG.dtype))
 
-    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        return bernoulli_cells(batch, heads["logit"])
+    def evaluate(
+        self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
+    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+        """By a compiled kernel."""
+        return bernoulli_cells(batch, outputs["logit"], weight_B), ()
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Bernoulli:
         """Return the distribution of the entries; batch shape (B, G)."""

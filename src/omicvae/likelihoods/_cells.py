@@ -1,7 +1,7 @@
-"""Σ_g log p(x_g | heads) of whole cells on the CPU: the compiled kernels as differentiable functions."""
+"""Σ_g log p(x_g | heads) of whole cells on the CPU: compiled kernels on arrays, and as a differentiable function."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch
+from omicvae._core import Batch, HeadOutput
 from omicvae._core.native import as_array, n_parts, run
 from omicvae.likelihoods import _kernels
 
-Arrays = tuple[NDArray[Any], ...]
-#: (weight of each cell, inputs) → (value of each cell, gradient of each input)
-Evaluate = Callable[..., tuple[NDArray[np.float64], Arrays]]
+if TYPE_CHECKING:
+    from omicvae.likelihoods._base import Likelihood
+
+Array = NDArray[np.float32]
+#: log-probability of each cell, nats, float64 (B,), and a gradient
+Evaluated = tuple[NDArray[np.float64], Array]
 
 
 class _CellLogProb(torch.autograd.Function):
@@ -26,11 +29,17 @@ class _CellLogProb(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, n_cells: int, evaluate: Evaluate, *inputs: Tensor) -> Tensor:
-        weight_B = np.full(n_cells, -1 / n_cells, dtype=np.float32)
-        value_B, gradients = evaluate(weight_B, *map(as_array, inputs))
-        ctx.evaluate, ctx.weight_B, ctx.gradients = evaluate, weight_B, gradients
-        ctx.save_for_backward(*inputs)
+    def forward(ctx: Any, likelihood: "Likelihood", batch: Batch, names: tuple[str, ...], *inputs: Tensor) -> Tensor:
+        def evaluate(weight_B: Array, *raws: Tensor) -> tuple[Any, list[Tensor]]:
+            outputs = {name: HeadOutput.copy_of(raw) for name, raw in zip(names, raws, strict=True)}
+            value_B, own = likelihood.evaluate(batch, outputs, weight_B)
+            return value_B, [*(output.raw_BG for output in outputs.values()), *map(torch.from_numpy, own)]
+
+        weight_B = np.full(len(batch), -1 / len(batch), dtype=np.float32)
+        heads = inputs[: len(names)]
+        value_B, ctx.gradients = evaluate(weight_B, *heads)
+        ctx.evaluate, ctx.weight_B = evaluate, weight_B
+        ctx.save_for_backward(*heads)
         return torch.from_numpy(value_B)
 
     @staticmethod
@@ -38,80 +47,95 @@ class _CellLogProb(torch.autograd.Function):
     def backward(ctx: Any, gradient_B: Tensor) -> tuple[Tensor | None, ...]:
         weight_B, gradients = gradient_B.float().numpy(), ctx.gradients
         if not np.array_equal(weight_B, ctx.weight_B):
-            _, gradients = ctx.evaluate(weight_B, *map(as_array, ctx.saved_tensors))
-        return None, None, *map(torch.from_numpy, gradients)
+            _, gradients = ctx.evaluate(weight_B, *ctx.saved_tensors)
+        return None, None, None, *gradients
 
 
-def _rows(batch: Batch) -> Arrays:
+def cell_log_prob(likelihood: "Likelihood", batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+    """Return ``likelihood.evaluate`` as a differentiable function of the heads and the likelihood's parameters."""
+    return _CellLogProb.apply(likelihood, batch, tuple(heads), *heads.values(), *likelihood.parameters())
+
+
+def _rows(batch: Batch) -> tuple[NDArray[Any], ...]:
     rows = batch.rows
     return rows.starts.numpy(), rows.columns_M.numpy(), rows.values_M.numpy()
 
 
-def _sums(table_RG: NDArray[np.float32], n_cells: int) -> NDArray[np.float32]:
+def _own_sums(table_RG: Array, n_cells: int) -> Array:
     """Tables to sum gradients into: one a part, but one in all where every cell has a row of its own."""
     parts = 1 if len(table_RG) == n_cells else n_parts(n_cells)
     return np.zeros((parts, *table_RG.shape), dtype=np.float32)
 
 
+def _sums(output: HeadOutput) -> Array:
+    return np.zeros((n_parts(len(output.bits)), len(output.bias_G)), dtype=np.float32)
+
+
 def negative_binomial_cells(
-    batch: Batch, raw_BG: Tensor, log_theta_RG: Tensor, row_B: Tensor, *, softmax: bool, gate_BG: Tensor | None = None
-) -> Tensor:
-    """Return log NB of each cell in nats, float64 (B,); with ``gate_BG``, the logit of π, log ZINB.
+    batch: Batch,
+    raw: HeadOutput,
+    log_theta_RG: Array,
+    row_B: Tensor,
+    weight_B: Array,
+    *,
+    softmax: bool,
+    gate: HeadOutput | None = None,
+) -> Evaluated:
+    """Return log NB of each cell and the gradient in the table; with ``gate``, the logit of π, log ZINB.
 
     Parameters
     ----------
-    raw_BG
+    raw
         μ before its link: the softmax times ℓ, or exp times s.
     log_theta_RG, row_B
         Table of log θ, and the row that holds for each cell.
+    weight_B
+        The gradients are those of Σ_b weight_b log p_b.
     """
-
-    def evaluate(weight_B: NDArray[np.float32], log_theta: Any, *raws: Any) -> tuple[Any, Arrays]:
-        theta, constant = np.empty_like(log_theta), np.empty_like(log_theta)
-        run(_kernels.dispersion_table, len(log_theta), log_theta, theta, constant)
-        value_B, sums, own = np.empty(len(batch)), _sums(theta, len(batch)), [np.empty_like(raw) for raw in raws]
-        given = (raws[0], as_array(batch.library_B1[:, 0]), softmax, *_rows(batch), theta, constant, as_array(row_B))
-        gate = (raws[-1], len(raws) == 2)
-        run(_kernels.negative_binomial_cells, len(batch), *given, *gate, weight_B, value_B, own[0], own[-1], sums)
-        return value_B, (sums.sum(0), *own)
-
-    raws = (raw_BG,) if gate_BG is None else (raw_BG, gate_BG)
-    return _CellLogProb.apply(len(batch), evaluate, log_theta_RG, *raws)
-
-
-def poisson_cells(batch: Batch, raw_BG: Tensor, *, softmax: bool) -> Tensor:
-    """Return log Poisson of each cell in nats, float64 (B,)."""
-
-    def evaluate(weight_B: NDArray[np.float32], raw: Any) -> tuple[Any, Arrays]:
-        value_B, gradient = np.empty(len(batch)), np.empty_like(raw)
-        given = (raw, as_array(batch.library_B1[:, 0]), softmax, *_rows(batch))
-        run(_kernels.poisson_cells, len(batch), *given, weight_B, value_B, gradient)
-        return value_B, (gradient,)
-
-    return _CellLogProb.apply(len(batch), evaluate, raw_BG)
+    table = tuple(np.empty((3, *log_theta_RG.shape), np.float32))
+    run(_kernels.dispersion_table, len(log_theta_RG), log_theta_RG, *table)
+    value_B, own, raw_sums = np.empty(len(batch)), _own_sums(log_theta_RG, len(batch)), _sums(raw)
+    gate_sums = raw_sums if gate is None else _sums(gate)
+    gated = gate or raw
+    heads = (raw.bits, raw.bias_G, raw_sums, gated.bits, gated.bias_G, gate_sums, gate is not None)
+    given = (as_array(batch.library_B1[:, 0]), softmax, *_rows(batch), *table, as_array(row_B))
+    run(_kernels.negative_binomial_cells, len(batch), *heads, *given, weight_B, value_B, own)
+    raw_sums.sum(0, out=raw.bias_gradient_G)
+    if gate is not None:
+        gate_sums.sum(0, out=gate.bias_gradient_G)
+    return value_B, own.sum(0)
 
 
-def bernoulli_cells(batch: Batch, logit_BG: Tensor) -> Tensor:
-    """Return log Bernoulli of each cell in nats, float64 (B,)."""
+def poisson_cells(batch: Batch, raw: HeadOutput, weight_B: Array, *, softmax: bool) -> NDArray[np.float64]:
+    """Return log Poisson of each cell."""
+    value_B, sums = np.empty(len(batch)), _sums(raw)
+    given = (as_array(batch.library_B1[:, 0]), softmax, *_rows(batch), weight_B)
+    run(_kernels.poisson_cells, len(batch), raw.bits, raw.bias_G, sums, *given, value_B)
+    sums.sum(0, out=raw.bias_gradient_G)
+    return value_B
 
-    def evaluate(weight_B: NDArray[np.float32], logit: Any) -> tuple[Any, Arrays]:
-        value_B, gradient = np.empty(len(batch)), np.empty_like(logit)
-        run(_kernels.bernoulli_cells, len(batch), logit, *_rows(batch), weight_B, value_B, gradient)
-        return value_B, (gradient,)
 
-    return _CellLogProb.apply(len(batch), evaluate, logit_BG)
+def bernoulli_cells(batch: Batch, logit: HeadOutput, weight_B: Array) -> NDArray[np.float64]:
+    """Return log Bernoulli of each cell."""
+    value_B, sums = np.empty(len(batch)), _sums(logit)
+    run(_kernels.bernoulli_cells, len(batch), logit.bits, logit.bias_G, sums, *_rows(batch), weight_B, value_B)
+    sums.sum(0, out=logit.bias_gradient_G)
+    return value_B
 
 
 def gaussian_cells(
-    batch: Batch, mean_BG: Tensor, log_variance_RG: Tensor, row_B: Tensor, location_G: Tensor, inverse_scale_G: Tensor
-) -> Tensor:
-    """Return log N of each cell's standardised values in nats, float64 (B,); genes with 1/scale = 0 are left out."""
-
-    def evaluate(weight_B: NDArray[np.float32], mean: Any, log_variance: Any) -> tuple[Any, Arrays]:
-        value_B, gradient, sums = np.empty(len(batch)), np.empty_like(mean), _sums(log_variance, len(batch))
-        given = (*_rows(batch), as_array(location_G), as_array(inverse_scale_G), mean)
-        table = (log_variance, np.exp(-log_variance), as_array(row_B))
-        run(_kernels.gaussian_cells, len(batch), *given, *table, weight_B, value_B, gradient, sums)
-        return value_B, (gradient, sums.sum(0))
-
-    return _CellLogProb.apply(len(batch), evaluate, mean_BG, log_variance_RG)
+    batch: Batch,
+    mean: HeadOutput,
+    log_variance_RG: Array,
+    row_B: Tensor,
+    location_G: Tensor,
+    inverse_scale_G: Tensor,
+    weight_B: Array,
+) -> Evaluated:
+    """Return log N of each cell's standardised values and the gradient in the table; 1/scale = 0 leaves a gene out."""
+    value_B, own, sums = np.empty(len(batch)), _own_sums(log_variance_RG, len(batch)), _sums(mean)
+    given = (*_rows(batch), as_array(location_G), as_array(inverse_scale_G))
+    table = (log_variance_RG, np.exp(-log_variance_RG), as_array(row_B))
+    run(_kernels.gaussian_cells, len(batch), mean.bits, mean.bias_G, sums, *given, *table, weight_B, value_B, own)
+    sums.sum(0, out=mean.bias_gradient_G)
+    return value_B, own.sum(0)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from omicvae._core import Batch, FeatureMoments, SparseRows
-from omicvae._core.native import run
+from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
+from omicvae._core.native import as_array, run
 from omicvae.likelihoods import _kernels
+from omicvae.likelihoods._cells import Array
 from omicvae.likelihoods._links import LOG_DISPERSION, LOG_MEAN, SOFTMAX, Link
 
 ENCODER_SCALE = 1e4
@@ -77,9 +78,13 @@ class GeneDispersion(nn.Module):
         """Return log θ, shape (G,)."""
         return self.log_theta
 
-    def table(self, batch: Batch, heads: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
         """Return log θ as a table (R, G) and each cell's row in it."""
-        return self.log_theta[None], torch.zeros(len(batch), dtype=torch.int64)
+        return as_array(self.log_theta)[None], torch.zeros(len(batch), dtype=torch.int64)
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Return the gradient in the table as one in own parameters, or give it to the head."""
+        return (gradient_RG[0],)
 
 
 class GeneBatchDispersion(nn.Module):
@@ -103,10 +108,14 @@ class GeneBatchDispersion(nn.Module):
             return self.log_theta[0]
         return nn.functional.embedding(batch.categories_BD[:, 0], self.log_theta)
 
-    def table(self, batch: Batch, heads: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
         """Return log θ as a table (R, G) and each cell's row in it."""
         one = torch.zeros(len(batch), dtype=torch.int64)
-        return self.log_theta, batch.categories_BD[:, 0] if batch.categories_BD.shape[1] else one
+        return as_array(self.log_theta), batch.categories_BD[:, 0] if batch.categories_BD.shape[1] else one
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Return the gradient in the table as one in own parameters, or give it to the head."""
+        return (gradient_RG,)
 
 
 class GeneCellDispersion(nn.Module):
@@ -125,9 +134,14 @@ class GeneCellDispersion(nn.Module):
         """Return log θ, shape (B, G)."""
         return heads["dispersion"]
 
-    def table(self, batch: Batch, heads: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
         """Return log θ as a table (R, G) and each cell's row in it."""
-        return heads["dispersion"], torch.arange(len(batch))
+        return outputs["dispersion"].values().numpy(), torch.arange(len(batch))
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Return the gradient in the table as one in own parameters, or give it to the head."""
+        outputs["dispersion"].overwrite(torch.from_numpy(gradient_RG))
+        return ()
 
 
 Dispersion = GeneDispersion | GeneBatchDispersion | GeneCellDispersion

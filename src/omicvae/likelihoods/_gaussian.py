@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
+from omicvae._core.native import run
+from omicvae.likelihoods import _kernels
 from omicvae.likelihoods._base import Likelihood
-from omicvae.likelihoods._cells import gaussian_cells
+from omicvae.likelihoods._cells import Array, gaussian_cells
 
 _LOG_2PI = math.log(2 * math.pi)
 # log variances in units of each gene's training variance: SDs between 0.7 % and 150 times the training SD
@@ -151,7 +155,9 @@ class Gaussian(Likelihood):
     def sparse_features(self, batch: Batch) -> SparseRows:
         """Return :meth:`features` as scaled non-zeros less a shift."""
         inverse_G, rows = self.active_G / self.scale_G, batch.rows
-        values_M = rows.values_M * inverse_G.index_select(0, rows.columns_M)
+        values_M = torch.empty_like(rows.values_M)
+        arrays = (rows.starts, rows.columns_M, rows.values_M, inverse_G, values_M)
+        run(_kernels.scaled_columns, len(rows), *(array.numpy() for array in arrays))
         return replace(rows, values_M=values_M, shift_G=self.location_G * inverse_G)
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
@@ -161,13 +167,22 @@ class Gaussian(Likelihood):
         value = _GaussianFunction.apply(z_BG, mean, self._bounded(heads).to(z_BG.dtype))
         return (value - self.scale_G.log()) * self.active_G
 
-    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        bounded = self._bounded(heads)
-        shared = bounded.dim() == 1
-        row_B = torch.zeros(len(batch), dtype=torch.int64) if shared else torch.arange(len(batch))
-        table_RG = bounded[None] if shared else bounded
-        value_B = gaussian_cells(batch, heads["mean"], table_RG, row_B, self.location_G, self.active_G / self.scale_G)
-        return value_B - (self.scale_G.double().log() * self.active_G).sum()
+    def evaluate(
+        self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
+    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+        """By a compiled kernel."""
+        own = next((outputs[head] for head in self.log_variance.heads), None)
+        raw_RG = self.log_variance({}).detach()[None] if own is None else own.values()
+        row_B = torch.zeros(len(batch), dtype=torch.int64) if own is None else torch.arange(len(batch))
+        squashed_RG = torch.tanh(raw_RG / LOG_VARIANCE_BOUND)
+        table_RG = (LOG_VARIANCE_BOUND * squashed_RG).numpy()
+        scaling = (self.location_G, self.active_G / self.scale_G)
+        value_B, gradient_RG = gaussian_cells(batch, outputs["mean"], table_RG, row_B, *scaling, weight_B)
+        gradient_RG *= (1 - squashed_RG**2).numpy()
+        value_B -= float((self.scale_G.double().log() * self.active_G).sum())
+        if own is not None:
+            own.overwrite(torch.from_numpy(gradient_RG))
+        return value_B, tuple(gradient_RG[0] for _ in self.parameters())
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Normal:
         """Return the distribution of the values, data units; constant genes stay close to their constant."""

@@ -1,9 +1,11 @@
 """CPU kernels: log-probability of whole cells and its gradient in one pass, for numba to compile.
 
-Each writes, in float32 with sums in float64, every cell's Σ_g log p and the gradient of Σ_b weight_b Σ_g log p in
-every raw input; in parameters that cells share (a dispersion) summed over each part's cells. Formulas are those of the
-reference in ``_negative_binomial_kernel`` and
-``_saddle_point``; zeros cost one logarithm, and what only positive counts need is paid for positive counts alone.
+Each writes, in float32 with sums in float64, every cell's Σ_g log p, and overwrites what the decoder's heads gave by
+the gradient of Σ_b weight_b Σ_g log p in it; the gradient in what cells share (a head's bias, a dispersion) is summed
+over each part's cells. Formulas are those of the reference in ``_negative_binomial_kernel`` and ``_saddle_point``;
+zeros cost one logarithm, and what only positive counts need is paid for positive counts alone.
+
+A head comes as bits, uint16: one for a bfloat16 value, two for a float32.
 
 The elementary functions are polynomials (Cephes, Moshier 1992), because a call into a scalar library would keep the
 loops from becoming vector instructions.
@@ -15,7 +17,7 @@ loops from becoming vector instructions.
 import numpy as np
 from numba import prange
 
-from omicvae._core.native import compiled, inlined
+from omicvae._core.native import bfloat16_bits, compiled, inlined
 from omicvae.likelihoods._links import LOG_DISPERSION_BOUNDS, LOG_MEAN_BOUNDS
 
 f4, i4 = np.float32, np.int32
@@ -113,8 +115,8 @@ def _digamma_gap(x, theta):
 
 
 @compiled
-def dispersion_table(parts, log_theta_RG, theta_RG, constant_RG):
-    """θ = exp(log θ) within its bounds, and C(θ) = θ log θ − θ − log Γ(θ); see ``dispersion_constant``."""
+def dispersion_table(parts, log_theta_RG, theta_RG, inverse_RG, constant_RG):
+    """θ = exp(log θ) within its bounds, 1/θ, and C(θ) = θ log θ − θ − log Γ(θ); see ``dispersion_constant``."""
     for part in prange(parts):
         start, stop = len(log_theta_RG) * part // parts, len(log_theta_RG) * (part + 1) // parts
         for r in range(start, stop):
@@ -123,6 +125,7 @@ def dispersion_table(parts, log_theta_RG, theta_RG, constant_RG):
                 theta = _exp(min(max(raw, DISPERSION_LOW), DISPERSION_HIGH)) + _if_nan(raw)
                 shifted = (theta + f4(0.5)) * _log1p(f4(1) / theta) - f4(1)
                 theta_RG[r, g] = theta
+                inverse_RG[r, g] = f4(1) / theta
                 constant_RG[r, g] = f4(0.5) * _log(theta) - HALF_LOG_2PI - shifted - _stirling(theta + f4(1))
 
 
@@ -130,6 +133,32 @@ def dispersion_table(parts, log_theta_RG, theta_RG, constant_RG):
 def _if_nan(x):
     """Return NaN for NaN, else 0: bounds and maxima would lose it."""
     return f4(np.nan) if x != x else f4(0)
+
+
+@inlined
+def _load(bits, bias_G, raw_G):
+    """Write a cell's outputs of a head with the bias added, as float32."""
+    if len(bits) == len(raw_G):
+        for g in range(len(raw_G)):
+            raw_G[g] = i4(i4(bits[g]) << i4(16)).view(np.float32) + bias_G[g]
+    else:
+        values = bits.view(np.float32)
+        for g in range(len(raw_G)):
+            raw_G[g] = values[g] + bias_G[g]
+
+
+@inlined
+def _store(slope_G, bits, sum_G):
+    """Write a cell's gradient over the head's outputs, rounded to nearest where they are bfloat16; add it to a sum."""
+    if len(bits) == len(slope_G):
+        for g in range(len(slope_G)):
+            bits[g] = bfloat16_bits(slope_G[g])
+    else:
+        values = bits.view(np.float32)
+        for g in range(len(slope_G)):
+            values[g] = slope_G[g]
+    for g in range(len(slope_G)):
+        sum_G[g] += slope_G[g]
 
 
 @inlined
@@ -152,7 +181,7 @@ def _means(raw_G, factor, softmax, mu_G):
 
 
 @inlined
-def _raw_gradient(slope_G, mu_G, factor, softmax, weight, gradient_G):
+def _raw_gradient(slope_G, mu_G, factor, softmax, weight):
     """Turn the gradient in log μ into one in the raw values, times the weight."""
     total = f4(0)
     if softmax:
@@ -160,28 +189,28 @@ def _raw_gradient(slope_G, mu_G, factor, softmax, weight, gradient_G):
             total += slope_G[g]
         total /= factor
     for g in range(len(slope_G)):
-        gradient_G[g] = weight * (slope_G[g] - mu_G[g] * total)
+        slope_G[g] = weight * (slope_G[g] - mu_G[g] * total)
 
 
 @compiled
 def negative_binomial_cells(
-    parts, raw_BG, factor_B, softmax, starts, columns, values, theta_RG, constant_RG, table_row_B,
-    gate_BG, inflated, weight_B, value_B, raw_gradient_BG, gate_gradient_BG, theta_gradient_PRG,
+    parts, raw_bits, bias_G, bias_sum_PG, gate_bits, gate_bias_G, gate_sum_PG, inflated, factor_B, softmax,
+    starts, columns, values, theta_RG, inverse_RG, constant_RG, table_row_B, weight_B, value_B, theta_gradient_PRG,
 ):  # fmt: skip
     """NB, or with ``inflated`` ZINB, of whole cells; cell b has the dispersions of row ``table_row_B[b]``."""
     for part in prange(parts):
-        start, stop = len(raw_BG) * part // parts, len(raw_BG) * (part + 1) // parts
-        n_genes, table = raw_BG.shape[1], part % len(theta_gradient_PRG)
-        mu, value, slope, theta_slope = (
-            np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4),
-        )  # fmt: skip
+        start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
+        n_genes, table = len(bias_G), part % len(theta_gradient_PRG)
+        raw, mu, value = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
+        slope, theta_slope, gate = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
         px, pm, pt, pc = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
         for b in range(start, stop):
             row = table_row_B[b]
-            theta, constant = theta_RG[row], constant_RG[row]
-            total = np.float64(_means(raw_BG[b], factor_B[b], softmax, mu))
+            theta, inverse, constant = theta_RG[row], inverse_RG[row], constant_RG[row]
+            _load(raw_bits[b], bias_G, raw)
+            total = np.float64(_means(raw, factor_B[b], softmax, mu))
             for g in range(n_genes):  # as if all were zero
-                u = mu[g] / theta[g]
+                u = mu[g] * inverse[g]
                 share = f4(1) / (f4(1) + u)
                 logarithm = _log1p(u)
                 gap = u * share - logarithm
@@ -191,7 +220,7 @@ def negative_binomial_cells(
                 slope[g] = -mu[g] * share
                 theta_slope[g] = theta[g] * gap
             column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-            n, gate, gate_gradient = len(column), gate_BG[b], gate_gradient_BG[b]
+            n = len(column)
             for j in range(n):
                 g = column[j]
                 px[j], pm[j], pt[j], pc[j] = x_row[j], max(mu[g], SMALLEST_MEAN), theta[g], constant[g]
@@ -207,26 +236,30 @@ def negative_binomial_cells(
                 pm[j] = s * t
                 pt[j] = theta_part + t * _digamma_gap(x, t)
             if inflated:
+                _load(gate_bits[b], gate_bias_G, gate)
+                for j in range(n):
+                    pc[j] = gate[column[j]]
                 for g in range(n_genes):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
                     a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
                     small = _exp(-abs(a))
-                    share = f4(1) / (f4(1) + small)
-                    pi = (f4(1) if a >= f4(0) else small) * share
-                    p_zero = pi + (small if a >= f4(0) else f4(1)) * share * _exp(value[g])
-                    extra = pi / p_zero  # probability that a zero is one of the extra ones
-                    gate_gradient[g] = weight_B[b] * (extra - pi)
+                    # π and p₀ times 1 + exp(−|a|)
+                    pi, odds = (f4(1) if a >= f4(0) else small), f4(1) + small
+                    p_zero = pi + (small if a >= f4(0) else f4(1)) * _exp(value[g])
+                    both = f4(1) / (odds * p_zero)
+                    extra = pi * odds * both  # probability that a zero is one of the extra ones
+                    pi, p_zero = pi * p_zero * both, p_zero * p_zero * both
                     theta_slope[g] *= f4(1) - extra
                     slope[g] *= f4(1) - extra
                     value[g] = _log(p_zero) + _if_nan(gate[g] + value[g])
-                for j in range(n):
-                    pc[j] = gate[column[j]]
+                    gate[g] = weight_B[b] * (extra - pi)
                 for j in range(n):  # log (1 − π) beside the count's own
                     a = min(max(pc[j], -GATE_BOUND), GATE_BOUND)
                     small = _exp(-abs(a))
                     px[j] += _if_nan(pc[j]) - max(a, f4(0)) - _log1p(small)
                     pc[j] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
                 for j in range(n):
-                    gate_gradient[column[j]] = pc[j]
+                    gate[column[j]] = pc[j]
+                _store(gate, gate_bits[b], gate_sum_PG[part])
             for j in range(n):
                 g = column[j]
                 value[g], slope[g], theta_slope[g] = px[j], pm[j], pt[j]
@@ -235,21 +268,23 @@ def negative_binomial_cells(
                 total += value[g]
                 theta_gradient[g] += weight_B[b] * theta_slope[g]
             value_B[b] = total
-            _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b], raw_gradient_BG[b])
+            _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
+            _store(slope, raw_bits[b], bias_sum_PG[part])
 
 
 @compiled
 def poisson_cells(
-    parts, raw_BG, factor_B, softmax, starts, columns, values, weight_B, value_B, raw_gradient_BG
+    parts, raw_bits, bias_G, bias_sum_PG, factor_B, softmax, starts, columns, values, weight_B, value_B
 ):  # fmt: skip
     """Poisson of whole cells."""
     for part in prange(parts):
-        start, stop = len(raw_BG) * part // parts, len(raw_BG) * (part + 1) // parts
-        n_genes = raw_BG.shape[1]
-        mu, slope = np.empty(n_genes, f4), np.empty(n_genes, f4)
+        start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
+        n_genes = len(bias_G)
+        raw, mu, slope = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
         px, pm = np.empty(n_genes, f4), np.empty(n_genes, f4)
         for b in range(start, stop):
-            total = np.float64(_means(raw_BG[b], factor_B[b], softmax, mu))
+            _load(raw_bits[b], bias_G, raw)
+            total = np.float64(_means(raw, factor_B[b], softmax, mu))
             for g in range(n_genes):
                 slope[g] = -mu[g]
                 total -= mu[g]
@@ -266,17 +301,20 @@ def poisson_cells(
                 slope[column[j]] += px[j]
                 total += pm[j]
             value_B[b] = total
-            _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b], raw_gradient_BG[b])
+            _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
+            _store(slope, raw_bits[b], bias_sum_PG[part])
 
 
 @compiled
-def bernoulli_cells(parts, logit_BG, starts, columns, values, weight_B, value_B, gradient_BG):
+def bernoulli_cells(parts, raw_bits, bias_G, bias_sum_PG, starts, columns, values, weight_B, value_B):
     """Bernoulli of whole cells: Σ_g [x a − softplus(a)] with the gradient x − σ(a)."""
     for part in prange(parts):
-        start, stop = len(logit_BG) * part // parts, len(logit_BG) * (part + 1) // parts
-        value = np.empty(logit_BG.shape[1], f4)
+        start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
+        n_genes = len(bias_G)
+        logit, value, gradient = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
         for b in range(start, stop):
-            total, logit, gradient = np.float64(0), logit_BG[b], gradient_BG[b]
+            total = np.float64(0)
+            _load(raw_bits[b], bias_G, logit)
             for g in range(len(logit)):
                 a = logit[g]
                 small = _exp(-abs(a))
@@ -289,27 +327,33 @@ def bernoulli_cells(parts, logit_BG, starts, columns, values, weight_B, value_B,
                 total += x_row[j] * logit[column[j]]
                 gradient[column[j]] += weight_B[b] * x_row[j]
             value_B[b] = total
+            _store(gradient, raw_bits[b], bias_sum_PG[part])
 
 
 @compiled
 def gaussian_cells(
-    parts, starts, columns, values, location_G, inverse_scale_G, mean_BG, log_variance_RG, precision_RG, table_row_B,
-    weight_B, value_B, mean_gradient_BG, variance_gradient_PRG,
+    parts, raw_bits, bias_G, bias_sum_PG, starts, columns, values, location_G, inverse_scale_G,
+    log_variance_RG, precision_RG, table_row_B, weight_B, value_B, variance_gradient_PRG,
 ):  # fmt: skip
     """Σ_g −½ [(z − m)² exp(−l) + l + log 2π] of whole cells, z = (x − a) / b; genes with 1/b = 0 are left out.
 
     ``precision_RG`` is exp(−l).
     """
     for part in prange(parts):
-        start, stop = len(mean_BG) * part // parts, len(mean_BG) * (part + 1) // parts
-        n_genes, table = mean_BG.shape[1], part % len(variance_gradient_PRG)
-        x, slope, value = np.zeros(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
+        start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
+        n_genes, table = len(bias_G), part % len(variance_gradient_PRG)
+        x, slope, value, mean = (
+            np.zeros(n_genes, f4),
+            np.empty(n_genes, f4),
+            np.empty(n_genes, f4),
+            np.empty(n_genes, f4),
+        )
         for b in range(start, stop):
             column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
             for j in range(len(column)):
                 x[column[j]] = x_row[j]
             row, total = table_row_B[b], np.float64(0)
-            mean, mean_gradient = mean_BG[b], mean_gradient_BG[b]
+            _load(raw_bits[b], bias_G, mean)
             log_variance, precision = log_variance_RG[row], precision_RG[row]
             for g in range(n_genes):
                 inverse = inverse_scale_G[g]
@@ -318,7 +362,7 @@ def gaussian_cells(
                 weighted = residual * precision[g]
                 square = residual * weighted
                 value[g] = used * (f4(0.5) * (square + log_variance[g]) + HALF_LOG_2PI)
-                mean_gradient[g] = weight_B[b] * weighted
+                mean[g] = weight_B[b] * weighted
                 slope[g] = weight_B[b] * f4(0.5) * used * (square - f4(1))
             variance_gradient = variance_gradient_PRG[table, row]
             for g in range(n_genes):
@@ -327,6 +371,7 @@ def gaussian_cells(
             for j in range(len(column)):
                 x[column[j]] = f4(0)
             value_B[b] = total
+            _store(mean, raw_bits[b], bias_sum_PG[part])
 
 
 @compiled
@@ -338,3 +383,12 @@ def log1p_scaled(parts, starts, values, scale_B, out_M):
             x, y = values[starts[b] : starts[b + 1]], out_M[starts[b] : starts[b + 1]]
             for j in range(len(x)):
                 y[j] = _log1p(x[j] * scale_B[b])
+
+
+@compiled
+def scaled_columns(parts, starts, columns, values, scale_G, out_M):
+    """Each non-zero times the scale of its column."""
+    for part in prange(parts):
+        first, last = starts[(len(starts) - 1) * part // parts], starts[(len(starts) - 1) * (part + 1) // parts]
+        for j in range(first, last):
+            out_M[j] = values[j] * scale_G[columns[j]]

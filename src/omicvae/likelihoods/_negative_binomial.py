@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
 from omicvae.likelihoods._base import Likelihood
-from omicvae.likelihoods._cells import negative_binomial_cells
+from omicvae.likelihoods._cells import Array, negative_binomial_cells
 from omicvae.likelihoods._counts import DISPERSIONS, CountMean, log_inverse_dispersion
 from omicvae.likelihoods._links import LOG_DISPERSION, SOFTMAX
 from omicvae.likelihoods._negative_binomial_kernel import negative_binomial_from_heads
@@ -67,10 +69,20 @@ class NegativeBinomial(Likelihood):
             factor_B1=batch.library_B1,
         )
 
-    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor], gate_BG: Tensor | None = None) -> Tensor:
-        log_theta_RG, row_B = self.log_dispersion.table(batch, heads)
+    def evaluate(
+        self,
+        batch: Batch,
+        outputs: Mapping[str, HeadOutput],
+        weight_B: Array,
+        gate: HeadOutput | None = None,
+    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+        """By a compiled kernel; with ``gate``, the logit of π, for the zero-inflated form."""
+        log_theta_RG, row_B = self.log_dispersion.table(batch, outputs)
         softmax = self._mean.link is SOFTMAX
-        return negative_binomial_cells(batch, heads["scale"], log_theta_RG, row_B, softmax=softmax, gate_BG=gate_BG)
+        value_B, gradient_RG = negative_binomial_cells(
+            batch, outputs["scale"], log_theta_RG, row_B, weight_B, softmax=softmax, gate=gate
+        )
+        return value_B, self.log_dispersion.take_gradient(gradient_RG, outputs)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.NegativeBinomial:
         """Return the distribution of the counts; batch shape (B, G)."""

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
 from omicvae.likelihoods._base import Likelihood
-from omicvae.likelihoods._cells import poisson_cells
+from omicvae.likelihoods._cells import Array, poisson_cells
 from omicvae.likelihoods._counts import CountMean
 from omicvae.likelihoods._entries import zero_mask
 from omicvae.likelihoods._links import PLAIN, SOFTMAX, Link
@@ -98,8 +100,11 @@ class Poisson(Likelihood):
         raw_BG = heads["scale"].to(batch.x_BG.dtype)
         return _PoissonFunction.apply(batch.x_BG, raw_BG, batch.library_B1, self._mean.link)
 
-    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        return poisson_cells(batch, heads["scale"], softmax=self._mean.link is SOFTMAX)
+    def evaluate(
+        self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
+    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+        """By a compiled kernel."""
+        return poisson_cells(batch, outputs["scale"], weight_B, softmax=self._mean.link is SOFTMAX), ()
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Poisson:
         """Return the distribution of the counts; batch shape (B, G)."""

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
-from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
 from omicvae.likelihoods._base import Likelihood
+from omicvae.likelihoods._cells import Array
 from omicvae.likelihoods._entries import zero_mask
 from omicvae.likelihoods._negative_binomial import NegativeBinomial
 from omicvae.likelihoods._negative_binomial_kernel import negative_binomial_log_prob
@@ -107,8 +110,11 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         base_BG = self.counts.log_prob(batch, heads)
         return _ZeroInflate.apply(base_BG, heads["zero_logit"].to(base_BG.dtype), batch.x_BG)
 
-    def _compiled_cells(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        return self.counts._compiled_cells(batch, heads, heads["zero_logit"])
+    def evaluate(
+        self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
+    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+        """By a compiled kernel."""
+        return self.counts.evaluate(batch, outputs, weight_B, outputs["zero_logit"])
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Distribution:
         """Return the distribution of the counts (mean (1 − π) μ); batch shape (B, G)."""

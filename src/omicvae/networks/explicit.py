@@ -4,24 +4,31 @@ Every layer reads its parameters where they lie and overwrites their ``grad``. T
 reference.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import torch
 from numba import prange
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omicvae._core import SparseRows
+from omicvae._core import HeadOutput, SparseRows
 from omicvae._core.native import as_array, compiled, run
 from omicvae.networks.blocks import BatchNorm, ConditionedLinear, Perceptron, Tail
 from omicvae.networks.encoder import Encoder
-from omicvae.networks.linear import sparse_product, sparse_weight_gradient, worth_sparse
+from omicvae.networks.linear import Linear, dense_half, sparse_product, sparse_weight_gradient, worth_sparse
 
 f4 = np.float32
 _SMALLEST_PART = 64  # columns
 
 
 @compiled
-def _tail(parts, x_BH, scale_H, shift_H, epsilon, keep_BH, normal_BH, out_BH, mean_H, variance_H, inverse_H):  # type: ignore[no-untyped-def]
-    """Write keep · max(0, scale · normal + shift), normal = (x − mean) / √(variance + ε); a range of columns a part."""
+def _tail(parts, x_BH, scale_H, shift_H, epsilon, draw_BH, threshold, kept, normal_BH, out_BH, mean_H, variance_H, inverse_H):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+    """Write keep · max(0, scale · normal + shift), normal = (x − mean) / √(variance + ε); a range of columns a part.
+
+    keep is 0 where a draw is below the threshold, else ``kept``.
+    """
     for part in prange(parts):
         start, stop = len(mean_H) * part // parts, len(mean_H) * (part + 1) // parts
         mean, variance, inverse = mean_H[start:stop], variance_H[start:stop], inverse_H[start:stop]
@@ -40,16 +47,16 @@ def _tail(parts, x_BH, scale_H, shift_H, epsilon, keep_BH, normal_BH, out_BH, me
             inverse[h] = f4(1) / np.sqrt(variance[h] + epsilon)
         for b in range(len(x_BH)):
             x, normal = x_BH[b, start:stop], normal_BH[b, start:stop]
-            out, keep = out_BH[b, start:stop], keep_BH[b, start:stop]
+            out, draw = out_BH[b, start:stop], draw_BH[b, start:stop]
             for h in range(len(x)):
                 normal[h] = (x[h] - mean[h]) * inverse[h]
                 y = normal[h] * scale[h] + shift[h]
-                out[h] = keep[h] * (f4(0) if y < f4(0) else y)  # NaN stays NaN
+                out[h] = (f4(0) if draw[h] < threshold else kept) * (f4(0) if y < f4(0) else y)  # NaN stays NaN
 
 
 @compiled
-def _tail_gradient(parts, gradient_BH, keep_BH, out_BH, normal_BH, scale_H, inverse_H, result_BH, scale_sum_H, shift_sum_H):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
-    """Write the gradients in x, scale and shift; a range of columns a part."""
+def _tail_gradient(parts, gradient_BH, kept, out_BH, normal_BH, scale_H, inverse_H, result_BH, scale_sum_H, shift_sum_H):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+    """Write the gradients in x, scale and shift; a range of columns a part. What was dropped has no output."""
     for part in prange(parts):
         start, stop = len(scale_H) * part // parts, len(scale_H) * (part + 1) // parts
         scale, inverse, n = scale_H[start:stop], inverse_H[start:stop], f4(len(out_BH))
@@ -57,10 +64,10 @@ def _tail_gradient(parts, gradient_BH, keep_BH, out_BH, normal_BH, scale_H, inve
         for h in range(len(scale)):
             scale_sum[h] = shift_sum[h] = f4(0)
         for b in range(len(out_BH)):
-            gradient, keep, out = gradient_BH[b, start:stop], keep_BH[b, start:stop], out_BH[b, start:stop]
+            gradient, out = gradient_BH[b, start:stop], out_BH[b, start:stop]
             normal, result = normal_BH[b, start:stop], result_BH[b, start:stop]
             for h in range(len(out)):
-                result[h] = gradient[h] * keep[h] if out[h] > f4(0) else f4(0)
+                result[h] = gradient[h] * kept if out[h] > f4(0) else f4(0)
                 scale_sum[h] += result[h] * normal[h]
                 shift_sum[h] += result[h]
         for b in range(len(out_BH)):
@@ -140,69 +147,146 @@ def gradient(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-class Hidden:
-    """Linear map with covariates, batch normalisation, ReLU and dropout, for at most ``n_cells`` cells at a time."""
+class _Cells:
+    """Arrays of one minibatch size: of the linear map, normalised, out, and the gradient of the linear map."""
 
-    def __init__(self, linear: ConditionedLinear, tail: Tail, n_cells: int, *, first: bool = False) -> None:
+    def __init__(self, whole: Tensor, n: int) -> None:
+        self.product, self.normal, self.out, self.slope = whole[:, :n].unbind()
+        self.arrays = tuple(tensor.numpy() for tensor in (self.product, self.normal, self.out, self.slope))
+
+
+class Hidden:
+    """Linear map with covariates, batch normalisation, ReLU and dropout, for at most ``n_cells`` cells at a time.
+
+    ``halves`` maps weights to their copy in bfloat16 and the place of their gradient: products are computed in it.
+    """
+
+    def __init__(
+        self,
+        linear: ConditionedLinear,
+        tail: Tail,
+        n_cells: int,
+        halves: Mapping[Tensor, tuple[Tensor, Tensor]] = MappingProxyType({}),
+        *,
+        first: bool = False,
+    ) -> None:
         assert isinstance(tail.norm, BatchNorm)
         self.first = first
-        self.map, self.norm, self.dropout = linear.linear, tail.norm, tail.dropout.p
-        self.effects = None if linear.covariates is None else linear.covariates.weight
+        self.dropout = tail.dropout
+        weight_IO = linear.linear.weight_IO
+        self.weight_IO, self.weight_gradient = halves.get(weight_IO, (weight_IO.detach(), gradient(weight_IO)))
+        self.bias_O = linear.linear.bias_O.detach()
+        self.effects_CO = self.effects_gradient = None
+        if linear.covariates is not None:
+            self.effects_CO = linear.covariates.weight.detach().t()
+            self.effects_gradient = gradient(linear.covariates.weight).t()
         n_in, width = linear.linear.weight_IO.shape
-        # of the linear map, normalised, out, gradient of the linear map, and what dropout keeps
-        self._cells = torch.ones(5, n_cells, width)
-        self._columns = torch.empty(3, width)  # mean, variance, 1 / SD of the minibatch
+        self._whole = torch.empty(4, n_cells, width)
+        self._draws = np.zeros((n_cells, width), np.uint16)
+        self._sizes: dict[int, _Cells] = {}
+        self._columns = np.empty((3, width), f4)  # mean, variance, 1 / SD of the minibatch
         self._input_gradient = torch.empty(0 if first else n_cells, n_in)
-        self._parameters = (as_array(self.norm.weight), as_array(self.norm.bias), f4(self.norm.eps))
-        self._sums = (as_array(gradient(self.norm.weight)), as_array(gradient(self.norm.bias)))
-
-    def forward(self, x: Tensor | SparseRows, c_BC: Tensor) -> Tensor:
-        """Map x (B, I) and c (B, C) to (B, H)."""
-        if isinstance(x, SparseRows) and not worth_sparse(x, self.map.weight_IO):
-            x = x.to_dense()
-        self._x, self._c, n = x, c_BC, len(x)
-        product, _, out, _, keep = cells = self._cells[:, :n].unbind()
-        if isinstance(x, SparseRows):
-            sparse_product(x, self.map.weight_IO.detach(), self.map.bias_O.detach(), product)
-        else:
-            torch.addmm(self.map.bias_O, x, self.map.weight_IO, out=product)
-        if self.effects is not None:
-            product.addmm_(c_BC, self.effects.t())
-        if self.dropout > 0:  # the draw that torch's own dropout makes
-            keep.bernoulli_(1 - self.dropout).div_(1 - self.dropout)
-        self._arrays = [tensor.numpy() for tensor in cells]
-        arrays = (self._arrays[4], self._arrays[1], self._arrays[2], *self._columns.numpy())
-        run(_tail, len(self._columns[0]), self._arrays[0], *self._parameters, *arrays, smallest=_SMALLEST_PART)
-        return out
-
-    def track(self) -> None:
-        """Move the running statistics that evaluation uses; left to the step, because a bad one must not."""
-        norm, n = self.norm, len(self._x)
+        norm = tail.norm
         assert norm.running_mean is not None
         assert norm.running_var is not None
         assert norm.num_batches_tracked is not None
         assert norm.momentum is not None
-        norm.running_mean.lerp_(self._columns[0], norm.momentum)
-        norm.running_var.mul_(1 - norm.momentum).add_(self._columns[1], alpha=norm.momentum * n / (n - 1))
-        norm.num_batches_tracked += 1
+        self._statistics = (norm.running_mean.numpy(), norm.running_var.numpy(), norm.num_batches_tracked.numpy())
+        self._momentum = norm.momentum
+        self._parameters = (as_array(norm.weight), as_array(norm.bias), f4(norm.eps))
+        self._sums = (as_array(gradient(norm.weight)), as_array(gradient(norm.bias)))
+
+    def forward(self, x: Tensor | SparseRows, c_BC: Tensor) -> Tensor:
+        """Map x (B, I) and c (B, C) to (B, H)."""
+        n = len(x)
+        if n not in self._sizes:
+            self._sizes[n] = _Cells(self._whole, n)
+        self._now = now = self._sizes[n]
+        half = self.weight_IO.dtype == torch.bfloat16
+        if isinstance(x, SparseRows) and (half or not worth_sparse(x, self.weight_IO)):
+            x = dense_half(x) if half else x.to_dense()
+        self._x, self._c = x, c_BC
+        if isinstance(x, SparseRows):
+            sparse_product(x, self.weight_IO, self.bias_O, now.product)
+        elif half:
+            now.product.copy_(x.to(self.weight_IO.dtype) @ self.weight_IO).add_(self.bias_O)
+        else:
+            torch.addmm(self.bias_O, x, self.weight_IO, out=now.product)
+        if self.effects_CO is not None:
+            now.product.addmm_(c_BC, self.effects_CO)
+        product, normal, out, _ = now.arrays
+        dropout = self.dropout
+        if dropout.threshold:
+            self._draws = dropout.draws(*product.shape).numpy()
+        keep = (self._draws, dropout.threshold, f4(dropout.scale))
+        arrays = (product, *self._parameters, *keep, normal, out, *self._columns)
+        run(_tail, len(self._columns[0]), *arrays, smallest=_SMALLEST_PART)
+        return now.out
+
+    def track(self) -> None:
+        """Move the running statistics that evaluation uses; left to the step, because a bad one must not."""
+        n, (running_mean, running_variance, tracked) = len(self._x), self._statistics
+        mean, variance, _ = self._columns
+        running_mean += self._momentum * (mean - running_mean)
+        running_variance += self._momentum * (variance * (n / (n - 1)) - running_variance)
+        tracked += 1
 
     def backward(self, gradient_BH: Tensor) -> Tensor:
         """Write all parameters' gradients; return that of x, or nothing where x are the data."""
-        _, normal, out, slope, keep = self._arrays
-        scale, inverse = self._parameters[0], self._columns.numpy()[2]
-        arrays = (gradient_BH.numpy(), keep, out, normal, scale, inverse, slope, *self._sums)
+        now, x, n = self._now, self._x, len(gradient_BH)
+        _, normal, out, slope = now.arrays
+        scale, inverse = self._parameters[0], self._columns[2]
+        arrays = (gradient_BH.numpy(), f4(self.dropout.scale), out, normal, scale, inverse, slope, *self._sums)
         run(_tail_gradient, len(scale), *arrays, smallest=_SMALLEST_PART)
-        x, n = self._x, len(gradient_BH)
-        slope_BH = self._cells[3, :n]
         if isinstance(x, SparseRows):
-            sparse_weight_gradient(x, slope_BH, gradient(self.map.weight_IO))
+            sparse_weight_gradient(x, now.slope, self.weight_gradient)
         else:
-            torch.mm(x.t(), slope_BH, out=gradient(self.map.weight_IO))
-        if self.effects is not None:
-            torch.mm(slope_BH.t(), self._c, out=gradient(self.effects))
+            torch.mm(x.t(), now.slope.to(x.dtype), out=self.weight_gradient)
+        if self.effects_gradient is not None:
+            torch.mm(self._c.t(), now.slope, out=self.effects_gradient)
         if self.first:
             return self._input_gradient
-        return torch.mm(slope_BH, self.map.weight_IO.t(), out=self._input_gradient[:n])
+        return torch.mm(now.slope, self.weight_IO.t(), out=self._input_gradient[:n])
+
+
+class Heads:
+    """The linear maps behind the decoder's last hidden layer, for at most ``n_cells`` cells at a time.
+
+    ``halves`` are those of :class:`Hidden`.
+    """
+
+    def __init__(self, heads: nn.ModuleDict, n_cells: int, halves: Mapping[Tensor, tuple[Tensor, Tensor]]) -> None:
+        maps: list[Linear] = list(heads.values())  # type: ignore[arg-type]
+        own = [(head.weight_IO.detach(), gradient(head.weight_IO)) for head in maps]
+        self._weights = [halves.get(head.weight_IO, pair) for head, pair in zip(maps, own, strict=True)]
+        self._biases = [(as_array(head.bias_O), as_array(gradient(head.bias_O))) for head in maps]
+        weight, _ = self._weights[0]
+        self._names, self._dtype, (n_hidden, n_genes) = tuple(heads), weight.dtype, weight.shape
+        self._raw = torch.empty(len(maps), n_cells, n_genes, dtype=self._dtype)
+        self._narrow_result = torch.empty(n_cells, n_hidden, dtype=self._dtype)
+        self._result = torch.empty(n_cells, n_hidden)
+        self._sizes: dict[int, dict[str, HeadOutput]] = {}
+
+    def forward(self, h_BH: Tensor) -> dict[str, HeadOutput]:
+        """Map h (B, H) to the outputs of each head (B, G), biases apart; a likelihood overwrites them by gradients."""
+        n = len(h_BH)
+        if n not in self._sizes:
+            outputs = [HeadOutput(raw[:n], *bias) for raw, bias in zip(self._raw, self._biases, strict=True)]
+            self._sizes[n] = dict(zip(self._names, outputs, strict=True))
+        self._h, self._now = h_BH.to(self._dtype), self._sizes[n]
+        for (weight, _), output in zip(self._weights, self._now.values(), strict=True):
+            torch.mm(self._h, weight, out=output.raw_BG)
+        return self._now
+
+    def backward(self) -> Tensor:
+        """Write the gradients of the weights and return that of h, from those that the outputs hold now."""
+        n = len(self._h)
+        result = self._result[:n]
+        for head, (output, (weight, weight_gradient)) in enumerate(zip(self._now.values(), self._weights, strict=True)):
+            torch.mm(self._h.t(), output.raw_BG, out=weight_gradient)
+            one = torch.mm(output.raw_BG, weight.t(), out=self._narrow_result[:n])
+            result = result.add_(one) if head else result.copy_(one)
+        return result
 
 
 class Posterior:
@@ -210,9 +294,10 @@ class Posterior:
 
     def __init__(self, encoder: Encoder, n_cells: int) -> None:
         n_latent, n_hidden = encoder.mean.weight.shape
-        self._noise, self._slope = torch.empty(2, n_cells, n_latent)
-        self._latent = torch.empty(4, n_cells, n_latent)  # mean, log variance, z, KL
+        # noise, mean, log variance, z, KL, and the loss's derivative in the KL
+        self._latent = torch.empty(6, n_cells, n_latent)
         self._result = torch.empty(n_cells, n_hidden)
+        self._sizes: dict[int, tuple[tuple[Tensor, NDArray[np.float32]], ...]] = {}
         self._bounds = tuple(f4(bound) for bound in encoder.log_variance_bounds)
         parameters = (encoder.mean.weight, encoder.mean.bias, encoder.log_variance.weight, encoder.log_variance.bias)
         self._parameters = [as_array(parameter) for parameter in parameters]
@@ -221,18 +306,24 @@ class Posterior:
     def forward(self, h_BH: Tensor) -> tuple[Tensor, Tensor]:
         """Return a draw z (B, K) and the KL (B, K) in nats."""
         n = len(h_BH)
-        self._hidden = h_BH.numpy()
-        noise, latent = self._noise[:n].normal_().numpy(), self._latent.numpy()[:, :n]
-        self._arrays = (noise, *latent)
-        run(_posterior, n, self._hidden, *self._parameters, noise, *self._bounds, *latent)
-        return self._latent[2, :n], self._latent[3, :n]
+        if n not in self._sizes:
+            tensors = (*self._latent[:, :n].unbind(), self._result[:n])
+            self._sizes[n] = tuple((tensor, tensor.numpy()) for tensor in tensors)
+        self._hidden, self._now = h_BH.numpy(), self._sizes[n]
+        (noise_BK, noise), (_, mean), (_, log_variance), (z_BK, z), (kl_BK, kl), *_ = self._now
+        noise_BK.normal_()
+        out = (mean, log_variance, z, kl)
+        run(_posterior, n, self._hidden, *self._parameters, noise, *self._bounds, *out)
+        return z_BK, kl_BK
 
     def backward(self, z_gradient_BK: Tensor, kl_slope: float | Tensor) -> Tensor:
         """Write the heads' gradients, with the loss's derivative in each entry of the KL, and return that of h."""
-        n = len(z_gradient_BK)
-        slope_BK = self._slope[:n].copy_(torch.as_tensor(kl_slope)).numpy()
-        noise, mean, log_variance, _, _ = self._arrays
+        (_, noise), (_, mean), (_, log_variance), _, _, (slope_BK, slope), (result_BH, result) = self._now
+        if isinstance(kl_slope, Tensor):
+            slope_BK.copy_(kl_slope)
+        else:
+            slope_BK.fill_(kl_slope)
         weights = (self._parameters[0], self._parameters[2])
         before = (self._hidden, *weights, noise, *self._bounds, mean, log_variance, z_gradient_BK.numpy())
-        run(_posterior_gradient, n, *before, slope_BK, *self._sums, self._result.numpy()[:n])
-        return self._result[:n]
+        run(_posterior_gradient, len(slope), *before, slope, *self._sums, result)
+        return result_BH

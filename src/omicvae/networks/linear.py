@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import SparseRows
-from omicvae._core.native import compiled, kernels_apply, run
+from omicvae._core.native import bfloat16_bits, compiled, kernels_apply, run
 
 # beyond this share of non-zeros the dense product is faster
 _MOSTLY_POSITIVE = 0.3
+f4 = np.float32
 
 
 @compiled
@@ -57,6 +58,31 @@ def _weight_gradient(parts, starts, columns, values, gradient_BO, out_IO):  # ty
                 row = out_IO[column[j]]
                 for o in range(len(row)):
                     row[o] += x[j] * gradient[o]
+
+
+@compiled
+def _dense_half(parts, starts, columns, values, shift_G, bits_BG):  # type: ignore[no-untyped-def]
+    """Write X − shift in bfloat16, rounded to nearest."""
+    for part in prange(parts):
+        start, stop = len(bits_BG) * part // parts, len(bits_BG) * (part + 1) // parts
+        row = np.empty(len(shift_G), f4)
+        for b in range(start, stop):
+            bits, column, x = bits_BG[b], columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            for g in range(len(row)):
+                row[g] = -shift_G[g]
+            for j in range(len(x)):
+                row[column[j]] += x[j]
+            for g in range(len(row)):
+                bits[g] = bfloat16_bits(row[g])
+
+
+def dense_half(rows: SparseRows) -> Tensor:
+    """Return the matrix in bfloat16."""
+    dense = torch.empty(len(rows), rows.n_columns, dtype=torch.bfloat16)
+    shift_G = torch.zeros(rows.n_columns) if rows.shift_G is None else rows.shift_G
+    arrays = (rows.starts, rows.columns_M, rows.values_M, shift_G, dense.view(torch.uint16))
+    run(_dense_half, len(rows), *(array.numpy() for array in arrays))
+    return dense
 
 
 def sparse_product(rows: SparseRows, weight_IO: Tensor, bias_O: Tensor, out_BO: Tensor) -> None:

@@ -1,42 +1,78 @@
 """Adam in one pass over all parameters: compiled on the CPU, torch's fused form elsewhere."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from numba import prange
 from torch import Tensor, nn
 
-from omicvae._core.native import compiled, kernels_apply, run
+from omicvae._core.native import bfloat16_bits, compiled, inlined, kernels_apply, run
 from omicvae.training.budget import Optimisation
 
 f4 = np.float32
+#: of a parameter: its values, and the place of its gradient, in bfloat16
+Halves = dict[Tensor, tuple[Tensor, Tensor]]
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
+_ALIGNED = 64  # bytes
+_BLOCK = 2048  # parameters that are updated while their values lie in the nearest cache
+
+
+@inlined
+def _gradient_block(a, b, half, gradient_bits, gradient, wide):  # type: ignore[no-untyped-def]
+    """Return the gradients of the parameters a to b, widened into ``wide`` if they are in bfloat16 at ``half``."""
+    if half < 0:
+        return gradient[a:b]
+    bits = gradient_bits[half : half + b - a]
+    for i in range(len(bits)):
+        wide[i] = np.int32(np.int32(bits[i]) << np.int32(16)).view(np.float32)
+    return wide[: b - a]
+
+
+@inlined
+def _share(start, stop, part, parts):  # type: ignore[no-untyped-def]
+    """Return a part's range of a parameter: its gradient's rows were written by the same thread, as far as possible."""
+    return start + (stop - start) * part // parts, start + (stop - start) * (part + 1) // parts
+
+
 @compiled
-def _square_norm(parts, gradient, sums_P):  # type: ignore[no-untyped-def]
+def _square_norm(parts, segments, gradient_bits, gradient, sums_P):  # type: ignore[no-untyped-def]
     """Sum the squares of each part; a square that float32 cannot hold is inf, as it would be in Adam's moments."""
     for part in prange(parts):
-        g = gradient[len(gradient) * part // parts : len(gradient) * (part + 1) // parts]
-        total = 0.0
-        for i in range(len(g)):
-            total += np.float64(g[i] * g[i])
+        wide, total = np.empty(_BLOCK, f4), 0.0
+        for start, stop, half in segments:
+            first, last = _share(start, stop, part, parts)
+            for a in range(first, last, _BLOCK):
+                b = min(a + _BLOCK, last)
+                g = _gradient_block(a, b, half + a - start if half >= 0 else -1, gradient_bits, gradient, wide)
+                for i in range(len(g)):
+                    total += np.float64(g[i] * g[i])
         sums_P[part] = total
 
 
 @compiled
-def _adam(parts, value, gradient, mean, square, beta1, beta2, rate, root_correction, epsilon, scale, decay, keep):  # type: ignore[no-untyped-def]  # fmt: skip
+def _adam(parts, segments, gradient_bits, copy_bits, value, gradient, mean, square, beta1, beta2, rate, root_correction, epsilon, scale, decay, keep):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
     """Kingma & Ba 2015, algorithm 1; ``rate`` is divided by 1 − β₁ᵗ, ``root_correction`` is 1 / √(1 − β₂ᵗ)."""
     for part in prange(parts):
-        start, stop = len(value) * part // parts, len(value) * (part + 1) // parts
-        x, g, m, v = value[start:stop], gradient[start:stop], mean[start:stop], square[start:stop]
-        for i in range(len(x)):
-            slope = scale * g[i] + decay * x[i]
-            m[i] += (f4(1) - beta1) * (slope - m[i])
-            v[i] = beta2 * v[i] + (f4(1) - beta2) * slope * slope
-            x[i] = keep * x[i] - rate * m[i] / (np.sqrt(v[i]) * root_correction + epsilon)
+        wide = np.empty(_BLOCK, f4)
+        for start, stop, half in segments:
+            first, last = _share(start, stop, part, parts)
+            for a in range(first, last, _BLOCK):
+                b, place = min(a + _BLOCK, last), half + a - start if half >= 0 else -1
+                x, m, v = value[a:b], mean[a:b], square[a:b]
+                g = _gradient_block(a, b, place, gradient_bits, gradient, wide)
+                for i in range(len(x)):
+                    slope = scale * g[i] + decay * x[i]
+                    m[i] += (f4(1) - beta1) * (slope - m[i])
+                    v[i] = beta2 * v[i] + (f4(1) - beta2) * slope * slope
+                    x[i] = keep * x[i] - rate * m[i] / (np.sqrt(v[i]) * root_correction + epsilon)
+                if place >= 0:
+                    bits = copy_bits[place : place + b - a]
+                    for i in range(len(bits)):
+                        bits[i] = bfloat16_bits(x[i])
 
 
 class FlatAdam(torch.optim.Optimizer):
@@ -51,7 +87,10 @@ class FlatAdam(torch.optim.Optimizer):
         self.optimisation = optimisation
         super().__init__(chosen, {"lr": optimisation.learning_rate, "betas": BETAS, "eps": EPSILON})
         # one block, because numpy asks for huge pages from 4 MB on: without them most of an update is page look-ups
-        block = torch.from_numpy(np.empty((4, sum(p.numel() for p in chosen)), dtype=np.float32)).zero_()
+        n_values = sum(p.numel() for p in chosen)
+        memory = np.empty(4 * n_values + _ALIGNED // 4, dtype=np.float32)
+        start = -memory.ctypes.data % _ALIGNED // 4  # products of matrices round by where these start in a cache line
+        block = torch.from_numpy(memory[start : start + 4 * n_values]).view(4, n_values).zero_()
         self.values, self.gradients, means, squares = block
         self.values.copy_(torch.cat([p.detach().reshape(-1) for p in chosen]))
         self.steps = torch.zeros(())
@@ -62,10 +101,12 @@ class FlatAdam(torch.optim.Optimizer):
             p.data = self.values[place].view_as(p)
             moments = {"exp_avg": means[place].view_as(p), "exp_avg_sq": squares[place].view_as(p)}
             self.state[p] = {"step": self.steps, **moments}
+        self.halve(())
         self.claim()
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set all gradients to 0, in their places."""
+        self.halve(())
         self.gradients.zero_()
         self.claim()
 
@@ -74,6 +115,27 @@ class FlatAdam(torch.optim.Optimizer):
         for p, place in zip(self.param_groups[0]["params"], self._places, strict=True):
             p.grad = self.gradients[place].view_as(p)
 
+    def halve(self, chosen: Sequence[Tensor]) -> Halves:
+        """Use bfloat16 for some parameters until the next :meth:`zero_grad`.
+
+        Returns
+        -------
+        For each of them a copy of its values, which every update renews; and where updates take its gradient from,
+        instead of ``grad``.
+        """
+        parameters, sizes = self.param_groups[0]["params"], [p.numel() for p in chosen]
+        whole = torch.zeros(2, sum(sizes), dtype=torch.bfloat16)
+        self._copy_bits, self._gradient_bits = whole.view(torch.uint16).numpy()
+        # first parameter, last + 1, and where its halves start (−1: it has none)
+        self._segments = np.array([(place.start, place.stop, -1) for place in self._places])
+        halves: Halves = {}
+        for p, stop in zip(chosen, np.cumsum(sizes), strict=True):
+            copy, place = (half[stop - p.numel() : stop].view_as(p) for half in whole)
+            halves[p] = (copy, place)
+            copy.copy_(p.detach())
+            self._segments[[p is own for own in parameters], 2] = stop - p.numel()
+        return halves
+
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters at the present rate, if every gradient is finite."""
         self.attempt(0.0, self.param_groups[0]["lr"])
@@ -81,7 +143,7 @@ class FlatAdam(torch.optim.Optimizer):
     def attempt(self, loss: float, rate: float) -> bool:
         """Update all parameters, unless the loss or a gradient is not finite; return whether it did."""
         square_norms = np.zeros(torch.get_num_threads())
-        run(_square_norm, len(self.values), self._arrays[1], square_norms)
+        run(_square_norm, len(self.values), self._segments, self._gradient_bits, self._arrays[1], square_norms)
         norm = math.sqrt(square_norms.sum()) if np.isfinite(square_norms).all() else math.inf
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return False
@@ -94,7 +156,8 @@ class FlatAdam(torch.optim.Optimizer):
             *(beta1, beta2, step_size, root, group["eps"], clip_factor(norm, o.gradient_clip_norm)),
             *((0.0, 1 - rate * o.weight_decay) if decoupled else (o.weight_decay, 1.0)),
         )
-        run(_adam, len(self.values), *self._arrays, *(f4(x) for x in numbers))
+        halves = (self._segments, self._gradient_bits, self._copy_bits)
+        run(_adam, len(self.values), *halves, *self._arrays, *(f4(x) for x in numbers))
         return True
 
     def release(self) -> None:

@@ -159,8 +159,8 @@ class TrainingPlan(pl.LightningModule):
         optimizer, full = self.optimizer, self.trainer.precision == "32-true"
         covered = full and min(self.sizes) > 1 and CompiledStep.applies(self.module, self.planned)
         if covered and isinstance(optimizer, FlatAdam):
-            half = self.half_products
-            return CompiledStep(self.module, optimizer, self.planned, max(self.sizes), half_products=half)
+            given = (self.module, optimizer, self.planned, max(self.sizes))
+            return CompiledStep(*given, half_products=self.half_products, density=self.store.density)
         return EagerStep(self.module, optimizer, self.planned, len(self.split.train), self.players)
 
     @contextmanager

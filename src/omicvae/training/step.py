@@ -1,9 +1,8 @@
 """The training step in its eager form: the reference that faster forms must agree with."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ class StepTotals:
     def __init__(self, device: torch.device, further: Sequence[str] = ()) -> None:
         self._names = ("loss", "recon", "kl", *further)
         self._sums = torch.zeros(len(self._names) + 1, dtype=torch.float64, device=device)
+        self._host_sums = [0.0] * len(self._sums)
         self._bad: list[Tensor | float] = []
 
     def add(self, figures: Mapping[str, Tensor], n_cells: int, bad: Tensor) -> None:
@@ -39,7 +39,8 @@ class StepTotals:
 
     def add_numbers(self, loss: float, reconstruction: float, kl: float, n_cells: int) -> None:
         """Count a step on the host that was not skipped."""
-        self._sums += torch.tensor([loss, reconstruction, kl, 1.0], dtype=torch.float64) * n_cells
+        for i, mean in enumerate((loss, reconstruction, kl, 1.0)):
+            self._host_sums[i] += mean * n_cells
         self._bad.append(0.0)
 
     def skip(self) -> None:
@@ -48,7 +49,7 @@ class StepTotals:
 
     def means(self) -> dict[str, float]:
         """Means per cell over the steps that counted, losses in nats; reads the device once."""
-        *sums, cells = self._sums.tolist()
+        *sums, cells = (here + there for here, there in zip(self._host_sums, self._sums.tolist(), strict=True))
         return {name: value / (cells or math.nan) for name, value in zip(self._names, sums, strict=True)}
 
     def bad_steps(self) -> list[int]:
@@ -65,11 +66,6 @@ class Prepared:
     batch: Batch
     x: Tensor | SparseRows | None = None
     c_BC: Tensor | None = None
-
-
-def ranges(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield start and stop of consecutive ranges of the given sizes."""
-    return pairwise(accumulate(sizes, initial=0))
 
 
 class EagerStep:
@@ -99,7 +95,7 @@ class EagerStep:
 
     def parts(self, batch: Batch, sizes: Sequence[int]) -> list[Prepared]:
         """Cut ``batch`` into minibatches of the given sizes; each minibatch is prepared when it is used."""
-        return [Prepared(batch.part(start, stop)) for start, stop in ranges(sizes)]
+        return [Prepared(part) for part in batch.cut(sizes)]
 
     def __call__(self, prepared: Prepared, step: int, rate: float, totals: StepTotals) -> None:
         """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
