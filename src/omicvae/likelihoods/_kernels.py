@@ -27,6 +27,23 @@ MEAN_LOW, MEAN_HIGH = f4(LOG_MEAN_BOUNDS[0]), f4(LOG_MEAN_BOUNDS[1])
 DISPERSION_LOW, DISPERSION_HIGH = f4(LOG_DISPERSION_BOUNDS[0]), f4(LOG_DISPERSION_BOUNDS[1])
 SMALLEST_MEAN = f4(1e-30)
 GATE_BOUND = f4(60.0)
+APART = 128  # values; a loop reads at most 4 vectors of 16 at a time
+
+
+@inlined
+def _rows(n_rows, n):
+    """Return working memory for rows of n values; see :func:`_row`."""
+    return np.zeros((n_rows + 1, n + APART), f4)
+
+
+@inlined
+def _row(rows, i):
+    """Return row i, apart from the others and from all other memory.
+
+    A loop that writes runs its scalar form where it reads within a few vectors before the place it writes, even if the
+    two do not overlap, and that form may sum in another order: results would depend on where the allocator put things.
+    """
+    return rows[i + 1, : rows.shape[1] - APART]
 
 
 @inlined
@@ -201,9 +218,10 @@ def negative_binomial_cells(
     for part in prange(parts):
         start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
         n_genes, table = len(bias_G), part % len(theta_gradient_PRG)
-        raw, mu, value = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
-        slope, theta_slope, gate = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
-        px, pm, pt, pc = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
+        rows = _rows(10, n_genes)
+        raw, mu, value = _row(rows, 0), _row(rows, 1), _row(rows, 2)
+        slope, theta_slope, gate = _row(rows, 3), _row(rows, 4), _row(rows, 5)
+        px, pm, pt, pc = _row(rows, 6), _row(rows, 7), _row(rows, 8), _row(rows, 9)
         for b in range(start, stop):
             row = table_row_B[b]
             theta, inverse, constant = theta_RG[row], inverse_RG[row], constant_RG[row]
@@ -280,8 +298,8 @@ def poisson_cells(
     for part in prange(parts):
         start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
         n_genes = len(bias_G)
-        raw, mu, slope = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
-        px, pm = np.empty(n_genes, f4), np.empty(n_genes, f4)
+        rows = _rows(5, n_genes)
+        raw, mu, slope, px, pm = _row(rows, 0), _row(rows, 1), _row(rows, 2), _row(rows, 3), _row(rows, 4)
         for b in range(start, stop):
             _load(raw_bits[b], bias_G, raw)
             total = np.float64(_means(raw, factor_B[b], softmax, mu))
@@ -311,7 +329,8 @@ def bernoulli_cells(parts, raw_bits, bias_G, bias_sum_PG, starts, columns, value
     for part in prange(parts):
         start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
         n_genes = len(bias_G)
-        logit, value, gradient = np.empty(n_genes, f4), np.empty(n_genes, f4), np.empty(n_genes, f4)
+        rows = _rows(3, n_genes)
+        logit, value, gradient = _row(rows, 0), _row(rows, 1), _row(rows, 2)
         for b in range(start, stop):
             total = np.float64(0)
             _load(raw_bits[b], bias_G, logit)
@@ -342,12 +361,8 @@ def gaussian_cells(
     for part in prange(parts):
         start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
         n_genes, table = len(bias_G), part % len(variance_gradient_PRG)
-        x, slope, value, mean = (
-            np.zeros(n_genes, f4),
-            np.empty(n_genes, f4),
-            np.empty(n_genes, f4),
-            np.empty(n_genes, f4),
-        )
+        rows = _rows(4, n_genes)
+        x, slope, value, mean = _row(rows, 0), _row(rows, 1), _row(rows, 2), _row(rows, 3)
         for b in range(start, stop):
             column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
             for j in range(len(column)):
