@@ -103,9 +103,11 @@ VARIANTS = [
 ]
 
 
-def make_batch(name: str, *, dtype: torch.dtype = torch.float64, size_factor: bool = False) -> Batch:
+def make_batch(
+    name: str, *, dtype: torch.dtype = torch.float64, size_factor: bool = False, n_genes: int = G
+) -> Batch:
     rng = np.random.default_rng(1)
-    x = torch.tensor(CASES[name].draw(rng, (B, G)), dtype=dtype)
+    x = torch.tensor(CASES[name].draw(rng, (B, n_genes)), dtype=dtype)
     factor = torch.tensor(rng.uniform(0.5, 2.0, (B, 1)) if size_factor else rng.uniform(10, 60, (B, 1)))
     codes = torch.tensor([[0], [1], [2], [0], [1], [2]])
     return Batch(x, factor.to(dtype), codes, torch.zeros(B, 0, dtype=dtype))
@@ -132,15 +134,20 @@ def moments_of(x: Tensor, factor_B1: Tensor) -> FeatureMoments:
 
 
 def make(
-    name: str, dispersion: str | None, size_factor: bool, *, dtype: torch.dtype = torch.float64
+    name: str,
+    dispersion: str | None,
+    size_factor: bool,
+    *,
+    dtype: torch.dtype = torch.float64,
+    n_genes: int = G,
 ) -> tuple[Likelihood, Batch, dict[str, Tensor]]:
     """Build an initialised likelihood, data, and heads around their starting point."""
-    batch = make_batch(name, dtype=dtype, size_factor=size_factor)
-    model = LIKELIHOODS[name](G, dispersion=dispersion, n_batches=3, size_factor=size_factor).to(dtype)
+    batch = make_batch(name, dtype=dtype, size_factor=size_factor, n_genes=n_genes)
+    model = LIKELIHOODS[name](n_genes, dispersion=dispersion, n_batches=3, size_factor=size_factor).to(dtype)
     biases = model.initialise(moments_of(batch.x_BG, batch.library_B1))
     generator = torch.Generator().manual_seed(2)
     heads = {
-        head: (biases[head].to(dtype) + 0.5 * torch.randn(B, G, generator=generator, dtype=dtype))
+        head: (biases[head].to(dtype) + 0.5 * torch.randn(B, n_genes, generator=generator, dtype=dtype))
         for head in model.heads
     }
     with torch.no_grad():
