@@ -6,6 +6,7 @@ import torch
 
 from omicvae._core import DataError
 from omicvae.data import CellStore, DataSchema, SetupKeys
+from omicvae.data.resident import ResidentCells
 
 KEYS = SetupKeys(batch_key="batch", categorical_covariate_keys="site", continuous_covariate_keys="age")
 
@@ -103,6 +104,44 @@ def test_many_genes_need_wider_columns():
     store = build(ad.AnnData(x), SetupKeys())
     assert store.columns.dtype == np.int32
     assert store.batch([0, 1]).rows.positions().tolist() == [70000, 70004]
+
+
+CPU = torch.device("cpu")
+
+
+def tensors(batch):
+    return batch.x_BG, batch.library_B1, batch.categories_BD, batch.continuous_BV
+
+
+CELLS = {
+    "bytes": lambda x: np.minimum(x, 9),
+    "few large counts": lambda x: np.where(np.arange(x.size).reshape(x.shape) == 100, 60000, np.minimum(x, 9)),
+    "many large counts": lambda x: np.minimum(x, 200) * 300,
+    "real values": lambda x: x - 1.5,
+    "empty cells": lambda x: x * (np.arange(len(x)) % 3 == 1)[:, None],
+    "nothing": np.zeros_like,
+    "many genes": lambda x: np.pad(x, ((0, 0), (70_000, 0))),
+}
+
+
+@pytest.mark.parametrize("values", CELLS.values(), ids=CELLS)
+def test_minibatches_of_resident_cells_are_those_of_the_store(adata, counts, values):
+    """What a GPU does, here on the CPU."""
+    cells = ad.AnnData(values(counts).astype(np.float32), obs=adata.obs)
+    store = build(cells)
+    resident = ResidentCells(store, CPU)
+    for rows in (np.array([29, 3, 3, 0]), np.arange(30), np.array([], dtype=np.int64)):
+        for found, expected in zip(tensors(resident.batch(rows)), tensors(store.batch(rows)), strict=True):
+            assert found.dtype == expected.dtype
+            assert torch.equal(found, expected)
+
+
+def test_cells_stay_on_a_gpu_that_has_room_for_them(adata, monkeypatch):
+    store, gpu = build(adata), torch.device("cuda")
+    for free, fits in ((100 * store.nbytes, True), (3 * store.nbytes, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10 * free))
+        assert ResidentCells.fit(store, gpu) == fits
+        assert not ResidentCells.fit(store, CPU)
 
 
 CONTAINERS = {

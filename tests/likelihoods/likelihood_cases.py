@@ -103,9 +103,7 @@ VARIANTS = [
 ]
 
 
-def make_batch(
-    name: str, *, dtype: torch.dtype = torch.float64, size_factor: bool = False, n_genes: int = G
-) -> Batch:
+def make_batch(name: str, *, dtype: torch.dtype = torch.float64, size_factor: bool = False, n_genes: int = G) -> Batch:
     rng = np.random.default_rng(1)
     x = torch.tensor(CASES[name].draw(rng, (B, n_genes)), dtype=dtype)
     factor = torch.tensor(rng.uniform(0.5, 2.0, (B, 1)) if size_factor else rng.uniform(10, 60, (B, 1)))

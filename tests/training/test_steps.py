@@ -6,6 +6,8 @@ import torch
 
 import omicvae as ov
 from omicvae._core.native import reference_path
+from omicvae.data import CellStore
+from omicvae.data.resident import ResidentCells
 from omicvae.objective import Objective
 from omicvae.training.adam import FlatAdam, adam, update
 from omicvae.training.budget import Optimisation
@@ -56,6 +58,22 @@ def test_losses_agree_with_the_reference(likelihood, settings):
         assert max(loss, reconstruction) < tolerances[0], precision
         assert elbo < tolerances[1], precision
         assert kl < tolerances[2], precision
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "gaussian"])
+def test_training_on_resident_cells_is_the_reference(likelihood, monkeypatch):
+    """What a GPU does, here on the CPU: torch's operations on minibatches that are made where the network is."""
+    made = []
+
+    def batch(store, indices, *, device="cpu"):
+        made.append(len(indices))
+        return ResidentCells(store, torch.device(device)).batch(np.asarray(indices, dtype=np.int64))
+
+    with reference_path():
+        expected = trace(likelihood)
+        monkeypatch.setattr(CellStore, "batch", batch)
+        np.testing.assert_allclose(trace(likelihood), expected, rtol=1e-6)
+    assert made
 
 
 @pytest.mark.parametrize(

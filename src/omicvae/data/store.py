@@ -17,6 +17,7 @@ from omicvae.data.audit import MatrixAudit, MatrixAuditor, finite_rows
 from omicvae.data.covariates import numeric_column, size_factor_column
 from omicvae.data.matrix import get_matrix, iter_rows
 from omicvae.data.moments import feature_moments
+from omicvae.data.resident import ResidentCells
 from omicvae.data.schema import DataSchema, obs_column
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class CellStore:
     audit: MatrixAudit
     _library_N1: np.ndarray = field(init=False, repr=False)
     _standardised_NV: np.ndarray = field(init=False, repr=False)
+    _resident: dict[torch.device, ResidentCells | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         mean_V = np.array([scaling.mean for scaling in self.schema.continuous])
@@ -183,21 +185,33 @@ class CellStore:
             values[large] = self.large_values[np.searchsorted(self.large_positions, position[large])]
         return length, self.columns.take(position), values
 
+    def per_cell(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ℓ as a column, level codes and standardised covariates of all cells, as a minibatch has them."""
+        return self._library_N1, self.codes_ND, self._standardised_NV
+
     def batch(self, indices: Tensor | np.ndarray | Sequence[int], *, device: torch.device | str = "cpu") -> Batch:
-        """Return the cells ``indices``, in that order, as a minibatch on ``device``, made of their non-zeros."""
-        rows = _as_rows(indices)
+        """Return the cells ``indices``, in that order, as a minibatch on ``device``.
+
+        On a CPU it is made of their non-zeros. On a GPU it is dense, from cells that the first call leaves there if
+        they fit into half of its free memory.
+        """
+        rows, device = _as_rows(indices), torch.device(device)
+        resident = None if device.type == "cpu" else self._resident_on(device)
+        if resident is not None:
+            return resident.batch(rows)
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(self.indptr[rows + 1] - self.indptr[rows], out=starts[1:])
         columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
         stored = (self.indptr, self.columns, self.values, self.large_positions, self.large_values)
         run(_gather, len(rows), *stored, rows, starts, columns, values)
         sparse = [torch.from_numpy(array).to(device) for array in (starts, columns, values)]
-        return Batch(
-            SparseRows(sparse[0], sparse[1], sparse[2], self.n_genes),
-            library_B1=torch.from_numpy(self._library_N1[rows]).to(device),
-            categories_BD=torch.from_numpy(self.codes_ND[rows]).to(device),
-            continuous_BV=torch.from_numpy(self._standardised_NV[rows]).to(device),
-        )
+        cells = [torch.from_numpy(array[rows]).to(device) for array in self.per_cell()]
+        return Batch(SparseRows(sparse[0], sparse[1], sparse[2], self.n_genes), cells[0], cells[1], cells[2])
+
+    def _resident_on(self, device: torch.device) -> ResidentCells | None:
+        if device not in self._resident:
+            self._resident[device] = ResidentCells(self, device) if ResidentCells.fit(self, device) else None
+        return self._resident[device]
 
     def moments(self, indices: Tensor | np.ndarray | Sequence[int]) -> FeatureMoments:
         """Per-gene moments of the cells ``indices``, float64; see :class:`omicvae._core.FeatureMoments`."""
