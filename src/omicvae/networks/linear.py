@@ -10,36 +10,37 @@ from torch.autograd.function import once_differentiable
 
 from omicvae._core import SparseRows
 from omicvae._core.native import bfloat16_bits, compiled, kernels_apply, run
+from omicvae._core.vectors import WIDTH, row_sum
 
 # beyond this share of non-zeros the dense product is faster
 _MOSTLY_POSITIVE = 0.3
 f4 = np.float32
 
 
+_FOUR_VECTORS, _ONE_VECTOR = 4 * WIDTH, WIDTH
+_add_four, _add_one = row_sum(4), row_sum(1)
+
+
 @compiled
 def _product(parts, starts, columns, values, weight_IO, bias_O, out_BO):  # type: ignore[no-untyped-def]
-    """Write X W + b, four non-zeros at a time."""
+    """Write X W + b."""
     for part in prange(parts):
         start, stop = len(out_BO) * part // parts, len(out_BO) * (part + 1) // parts
         for b in range(start, stop):
-            out, column, x = out_BO[b], columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+            out, first, last, place = out_BO[b], starts[b], starts[b + 1], 0
             for o in range(len(out)):
                 out[o] = bias_O[o]
-            fours = len(x) // 4
-            for j in range(fours):
-                k = 4 * j
-                w0, w1, w2, w3 = (
-                    weight_IO[column[k]],
-                    weight_IO[column[k + 1]],
-                    weight_IO[column[k + 2]],
-                    weight_IO[column[k + 3]],
-                )
-                for o in range(len(out)):
-                    out[o] += x[k] * w0[o] + x[k + 1] * w1[o] + x[k + 2] * w2[o] + x[k + 3] * w3[o]
-            for k in range(4 * fours, len(x)):
-                w0 = weight_IO[column[k]]
-                for o in range(len(out)):
-                    out[o] += x[k] * w0[o]
+            while place + _FOUR_VECTORS <= len(out):
+                _add_four(columns, values, first, last, weight_IO, place, out)
+                place += _FOUR_VECTORS
+            while place + _ONE_VECTOR <= len(out):
+                _add_one(columns, values, first, last, weight_IO, place, out)
+                place += _ONE_VECTOR
+            if place < len(out):
+                for j in range(first, last):
+                    weight = weight_IO[columns[j]]
+                    for o in range(place, len(out)):
+                        out[o] += values[j] * weight[o]
 
 
 @compiled
