@@ -56,6 +56,33 @@ def test_many_cells_are_shared_out_without_a_difference(name, dispersion, size_f
     assert_agrees_with_the_reference(model, many, heads, weight_B)
 
 
+def test_gates_agree_with_the_reference_up_to_their_bounds():
+    """Where the counts' own probability of a zero is smaller still than a closed gate's."""
+    model, batch, heads = make("zinb", "gene", True, dtype=torch.float32)
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, 5.0)  # log θ
+    for gate in (-70.0, -58.0, -50.0, -44.0, 44.0, 58.0, 70.0):
+        changed = {"scale": torch.full((B, G), 5.0), "zero_logit": torch.full((B, G), gate)}
+        changed = {head: value.requires_grad_() for head, value in changed.items()}
+        assert_agrees_with_the_reference(model, batch, changed, torch.ones(B))
+
+
+def test_cells_that_share_as_many_rows_as_there_are_cells():
+    """As many batches as cells in a minibatch, and every row used by cells of both parts."""
+    model, batch, heads = make("nb", "gene-batch", False, dtype=torch.float32, n_genes=200)
+    n = 64
+    many = Batch(
+        batch.x_BG.repeat(n, 1)[:n],
+        batch.library_B1.repeat(n, 1)[:n],
+        (torch.arange(n) % 2)[:, None],
+        torch.zeros(n, 0),
+    )
+    shared = LIKELIHOODS["nb"](200, dispersion="gene-batch", n_batches=n)
+    heads = {head: value.detach().repeat(n, 1)[:n].requires_grad_() for head, value in heads.items()}
+    for _ in range(20):
+        assert_agrees_with_the_reference(shared, many, heads, torch.full((n,), -1 / n))
+
+
 @variants
 def test_results_do_not_depend_on_where_memory_lies(name, dispersion, size_factor):
     """Working rows shorter than what a vector loop reads at a time would: see ``_kernels._row``."""

@@ -61,10 +61,10 @@ def _rows(batch: Batch) -> tuple[NDArray[Any], ...]:
     return rows.starts.numpy(), rows.columns_M.numpy(), rows.values_M.numpy()
 
 
-def _own_sums(table_RG: Array, n_cells: int) -> Array:
+def _own_sums(table_RG: Array, row_B: Tensor) -> Array:
     """Tables to sum gradients into: one a part, but one in all where every cell has a row of its own."""
-    parts = 1 if len(table_RG) == n_cells else n_parts(n_cells)
-    return np.zeros((parts, *table_RG.shape), dtype=np.float32)
+    own_rows = len(table_RG) == len(row_B) and torch.equal(row_B, torch.arange(len(row_B)))
+    return np.zeros((1 if own_rows else n_parts(len(row_B)), *table_RG.shape), dtype=np.float32)
 
 
 def _sums(output: HeadOutput) -> Array:
@@ -94,7 +94,7 @@ def negative_binomial_cells(
     """
     table = tuple(np.empty((3, *log_theta_RG.shape), np.float32))
     run(_kernels.dispersion_table, len(log_theta_RG), log_theta_RG, *table)
-    value_B, own, raw_sums = np.empty(len(batch)), _own_sums(log_theta_RG, len(batch)), _sums(raw)
+    value_B, own, raw_sums = np.empty(len(batch)), _own_sums(log_theta_RG, row_B), _sums(raw)
     gate_sums = raw_sums if gate is None else _sums(gate)
     gated = gate or raw
     heads = (raw.bits, raw.bias_G, raw_sums, gated.bits, gated.bias_G, gate_sums, gate is not None)
@@ -133,7 +133,7 @@ def gaussian_cells(
     weight_B: Array,
 ) -> Evaluated:
     """Return log N of each cell's standardised values and the gradient in the table; 1/scale = 0 leaves a gene out."""
-    value_B, own, sums = np.empty(len(batch)), _own_sums(log_variance_RG, len(batch)), _sums(mean)
+    value_B, own, sums = np.empty(len(batch)), _own_sums(log_variance_RG, row_B), _sums(mean)
     given = (*_rows(batch), as_array(location_G), as_array(inverse_scale_G))
     table = (log_variance_RG, np.exp(-log_variance_RG), as_array(row_B))
     run(_kernels.gaussian_cells, len(batch), mean.bits, mean.bias_G, sums, *given, *table, weight_B, value_B, own)

@@ -260,12 +260,10 @@ def negative_binomial_cells(
                 for g in range(n_genes):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
                     a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
                     small = _exp(-abs(a))
-                    # π and p₀ times 1 + exp(−|a|)
-                    pi, odds = (f4(1) if a >= f4(0) else small), f4(1) + small
-                    p_zero = pi + (small if a >= f4(0) else f4(1)) * _exp(value[g])
-                    both = f4(1) / (odds * p_zero)
-                    extra = pi * odds * both  # probability that a zero is one of the extra ones
-                    pi, p_zero = pi * p_zero * both, p_zero * p_zero * both
+                    inverse_odds = f4(1) / (f4(1) + small)
+                    pi = (f4(1) if a >= f4(0) else small) * inverse_odds
+                    p_zero = pi + (small if a >= f4(0) else f4(1)) * inverse_odds * _exp(value[g])
+                    extra = pi / p_zero  # probability that a zero is one of the extra ones
                     theta_slope[g] *= f4(1) - extra
                     slope[g] *= f4(1) - extra
                     value[g] = _log(p_zero) + _if_nan(gate[g] + value[g])
