@@ -6,7 +6,7 @@ import torch
 
 from omicvae._core import DataError
 from omicvae.data import CellStore, DataSchema, SetupKeys
-from omicvae.data.resident import ResidentCells
+from omicvae.data.device import DeviceCells
 
 KEYS = SetupKeys(batch_key="batch", categorical_covariate_keys="site", continuous_covariate_keys="age")
 
@@ -125,23 +125,24 @@ CELLS = {
 
 
 @pytest.mark.parametrize("values", CELLS.values(), ids=CELLS)
-def test_minibatches_of_resident_cells_are_those_of_the_store(adata, counts, values):
+def test_minibatches_made_on_a_device_are_those_of_the_store(adata, counts, values):
     """What a GPU does, here on the CPU."""
     cells = ad.AnnData(values(counts).astype(np.float32), obs=adata.obs)
     store = build(cells)
-    resident = ResidentCells(store, CPU)
+    there = DeviceCells(store, CPU)
     for rows in (np.array([29, 3, 3, 0]), np.arange(30), np.array([], dtype=np.int64)):
-        for found, expected in zip(tensors(resident.batch(rows)), tensors(store.batch(rows)), strict=True):
+        for found, expected in zip(tensors(there.batch(rows)), tensors(store.batch(rows)), strict=True):
             assert found.dtype == expected.dtype
             assert torch.equal(found, expected)
+        assert torch.equal(there.batch(rows).rows.starts, store.batch(rows).rows.starts)
 
 
 def test_cells_stay_on_a_gpu_that_has_room_for_them(adata, monkeypatch):
     store, gpu = build(adata), torch.device("cuda")
     for free, fits in ((100 * store.nbytes, True), (3 * store.nbytes, False)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10 * free))
-        assert ResidentCells.fit(store, gpu) == fits
-        assert not ResidentCells.fit(store, CPU)
+        assert DeviceCells.fit(store, gpu) == fits
+        assert not DeviceCells.fit(store, CPU)
 
 
 CONTAINERS = {

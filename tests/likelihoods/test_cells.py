@@ -58,7 +58,7 @@ def test_many_cells_are_shared_out_without_a_difference(name, dispersion, size_f
 
 def test_gates_agree_with_the_reference_up_to_their_bounds():
     """Where the counts' own probability of a zero is smaller still than a closed gate's."""
-    model, batch, heads = make("zinb", "gene", True, dtype=torch.float32)
+    model, batch, _ = make("zinb", "gene", True, dtype=torch.float32)
     for parameter in model.parameters():
         torch.nn.init.constant_(parameter, 5.0)  # log θ
     for gate in (-70.0, -58.0, -50.0, -44.0, 44.0, 58.0, 70.0):
@@ -69,7 +69,7 @@ def test_gates_agree_with_the_reference_up_to_their_bounds():
 
 def test_cells_that_share_as_many_rows_as_there_are_cells():
     """As many batches as cells in a minibatch, and every row used by cells of both parts."""
-    model, batch, heads = make("nb", "gene-batch", False, dtype=torch.float32, n_genes=200)
+    _, batch, heads = make("nb", "gene-batch", False, dtype=torch.float32, n_genes=200)
     n = 64
     many = Batch(
         batch.x_BG.repeat(n, 1)[:n],

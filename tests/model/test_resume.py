@@ -293,6 +293,17 @@ def test_another_model_other_settings_and_a_used_folder_are_refused(make, tmp_pa
     make().train(**FAST, resume_from=tmp_path)  # the same settings may be given again
 
 
+def test_what_was_frozen_does_not_start_with_the_step_count_of_the_rest(make):
+    """Adam corrects new moments for their start: without it the first updates are several times too long."""
+    model, steps = make(), []
+    for trained in (True, False, True):
+        for parameter in model.module.encoder.parameters():
+            parameter.requires_grad_(trained)
+        model.train(**FAST)
+        steps.append(int(next(iter(model._moments.values()))))
+    assert steps == [steps[0], 2 * steps[0], steps[0]]
+
+
 def test_a_second_run_keeps_the_moments_and_fresh_starts_again(make, caplog):
     model = make()
     model.train(**FAST)

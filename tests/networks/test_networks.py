@@ -155,6 +155,7 @@ def test_dropout_keeps_the_expected_share_and_the_mean(p):
     n = ones.numel()
     assert abs(float(kept.double().mean()) - (1 - p)) < 4 * (p * (1 - p) / n) ** 0.5
     torch.testing.assert_close(out[kept], torch.full((int(kept.sum()),), 1 / (1 - p)), rtol=2e-4, atol=0)
+    assert torch.isfinite(Dropout(1 - 1e-9)(ones)).all()
     columns = kept.double().mean(0)  # none is favoured
     assert float((columns - (1 - p)).abs().max()) < 5 * (p * (1 - p) / 512) ** 0.5
     torch.manual_seed(0)

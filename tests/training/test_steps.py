@@ -7,7 +7,7 @@ import torch
 import omicvae as ov
 from omicvae._core.native import reference_path
 from omicvae.data import CellStore
-from omicvae.data.resident import ResidentCells
+from omicvae.data.device import DeviceCells
 from omicvae.objective import Objective
 from omicvae.training.adam import FlatAdam, adam, update
 from omicvae.training.budget import Optimisation
@@ -61,13 +61,13 @@ def test_losses_agree_with_the_reference(likelihood, settings):
 
 
 @pytest.mark.parametrize("likelihood", ["nb", "gaussian"])
-def test_training_on_resident_cells_is_the_reference(likelihood, monkeypatch):
+def test_training_from_cells_on_the_device_is_the_reference(likelihood, monkeypatch):
     """What a GPU does, here on the CPU: torch's operations on minibatches that are made where the network is."""
     made = []
 
     def batch(store, indices, *, device="cpu"):
         made.append(len(indices))
-        return ResidentCells(store, torch.device(device)).batch(np.asarray(indices, dtype=np.int64))
+        return DeviceCells(store, torch.device(device)).batch(np.asarray(indices, dtype=np.int64))
 
     with reference_path():
         expected = trace(likelihood)

@@ -32,7 +32,10 @@ def compiled(function: Kernel) -> Kernel:
 
 
 def inlined(function: Kernel) -> Kernel:
-    """Make a function for use inside kernels of the same file (a kernel kept on disk knows of its own file alone)."""
+    """Make a function for use inside kernels of the same file.
+
+    A kernel kept on disk is compiled again when its own file changes, not when that of a function inside it does.
+    """
     return numba.njit(fastmath=RELAXED, error_model="numpy")(function)
 
 

@@ -1,4 +1,4 @@
-"""The resident store: compact CSR in memory, dense minibatches out."""
+"""The resident store: compact CSR in memory, minibatches out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,9 +15,9 @@ from omicvae._core.native import compiled, run
 from omicvae.data.alignment import align_genes
 from omicvae.data.audit import MatrixAudit, MatrixAuditor, finite_rows
 from omicvae.data.covariates import numeric_column, size_factor_column
+from omicvae.data.device import DeviceCells
 from omicvae.data.matrix import get_matrix, iter_rows
 from omicvae.data.moments import feature_moments
-from omicvae.data.resident import ResidentCells
 from omicvae.data.schema import DataSchema, obs_column
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class CellStore:
     audit: MatrixAudit
     _library_N1: np.ndarray = field(init=False, repr=False)
     _standardised_NV: np.ndarray = field(init=False, repr=False)
-    _resident: dict[torch.device, ResidentCells | None] = field(init=False, repr=False, default_factory=dict)
+    _on_devices: dict[torch.device, DeviceCells | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         mean_V = np.array([scaling.mean for scaling in self.schema.continuous])
@@ -190,15 +190,14 @@ class CellStore:
         return self._library_N1, self.codes_ND, self._standardised_NV
 
     def batch(self, indices: Tensor | np.ndarray | Sequence[int], *, device: torch.device | str = "cpu") -> Batch:
-        """Return the cells ``indices``, in that order, as a minibatch on ``device``.
+        """Return the cells ``indices``, in that order, as a minibatch on ``device``, made of their non-zeros.
 
-        On a CPU it is made of their non-zeros. On a GPU it is dense, from cells that the first call leaves there if
-        they fit into half of its free memory.
+        The first call for a GPU leaves all cells there for the later ones, if they fit into half of its free memory.
         """
         rows, device = _as_rows(indices), torch.device(device)
-        resident = None if device.type == "cpu" else self._resident_on(device)
-        if resident is not None:
-            return resident.batch(rows)
+        there = None if device.type == "cpu" else self._cells_on(device)
+        if there is not None:
+            return there.batch(rows)
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(self.indptr[rows + 1] - self.indptr[rows], out=starts[1:])
         columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
@@ -208,10 +207,10 @@ class CellStore:
         cells = [torch.from_numpy(array[rows]).to(device) for array in self.per_cell()]
         return Batch(SparseRows(sparse[0], sparse[1], sparse[2], self.n_genes), cells[0], cells[1], cells[2])
 
-    def _resident_on(self, device: torch.device) -> ResidentCells | None:
-        if device not in self._resident:
-            self._resident[device] = ResidentCells(self, device) if ResidentCells.fit(self, device) else None
-        return self._resident[device]
+    def _cells_on(self, device: torch.device) -> DeviceCells | None:
+        if device not in self._on_devices:
+            self._on_devices[device] = DeviceCells(self, device) if DeviceCells.fit(self, device) else None
+        return self._on_devices[device]
 
     def moments(self, indices: Tensor | np.ndarray | Sequence[int]) -> FeatureMoments:
         """Per-gene moments of the cells ``indices``, float64; see :class:`omicvae._core.FeatureMoments`."""
@@ -259,7 +258,7 @@ def _gather(parts, indptr, columns, values, large_positions, large_values, rows,
 def _as_rows(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:
     if isinstance(indices, Tensor):
         indices = indices.cpu().numpy()
-    return np.asarray(indices, dtype=np.int64)
+    return np.ascontiguousarray(indices, dtype=np.int64)
 
 
 def _policy(unseen: object, key: str) -> object:

@@ -396,12 +396,3 @@ def log1p_scaled(parts, starts, values, scale_B, out_M):
             x, y = values[starts[b] : starts[b + 1]], out_M[starts[b] : starts[b + 1]]
             for j in range(len(x)):
                 y[j] = _log1p(x[j] * scale_B[b])
-
-
-@compiled
-def scaled_columns(parts, starts, columns, values, scale_G, out_M):
-    """Each non-zero times the scale of its column."""
-    for part in prange(parts):
-        first, last = starts[(len(starts) - 1) * part // parts], starts[(len(starts) - 1) * (part + 1) // parts]
-        for j in range(first, last):
-            out_M[j] = values[j] * scale_G[columns[j]]

@@ -57,7 +57,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
         #: a unit whose draw from 0 to 2¹⁶ − 1 is below this is zeroed; what the others are multiplied by
-        self.threshold = round(p * 2**16)
+        self.threshold = min(round(p * 2**16), 2**16 - 1)
         self.scale = 1 / (1 - self.threshold / 2**16)
 
     @staticmethod

@@ -1,6 +1,7 @@
 """The blocks with their backward pass written out on arrays that stay in place: what a CPU step spends least on.
 
-Every layer reads its parameters where they lie and overwrites their ``grad``. The modules in ``blocks`` are the
+Every layer reads its parameters where they lie and overwrites their ``grad``, or does so with their halves in
+bfloat16. The modules in ``blocks`` are the
 reference.
 """
 
@@ -203,13 +204,15 @@ class Hidden:
             self._sizes[n] = _Cells(self._whole, n)
         self._now = now = self._sizes[n]
         half = self.weight_IO.dtype == torch.bfloat16
-        if isinstance(x, SparseRows) and (half or not worth_sparse(x, self.weight_IO)):
-            x = dense_half(x) if half else x.to_dense()
+        if half:
+            x = dense_half(x) if isinstance(x, SparseRows) else x.to(self.weight_IO.dtype)
+        elif isinstance(x, SparseRows) and not worth_sparse(x, self.weight_IO):
+            x = x.to_dense()
         self._x, self._c = x, c_BC
         if isinstance(x, SparseRows):
             sparse_product(x, self.weight_IO, self.bias_O, now.product)
         elif half:
-            now.product.copy_(x.to(self.weight_IO.dtype) @ self.weight_IO).add_(self.bias_O)
+            now.product.copy_(x @ self.weight_IO).add_(self.bias_O)
         else:
             torch.addmm(self.bias_O, x, self.weight_IO, out=now.product)
         if self.effects_CO is not None:

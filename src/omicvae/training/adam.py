@@ -106,7 +106,8 @@ class FlatAdam(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set all gradients to 0, in their places."""
-        self.halve(())
+        if len(self._copy_bits):
+            self.halve(())
         self.gradients.zero_()
         self.claim()
 
@@ -220,7 +221,13 @@ def moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
 
 
 def restore_moments(module: nn.Module, optimizer: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
-    """Go on from :func:`moments`; parameters that are not in it start without moments."""
+    """Go on from :func:`moments`; parameters that are not in it start without moments.
+
+    With :class:`FlatAdam`, which has one step count for all, all start anew if one does.
+    """
+    chosen = [name for name, p in module.named_parameters() if p.requires_grad]
+    if isinstance(optimizer, FlatAdam) and any(f"{name}.step" not in saved for name in chosen):
+        return
     for name, p in module.named_parameters():
         keys = ("step", "exp_avg", "exp_avg_sq")
         if f"{name}.step" not in saved or not p.requires_grad:

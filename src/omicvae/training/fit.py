@@ -187,9 +187,9 @@ PRECISIONS = ("32-true", "bf16-mixed")
 def hardware(accelerator: str, devices: int | str | list[int], precision: str | int) -> dict[str, Any]:
     """Device and precision as :func:`fit` takes them; what the training step cannot do is refused.
 
-    ``"auto"`` on a CPU that multiplies bfloat16 in hardware takes the products with the weights of genes in it, and
-    everything else in float32; the bound does not suffer (``benchmarks/paths.py``). ``"32-true"`` is float32
-    throughout.
+    ``"auto"`` on a CPU that multiplies bfloat16 in hardware takes the products with the weights of genes in it
+    (those of the first layer only where few data are zero), and everything else in float32; the bound does not suffer
+    (``benchmarks/paths.py``). ``"32-true"`` is float32 throughout.
 
     Raises
     ------

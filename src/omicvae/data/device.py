@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omicvae._core import Batch
+from omicvae._core import Batch, SparseRows
 
 if TYPE_CHECKING:
     from omicvae.data.store import CellStore
@@ -15,22 +15,17 @@ if TYPE_CHECKING:
 _MOST_MEMORY = 0.5
 
 
-class ResidentCells:
-    """The arrays of a store on a device, 3 to 8 bytes a non-zero.
-
-    Every row is read as far as the longest one reaches, so shapes depend on the number of rows alone and nothing waits
-    for the device.
-    """
+class DeviceCells:
+    """The arrays of a store on a device, 3 to 8 bytes a non-zero; the host does not wait for the device."""
 
     def __init__(self, store: "CellStore", device: torch.device) -> None:
         values = store.values
         if len(store.large_values):
             values = values.astype(np.uint16)
             values[store.large_positions] = store.large_values
-        self._n_genes, self._device = store.n_genes, device
+        self._device, self._n_genes, self._indptr = device, store.n_genes, store.indptr
         self._starts = torch.from_numpy(store.indptr).to(device)
         self._columns, self._values = _on_device(store.columns, device), _on_device(values, device)
-        self._steps = torch.arange(int(np.diff(store.indptr).max()), device=device)
         self._cells = [torch.from_numpy(array).to(device) for array in store.per_cell()]
 
     @staticmethod
@@ -42,17 +37,18 @@ class ResidentCells:
         return 2 * store.nbytes < _MOST_MEMORY * free  # counts may be wider there
 
     def batch(self, rows: np.ndarray) -> Batch:
-        """Return the cells ``rows`` (int64), in that order, as a dense minibatch."""
-        rows_B = torch.from_numpy(rows).to(self._device)
-        x_BG = torch.zeros(len(rows), self._n_genes, device=self._device)
-        if len(self._values):
-            place_BL = self._starts[rows_B, None] + self._steps
-            used_BL = place_BL < self._starts[rows_B + 1, None]
-            place_BL.clamp_(max=len(self._values) - 1)
-            value_BL = torch.where(used_BL, _numbers(self._values[place_BL]).float(), 0.0)
-            # what lies beyond the end of a row adds 0 to some gene
-            x_BG.scatter_add_(1, _numbers(self._columns[place_BL]).long(), value_BL)
-        return Batch(x_BG, *(tensor[rows_B] for tensor in self._cells))
+        """Return the cells ``rows`` (int64), in that order, as a minibatch made of their non-zeros."""
+        given = torch.from_numpy(rows)
+        rows_B = (given.pin_memory() if self._device.type == "cuda" else given).to(self._device, non_blocking=True)
+        n_entries = int((self._indptr[rows + 1] - self._indptr[rows]).sum())
+        length_B = self._starts[rows_B + 1] - self._starts[rows_B]
+        end_B = length_B.cumsum(0)
+        # place in the store = place in the minibatch + shift of the row
+        shift_M = (self._starts[rows_B] - end_B + length_B).repeat_interleave(length_B, output_size=n_entries)
+        place_M = shift_M + torch.arange(n_entries, device=self._device)
+        columns_M, values_M = _numbers(self._columns[place_M]).int(), _numbers(self._values[place_M]).float()
+        x = SparseRows(torch.cat([end_B.new_zeros(1), end_B]), columns_M, values_M, self._n_genes)
+        return Batch(x, *(tensor[rows_B] for tensor in self._cells))
 
 
 def _on_device(array: np.ndarray, device: torch.device) -> Tensor:
