@@ -13,7 +13,7 @@ from omicvae._core.native import bfloat16_bits, compiled, kernels_apply, run
 from omicvae._core.vectors import WIDTH, row_sum
 
 # beyond this share of non-zeros the dense product is faster
-_MOSTLY_POSITIVE = 0.3
+_MOSTLY_POSITIVE = 0.5
 f4 = np.float32
 
 
