@@ -9,12 +9,13 @@ from omicvae._core.errors import (
     SettingError,
     TrainingError,
 )
-from omicvae._core.types import Batch, FeatureMoments, HeadOutput, LatentPosterior, LossTerms, SparseRows
+from omicvae._core.types import Batch, FeatureMoments, Halves, HeadOutput, LatentPosterior, LossTerms, SparseRows
 
 __all__ = [
     "Batch",
     "DataError",
     "FeatureMoments",
+    "Halves",
     "HeadOutput",
     "LatentPosterior",
     "LossTerms",

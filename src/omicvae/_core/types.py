@@ -4,7 +4,7 @@ Shape suffixes: ``B`` cells in a minibatch, ``G`` genes (features), ``K`` latent
 covariates, ``V`` continuous covariates, ``M`` non-zero entries, ``R`` rows of a table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -133,6 +133,10 @@ class Batch:
             assert self._dense is not None
             self._sparse = SparseRows.from_dense(self._dense)
         return self._sparse
+
+
+#: of a parameter: a copy of its values, and the place of its gradient, in bfloat16
+Halves = Mapping[Tensor, tuple[Tensor, Tensor]]
 
 
 class HeadOutput:

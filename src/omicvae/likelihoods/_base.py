@@ -108,7 +108,7 @@ class Likelihood(nn.Module, ABC):
     ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
         """Evaluate log p(x_b | heads) of cells on the CPU, and overwrite the outputs by gradients.
 
-        This is what a training step calls. Override it to call a compiled kernel; by default it is autograd on
+        The written-out training step calls it. Override it to call a compiled kernel; by default it is autograd on
         :meth:`log_prob`.
 
         Returns

@@ -191,7 +191,7 @@ class Gaussian(Likelihood):
         value_B -= float((self.scale_G.double().log() * self.active_G).sum())
         if own is not None:
             own.overwrite(torch.from_numpy(gradient_RG))
-        return value_B, tuple(gradient_RG[0] for _ in self.parameters())
+        return value_B, tuple(gradient_RG[0] for _ in self.parameters())  # one where a gene has its variance, or none
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Normal:
         """Return the distribution of the values, data units; constant genes stay close to their constant."""

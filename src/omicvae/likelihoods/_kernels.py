@@ -1,9 +1,9 @@
 """CPU kernels: log-probability of whole cells and its gradient in one pass, for numba to compile.
 
-Each writes, in float32 with sums in float64, every cell's Σ_g log p, and overwrites what the decoder's heads gave by
-the gradient of Σ_b weight_b Σ_g log p in it; the gradient in what cells share (a head's bias, a dispersion) is summed
-over each part's cells. Formulas are those of the reference in ``_negative_binomial_kernel`` and ``_saddle_point``;
-zeros cost one logarithm, and what only positive counts need is paid for positive counts alone.
+Each writes, in float32 with sums in float64, every cell's Σ_g log p, and overwrites what the heads of mean and gate
+gave by the gradient of Σ_b weight_b Σ_g log p in it; the gradient in what cells share (a head's bias, a dispersion) is
+summed over each part's cells. Formulas are those of the reference in ``_negative_binomial_kernel`` and
+``_saddle_point``; zeros cost one logarithm, and what only positive counts need is paid for positive counts alone.
 
 A head comes as bits, uint16: one for a bfloat16 value, two for a float32.
 

@@ -5,7 +5,6 @@ bfloat16. The modules in ``blocks`` are the
 reference.
 """
 
-from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -14,7 +13,7 @@ from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omicvae._core import HeadOutput, SparseRows
+from omicvae._core import Halves, HeadOutput, SparseRows
 from omicvae._core.native import as_array, compiled, run
 from omicvae.networks.blocks import BatchNorm, ConditionedLinear, Perceptron, Tail
 from omicvae.networks.encoder import Encoder
@@ -167,7 +166,7 @@ class Hidden:
         linear: ConditionedLinear,
         tail: Tail,
         n_cells: int,
-        halves: Mapping[Tensor, tuple[Tensor, Tensor]] = MappingProxyType({}),
+        halves: Halves = MappingProxyType({}),
         *,
         first: bool = False,
     ) -> None:
@@ -258,7 +257,7 @@ class Heads:
     ``halves`` are those of :class:`Hidden`.
     """
 
-    def __init__(self, heads: nn.ModuleDict, n_cells: int, halves: Mapping[Tensor, tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, heads: nn.ModuleDict, n_cells: int, halves: Halves) -> None:
         maps: list[Linear] = list(heads.values())  # type: ignore[arg-type]
         own = [(head.weight_IO.detach(), gradient(head.weight_IO)) for head in maps]
         self._weights = [halves.get(head.weight_IO, pair) for head, pair in zip(maps, own, strict=True)]

@@ -8,12 +8,11 @@ import torch
 from numba import prange
 from torch import Tensor, nn
 
+from omicvae._core import Halves
 from omicvae._core.native import bfloat16_bits, compiled, inlined, kernels_apply, run
 from omicvae.training.budget import Optimisation
 
 f4 = np.float32
-#: of a parameter: its values, and the place of its gradient, in bfloat16
-Halves = dict[Tensor, tuple[Tensor, Tensor]]
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
@@ -129,7 +128,7 @@ class FlatAdam(torch.optim.Optimizer):
         self._copy_bits, self._gradient_bits = whole.view(torch.uint16).numpy()
         # first parameter, last + 1, and where its halves start (−1: it has none)
         self._segments = np.array([(place.start, place.stop, -1) for place in self._places])
-        halves: Halves = {}
+        halves: dict[Tensor, tuple[Tensor, Tensor]] = {}
         for p, stop in zip(chosen, np.cumsum(sizes), strict=True):
             copy, place = (half[stop - p.numel() : stop].view_as(p) for half in whole)
             halves[p] = (copy, place)
