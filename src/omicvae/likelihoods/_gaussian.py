@@ -99,9 +99,12 @@ _VARIANCES: dict[str, type[_GeneVariance] | type[_CellVariance] | type[_FixedVar
 def _scaled_columns(parts, starts, columns, values, scale_G, out_M):  # type: ignore[no-untyped-def]
     """Each non-zero times the scale of its column."""
     for part in prange(parts):
-        first, last = starts[(len(starts) - 1) * part // parts], starts[(len(starts) - 1) * (part + 1) // parts]
-        for j in range(first, last):
-            out_M[j] = values[j] * scale_G[columns[j]]
+        start, stop = (len(starts) - 1) * part // parts, (len(starts) - 1) * (part + 1) // parts
+        for b in range(start, stop):
+            cell = slice(starts[b], starts[b + 1])
+            column, x, y = columns[cell], values[cell], out_M[cell]
+            for j in range(len(x)):
+                y[j] = x[j] * scale_G[column[j]]
 
 
 class Gaussian(Likelihood):
