@@ -6,10 +6,10 @@ meets PEAKVI on 0/1 data (`not_shared` in the results says how those two differ)
 10 latent dimensions, covariates in the decoder only), batch size 128, 90 % of the cells to train on.
 
 Training: cells of an epoch over its seconds, from the start of the epoch to its end, without validation; median over
-the epochs but the first. Latents: all cells over the seconds of the second `get_latent_representation()` (posterior
-means, each side's own batch size). Every run has a process of its own, the sides alternate within each repeat. Nothing
-before `train()` counts: not imports, data, set-up nor construction (which is in the file). omicvae trains in the
-precision of `--precision`, SCVI in float32.
+the epochs but the first. Latents: all cells over the median of calls two to six of `get_latent_representation()`
+(posterior means, each side's own batch size). Every run has a process of its own, the sides alternate within each
+repeat. Nothing before `train()` counts: not imports, data, set-up nor construction (which is in the file). omicvae
+trains in the precision of `--precision`, SCVI in float32.
 """
 
 import itertools

@@ -1,4 +1,5 @@
 import json
+from statistics import median
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_bench_reports_what_it_ran(tmp_path, capsys):
         # the first epoch is a warm-up
         assert run["train_cells_per_second"] == pytest.approx(180 / run["epoch_seconds"][1])
         assert sum(run["epoch_seconds"]) <= run["train_seconds"]
-        assert run["latent_cells_per_second"] == pytest.approx(200 / run["latent_seconds"][1])
+        assert run["latent_cells_per_second"] == pytest.approx(200 / median(run["latent_seconds"][1:]))
 
 
 @pytest.mark.slow
