@@ -185,8 +185,8 @@ def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:
     Returns
     -------
     ``train_cells_per_second``: training cells over the median epoch, the first epoch and all validation left out.
-    ``latent_cells_per_second``: all cells over the median call of ``get_latent_representation()`` (posterior means), the
-    first of six left out: one call may be a few milliseconds.
+    ``latent_cells_per_second``: all cells over the median of calls two to six of ``get_latent_representation()``,
+    posterior means; one call may last a few milliseconds.
     The rest is what they are made of.
     """
     adata = adata.copy()
