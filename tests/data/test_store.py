@@ -16,19 +16,11 @@ def build(adata, keys=KEYS, **kwargs):
 
 
 def assert_same(one, other):
-    for name in (
-        "indptr",
-        "columns",
-        "values",
-        "large_positions",
-        "large_values",
-        "library_N",
-        "codes_ND",
-        "continuous_NV",
-    ):
-        a, b = getattr(one, name), getattr(other, name)
-        assert a.dtype == b.dtype, name
-        assert np.array_equal(a, b), name
+    pairs = [*zip(one.values.arrays, other.values.arrays, strict=True)]
+    names = ("indptr", "columns", "library_N", "codes_ND", "continuous_NV")
+    for a, b in [*pairs, *((getattr(one, name), getattr(other, name)) for name in names)]:
+        assert a.dtype == b.dtype
+        assert np.array_equal(a, b)
 
 
 def test_batch_is_what_was_asked_for(adata, counts):
@@ -71,11 +63,12 @@ def test_empty_cells_and_batches(adata, counts):
 @pytest.mark.parametrize("rows", [4, 10**6])
 def test_values_take_the_smallest_exact_type(monkeypatch, adata, counts, largest, expected, rows):
     monkeypatch.setattr("omicvae.data.matrix._CHUNK_ENTRIES", rows * 12)
+    monkeypatch.setattr("omicvae.data.compact._MOST_DISTINCT", 0)  # see test_compact.py
     counts = np.minimum(counts, 9)
     counts[17, 4] = largest
     adata.X = counts
     store = build(adata)
-    assert store.values.dtype == expected
+    assert store.values.stored.dtype == expected
     assert store.columns.dtype == np.uint16
     assert torch.equal(store.batch(np.arange(30)).x_BG, torch.from_numpy(counts))
 
@@ -85,17 +78,17 @@ def test_few_large_counts_are_kept_apart_and_many_take_two_bytes(adata, counts):
     few[[3, 3, 20], [0, 5, 11]] = 255, 300, 65535
     adata.X = few
     store = build(adata)
-    assert store.values.dtype == np.uint8
-    assert store.large_values.tolist() == [255, 300, 65535]
+    assert store.values.stored.dtype == np.uint8
+    assert store.values.large_values.tolist() == [255, 300, 65535]
     assert store.nbytes < 30 * 100 + 3 * few.astype(bool).sum()
     rows = np.array([20, 4, 3])
     assert torch.equal(store.batch(rows).x_BG, torch.from_numpy(few[rows]))
-    length, columns, values = store.gather(rows)
-    found = sp.csr_matrix((values.astype(float), columns.astype(int), np.append(0, length.cumsum())), shape=(3, 12))
+    starts, columns, values = store.gather(rows)
+    found = sp.csr_matrix((values, columns, starts), shape=(3, 12))
     assert np.array_equal(found.toarray(), few[rows])
     adata.X = many = np.minimum(counts, 200) * 300
     store = build(adata)
-    assert store.values.dtype == np.uint16
+    assert store.values.stored.dtype == np.uint16
     assert torch.equal(store.batch(rows).x_BG, torch.from_numpy(many[rows]))
 
 
@@ -118,6 +111,7 @@ CELLS = {
     "few large counts": lambda x: np.where(np.arange(x.size).reshape(x.shape) == 100, 60000, np.minimum(x, 9)),
     "many large counts": lambda x: np.minimum(x, 200) * 300,
     "real values": lambda x: x - 1.5,
+    "values without repetition": lambda x: x * np.random.default_rng(0).random(x.shape),
     "empty cells": lambda x: x * (np.arange(len(x)) % 3 == 1)[:, None],
     "nothing": np.zeros_like,
     "many genes": lambda x: np.pad(x, ((0, 0), (70_000, 0))),

@@ -19,10 +19,7 @@ class DeviceCells:
     """The arrays of a store on a device, 3 to 8 bytes a non-zero; the host does not wait for the device."""
 
     def __init__(self, store: "CellStore", device: torch.device) -> None:
-        values = store.values
-        if len(store.large_values):
-            values = values.astype(np.uint16)
-            values[store.large_positions] = store.large_values
+        values = store.values.widened(store.indptr)
         self._device, self._n_genes, self._indptr = device, store.n_genes, store.indptr
         self._starts = torch.from_numpy(store.indptr).to(device)
         self._columns, self._values = _on_device(store.columns, device), _on_device(values, device)

@@ -23,7 +23,7 @@ def feature_moments(gather: Gather, library_N: np.ndarray, rows: np.ndarray, n_g
     Parameters
     ----------
     gather
-        Gives (entries of each row, genes, values) of some rows.
+        Gives (where each row starts and ends, genes, values) of some rows.
     library_N
         ℓ or s of all cells.
     rows
@@ -67,5 +67,5 @@ def _entries(
     step = chunk_rows(n_genes)
     for start in range(0, len(rows), step):
         chosen = rows[start : start + step]
-        length, genes, values = gather(chosen)
-        yield np.repeat(library_N[chosen], length), genes.astype(np.int64), values.astype(np.float64)
+        starts, genes, values = gather(chosen)
+        yield np.repeat(library_N[chosen], np.diff(starts)), genes.astype(np.int64), values.astype(np.float64)

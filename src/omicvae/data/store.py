@@ -14,6 +14,7 @@ from omicvae._core import Batch, DataError, FeatureMoments, SparseRows, choose
 from omicvae._core.native import compiled, run
 from omicvae.data.alignment import align_genes
 from omicvae.data.audit import MatrixAudit, MatrixAuditor, finite_rows
+from omicvae.data.compact import ESCAPE, CompactValues
 from omicvae.data.covariates import numeric_column, size_factor_column
 from omicvae.data.device import DeviceCells
 from omicvae.data.matrix import get_matrix, iter_rows
@@ -23,10 +24,6 @@ from omicvae.data.schema import DataSchema, obs_column
 if TYPE_CHECKING:
     from anndata import AnnData
 
-#: stands for a count that is kept apart, where counts are kept in bytes
-ESCAPE = 255
-#: beyond this share of counts above a byte, two bytes a count take less room
-_MOST_LARGE = 0.05
 #: ``x / ℓ`` is shown per ten thousand counts, as scanpy does.
 LIBRARY_SCALE = 1e4
 
@@ -44,10 +41,7 @@ class CellStore:
     columns
         Gene of each non-zero, uint16 or int32; ascending within a cell.
     values
-        Non-zeros in data units: uint8 or uint16 where all fit exactly, else float32. Where few counts need more than
-        a byte, uint8 with 255 in the place of those.
-    large_positions, large_values
-        Position in ``values`` of each count that a byte does not hold, ascending, int64; the count, uint16.
+        Values of the non-zeros in data units.
     library_N
         ℓ, the sum of a cell's values (counts) but at least 1; or its size factor s. float64.
     codes_ND
@@ -61,9 +55,7 @@ class CellStore:
     schema: DataSchema
     indptr: np.ndarray
     columns: np.ndarray
-    values: np.ndarray
-    large_positions: np.ndarray
-    large_values: np.ndarray
+    values: CompactValues
     library_N: np.ndarray
     codes_ND: np.ndarray
     continuous_NV: np.ndarray
@@ -132,7 +124,7 @@ class CellStore:
             schema,
             indptr,
             columns,
-            *_in_bytes(wide),
+            CompactValues.of(wide, indptr),
             library_N,
             np.stack(codes, axis=1) if codes else np.zeros((n_cells, 0), dtype=np.int64),
             np.stack(continuous, axis=1) if continuous else np.zeros((n_cells, 0)),
@@ -163,27 +155,20 @@ class CellStore:
     def nbytes(self) -> int:
         """Memory of the arrays in bytes."""
         cells = (self.library_N, self.codes_ND, self.continuous_NV, self._library_N1, self._standardised_NV)
-        entries = (self.indptr, self.columns, self.values, self.large_positions, self.large_values)
+        entries = (self.indptr, self.columns, *self.values.arrays)
         return sum(array.nbytes for array in (*cells, *entries))
 
     def with_schema(self, schema: DataSchema) -> "CellStore":
         """Return a store of the same cells, sharing memory, under another schema (other scales)."""
         return replace(self, schema=schema)
 
-    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the rows ``indices`` one after the other: (entries of each row, genes, values)."""
-        start = self.indptr[indices]
-        length = self.indptr[indices + 1] - start
-        end = length.cumsum()
-        # position in the store = position in the output + shift of the row
-        position = np.repeat(start - (end - length), length)
-        position += np.arange(len(position))
-        values = self.values.take(position)
-        if len(self.large_values):
-            large = np.flatnonzero(values == ESCAPE)
-            values = values.astype(np.uint16)
-            values[large] = self.large_values[np.searchsorted(self.large_positions, position[large])]
-        return length, self.columns.take(position), values
+    def gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return these rows one after the other: where each starts and ends, genes (int32), values (float32)."""
+        starts = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(self.indptr[rows + 1] - self.indptr[rows], out=starts[1:])
+        columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+        run(_gather, len(rows), self.indptr, self.columns, *self.values.arrays, rows, starts, columns, values)
+        return starts, columns, values
 
     def per_cell(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return ℓ as a column, level codes and standardised covariates of all cells, as a minibatch has them."""
@@ -198,12 +183,7 @@ class CellStore:
         there = None if device.type == "cpu" else self._cells_on(device)
         if there is not None:
             return there.batch(rows)
-        starts = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(self.indptr[rows + 1] - self.indptr[rows], out=starts[1:])
-        columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-        stored = (self.indptr, self.columns, self.values, self.large_positions, self.large_values)
-        run(_gather, len(rows), *stored, rows, starts, columns, values)
-        sparse = [torch.from_numpy(array).to(device) for array in (starts, columns, values)]
+        sparse = [torch.from_numpy(array).to(device) for array in self.gather(rows)]
         cells = [torch.from_numpy(array[rows]).to(device) for array in self.per_cell()]
         return Batch(SparseRows(sparse[0], sparse[1], sparse[2], self.n_genes), cells[0], cells[1], cells[2])
 
@@ -226,26 +206,23 @@ class CellStore:
         """
         choose("support", support, ("counts", "binary", "real"))
         rows = np.arange(self.n_cells) if indices is None else _as_rows(indices)
-        length, columns, gathered = self.gather(rows)
-        values = gathered.astype(np.float32)
+        indptr, columns, values = self.gather(rows)
         if support == "counts":
             scale = (LIBRARY_SCALE if self.schema.keys.size_factor_key is None else 1.0) / self.library_N[rows]
-            values *= np.repeat(scale.astype(np.float32), length)
+            values *= np.repeat(scale.astype(np.float32), np.diff(indptr))
             np.log1p(values, out=values)
-        indptr = np.concatenate([[0], length.cumsum()])
-        matrix = sp.csr_matrix((values, columns.astype(np.int32), indptr), shape=(len(rows), self.n_genes))
+        matrix = sp.csr_matrix((values, columns, indptr), shape=(len(rows), self.n_genes))
         return matrix.toarray() if support == "real" else matrix
 
 
 @compiled
-def _gather(parts, indptr, columns, values, large_positions, large_values, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]
-    """Copy the stored rows ``rows[start:stop]`` one after the other, widened."""
+def _gather(parts, indptr, columns, stored, large_positions, large_values, table_starts, tables, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+    """Copy the stored rows ``rows`` one after the other, widened."""
     for part in prange(parts):
-        start, stop = len(rows) * part // parts, len(rows) * (part + 1) // parts
-        for b in range(start, stop):
+        for b in range(len(rows) * part // parts, len(rows) * (part + 1) // parts):
             source, target = slice(indptr[rows[b]], indptr[rows[b] + 1]), slice(starts[b], starts[b + 1])
             from_columns, to_columns = columns[source], out_columns[target]
-            from_values, to_values = values[source], out_values[target]
+            from_values, to_values = stored[source], out_values[target]
             for j in range(len(to_columns)):
                 to_columns[j], to_values[j] = from_columns[j], from_values[j]
             if len(large_values):
@@ -253,6 +230,10 @@ def _gather(parts, indptr, columns, values, large_positions, large_values, rows,
                     if from_values[j] == ESCAPE:
                         place = np.searchsorted(large_positions, indptr[rows[b]] + j)
                         to_values[j] = large_values[place]
+            if len(tables):
+                table = tables[table_starts[rows[b]] :]
+                for j in range(len(to_columns)):
+                    to_values[j] = table[int(from_values[j])]
 
 
 def _as_rows(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:
@@ -313,14 +294,6 @@ def _smallest(values: np.ndarray) -> np.ndarray:
         if values.dtype.kind != "f" or (narrow == values).all():
             return narrow
     return values.astype(np.float32) if values.size else values.astype(np.uint8)
-
-
-def _in_bytes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return values with positions and counts of what is kept apart: counts in bytes where few are larger."""
-    large = np.flatnonzero(values >= ESCAPE) if values.dtype == np.uint16 else np.empty(0, dtype=np.int64)
-    if len(large) == 0 or len(large) > _MOST_LARGE * len(values):
-        return values, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint16)
-    return np.minimum(values, ESCAPE).astype(np.uint8), large, values[large]
 
 
 def _join(pieces: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
