@@ -1,10 +1,10 @@
 """How many fits that are collapsed, overfit or undertrained on data with signal ``ov.rescue`` heals.
 
-The fits are those of ``verdict_cases.py``. For each: the verdict before and after, the attempts it took, and what
+The fits are those of ``verdict_cases.py``, from seeds of their own: other cells of the same data. For each: the verdict before and after, the attempts it took, and what
 means and a draw of the given and of the chosen model classify beside PCA and beside a draw of PCA's own posterior
 (probabilistic PCA, Tipping and Bishop 1999): a draw has the posterior's noise, which PCA's scores do not.
 
-    python benchmarks/rescues.py --half final --jobs 2
+    python benchmarks/rescues.py --jobs 2
 """
 
 import argparse
@@ -23,14 +23,16 @@ from verdict_cases import FIRST_SEED, Case, cases, fit
 
 from omicvae._core.files import write_atomically
 
+SEED = 700
+#: parts whose data no rule was set on
+PARTS = ("report", "fresh", "last", "final")
 ILL = ("collapsed", "overfit", "undertrained")
 
 
 def chosen(half: str) -> list[Case]:
     """Ill fits of a half: one collapsed and one undertrained of each data set, and all that overfit."""
-    return [
-        case for case in cases(half) if case.expected in ILL and (case.seed % 100 == 0 or case.expected == "overfit")
-    ]
+    fits = [case for case in cases(half, SEED) if case.expected in ILL]
+    return [case for case in fits if case.seed == SEED or case.expected == "overfit"]
 
 
 def linear(diagnosis: Any) -> dict[str, float]:
@@ -78,7 +80,7 @@ def run(half: str, index: int) -> dict:
     logging.getLogger("omicvae").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     case = chosen(half)[index]
-    row: dict[str, Any] = {"case": case.key, "expected": case.expected}
+    row: dict[str, Any] = {"half": half, "case": case.key, "expected": case.expected}
     try:
         model = fit(case)
         started = time.perf_counter()
@@ -139,7 +141,7 @@ def summary(runs: list[dict]) -> dict:
         "found_ill": len(ill),
         "healed": len(healed),
         "share_of_ill": len(healed) / max(len(ill), 1),
-        "share_of_all": sum(run["healed"] for run in runs) / len(runs),
+        "share_of_all": sum(run["healed"] for run in runs) / max(len(runs), 1),
         "by_illness": {k: f"{sum(r['expected'] == k for r in healed)} of {n}" for k, n in by.items()},
         "attempts": dict(Counter(len(run["attempts"]) - 1 for run in healed)),
         "labelled": len(read),
@@ -151,22 +153,31 @@ def summary(runs: list[dict]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=tuple(FIRST_SEED), default="tune")
+    parser.add_argument("--halves", nargs="+", choices=tuple(FIRST_SEED), default=list(PARTS))
+    parser.add_argument("--name", default="rescues", help="of the file in results")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     options = parser.parse_args()
-    path = RESULTS / f"rescues_{options.half}.json"
-    planned = [case.key for case in chosen(options.half)]
-    runs = [r for r in json.loads(path.read_text())["runs"] if r["case"] in planned] if path.exists() else []
-    done = {run["case"] for run in runs}
-    todo = [i for i, key in enumerate(planned) if key not in done and options.only in key]
+    path = RESULTS / f"{options.name}.json"
+    planned = [(half, case.key) for half in options.halves for case in chosen(half)]
+    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    runs = [run for run in runs if (run["half"], run["case"]) in planned]
+    done = {(run["half"], run["case"]) for run in runs}
+    todo = [
+        (half, i)
+        for half in options.halves
+        for i, case in enumerate(chosen(half))
+        if (half, case.key) not in done and options.only in case.key
+    ]
     with ProcessPoolExecutor(options.jobs) as pool:
-        for future in as_completed([pool.submit(run, options.half, i) for i in todo]):
+        for future in as_completed([pool.submit(run, *which) for which in todo]):
             runs.append(future.result())
             print(json.dumps({k: runs[-1].get(k) for k in ("case", "before", "after", "draw", "pca")}), flush=True)
-            runs.sort(key=lambda row: planned.index(row["case"]))
-            content = json.dumps({"summary": summary(runs), "provenance": provenance(), "runs": runs}, indent=1)
-            write_atomically(path, lambda part, content=content: part.write_text(content + "\n"))
+            runs.sort(key=lambda row: planned.index((row["half"], row["case"])))
+            parts = {half: summary([row for row in runs if row["half"] == half]) for half in options.halves}
+            content = {"summary": summary(runs), "by_part": parts, "provenance": provenance(), "runs": runs}
+            text = json.dumps(content, indent=1) + "\n"
+            write_atomically(path, lambda part, text=text: part.write_text(text))
     print(json.dumps(json.loads(path.read_text())["summary"], indent=1))
 
 

@@ -299,9 +299,9 @@ MEMORISING = {
 FIRST_SEED = {"tune": 0, "report": 100, "fresh": 200, "last": 300, "final": 400}
 
 
-def cases(half: str) -> Iterator[Case]:
-    """Every fit of a half."""
-    first = FIRST_SEED[half]
+def cases(half: str, first: int | None = None) -> Iterator[Case]:
+    """Every fit of a half, with seeds from ``first``, or from its own."""
+    first = FIRST_SEED[half] if first is None else first
     for data in SIGNAL:
         if data.half != half:
             continue

@@ -1,14 +1,20 @@
 """Rescue: fits that are ill on data with signal are mended, sound ones left alone, and nothing gets worse."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import omicvae as ov
 from omicvae._core.errors import NotSupportedError, SettingError
+from omicvae.diagnostics import Remedy
+from omicvae.model._rescue import Attempt
 
 DEAR = {"beta": 1e4}
+SMALL = Remedy({"beta": 1.0}, "", model={"n_latent": 3})
+LONG = Remedy({"beta": 1.0}, "", {"fresh": True, "max_epochs": 80})
+BETTER = Remedy({"beta": 2.0}, "", {"fresh": True})
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +127,30 @@ def test_settings_of_the_run_and_of_the_rescue_are_heard(cells, monkeypatch):
     assert {name: heard[1][name] for name in settings} == settings
     model.train(1, objective={"schedule": "constant"}, progress_bar=False)
     assert model.attempts == ()  # of another fit
+
+
+def test_the_next_remedy_is_for_the_best_fit_so_far(collapsed, monkeypatch):
+    ill = collapsed.diagnose(umap=False)
+    overfit = replace(ill, verdict="overfit", remedies=(SMALL, BETTER))
+    undertrained = replace(ill, verdict="undertrained", remedies=(LONG, BETTER))
+    outcomes = iter([(overfit, 1e3), (undertrained, 2e3), (overfit, 1.5e3), (overfit, 1.0)])
+    tried = []
+
+    def fit(self, remedy, labels_key, arguments):
+        tried.append(remedy)
+        diagnosis, elbo = next(outcomes)
+        return self, Attempt(remedy, diagnosis, elbo, self.history, 0.0)
+
+    monkeypatch.setattr(ov.CVAE, "_tried", fit)
+    monkeypatch.setattr(ov.CVAE, "diagnose", lambda self, *args, **kwargs: replace(ill, remedies=(BETTER, SMALL)))
+    rescue = ov.rescue(collapsed)
+    assert [(dict(r), dict(r.model), dict(r.arguments)) for r in tried] == [
+        ({"beta": 2.0}, {}, {"fresh": True}),  # what the given fit needs first
+        ({"beta": 1.0}, {"n_latent": 3}, {}),  # it made the best fit, so what that needs
+        ({"beta": 1.0}, {"n_latent": 3}, {"max_epochs": 80}),  # on top of the smaller network
+        ({"beta": 2.0}, {"n_latent": 3}, {}),  # longer was no better, so the next for the smaller network
+    ]
+    assert rescue.chosen == 2
 
 
 def test_what_cannot_be_rescued_says_so(cells):

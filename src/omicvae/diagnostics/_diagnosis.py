@@ -116,7 +116,7 @@ def diagnose(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Diagno
         findings=judgement.findings,
         remarks=(*_remarks(measurements), *phases(inputs.history)),
         evidence=evidence_table(measurements),
-        remedies=remedies_for(judgement.verdict, measurements),
+        remedies=remedies_for(judgement.verdict, judgement.findings, measurements),
         kl_per_dimension=np.full(inputs.kl_WK.shape[1], np.nan) if usage is None else usage.kl_K,
         probes=pd.DataFrame() if probes is None else probes.to_frame(),
         umap=pd.DataFrame() if embedding is None else embedding.to_frame(),

@@ -31,6 +31,8 @@ class Measurements:
         NLL of the z-free decoder, nats per cell.
     null_sd
         SD of that NLL between cells; inf where too few are known.
+    n_cells
+        Cells of the data.
     elbo
         Bound at β = 1 of the validation cells, nats per cell.
     """
@@ -39,6 +41,7 @@ class Measurements:
     curves: CurveChecks
     null_nll: float
     null_sd: float
+    n_cells: int
     usage: LatentUsage | None = None
     use: DecoderUse | None = None
     gain: GainOverNull | None = None
@@ -71,6 +74,7 @@ def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measure
             curves,
             null_nll,
             null_sd,
+            len(inputs.mean_NK),
             structure=inputs.structure,
             planned_epochs=inputs.planned_epochs,
         )
@@ -88,6 +92,7 @@ def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measure
         curves=curves,
         null_nll=null_nll,
         null_sd=null_sd,
+        n_cells=len(mean_NK),
         usage=latent_usage(mean_NK, inputs.kl_WK),
         use=decoder_use(inputs.nll_W, inputs.nll_permuted_W),
         gain=gain_over_null(inputs.elbo_W, -null_W, inputs.train_gain_T),

@@ -93,13 +93,18 @@ def _target_rate(m: Measurements) -> Remedy:
     )
 
 
+def _narrow(n_latent: int, why: str) -> Remedy:
+    return Remedy(
+        ELBO, why, model={"n_latent": n_latent, "n_hidden": 32, "n_hidden_decoder": None, "dropout_rate": 0.5}
+    )
+
+
 def _smaller(m: Measurements) -> Remedy:
     n_latent = max(2, (m.usage.n_latent if m.usage is not None else 10) // 2)
-    return Remedy(
-        ELBO,
-        "A narrow network with half the dimensions and much dropout has no room to memorise.",
-        model={"n_latent": n_latent, "n_hidden": 32, "n_hidden_decoder": None, "dropout_rate": 0.5},
-    )
+    return _narrow(n_latent, "A narrow network with half the dimensions and much dropout has no room to memorise.")
+
+
+SMALLEST = _narrow(2, "Two dimensions are all that few cells can fill; in more a draw is mostly noise.")
 
 
 def _longer(m: Measurements) -> Remedy:
@@ -124,7 +129,8 @@ def _collapsed(m: Measurements) -> tuple[Remedy, ...]:
 
 
 def _partial(m: Measurements) -> tuple[Remedy, ...]:
-    return RAMP, LOWER_BETA, _longer(m), FREE_BITS
+    few = m.usage is not None and m.n_cells < T.FEW_CELLS_PER_DIMENSION * m.usage.n_latent
+    return RAMP, *((_smaller(m), SMALLEST) if few else ()), LOWER_BETA, _longer(m), FREE_BITS
 
 
 def _undertrained(m: Measurements) -> tuple[Remedy, ...]:
@@ -136,7 +142,7 @@ def _diverged(m: Measurements) -> tuple[Remedy, ...]:
 
 
 def _overfit(m: Measurements) -> tuple[Remedy, ...]:
-    return RAMP, _smaller(m), DEARER
+    return RAMP, _smaller(m), SMALLEST, DEARER
 
 
 def _under_regularised(m: Measurements) -> tuple[Remedy, ...]:
@@ -155,11 +161,16 @@ REMEDIES: Mapping[str, Callable[[Measurements], tuple[Remedy, ...]]] = {
 }
 
 
-def remedies_for(verdict: str, measurements: Measurements) -> tuple[Remedy, ...]:
-    """Ranked remedies for a verdict; for a healthy fit an adversary alone, where a covariate can be read from it."""
+def remedies_for(verdict: str, findings: tuple[str, ...], measurements: Measurements) -> tuple[Remedy, ...]:
+    """Ranked remedies for a verdict, then for what was found beside it; none where nothing is to be mended.
+
+    For a healthy fit an adversary alone, where a covariate can be read from it.
+    """
     leaking = _leaking(measurements)
     if verdict != "healthy" or not leaking:
-        return REMEDIES[verdict](measurements)
+        names = (verdict, *findings) if REMEDIES[verdict](measurements) else ()
+        ranked = [remedy for name in names for remedy in REMEDIES[name](measurements)]
+        return tuple({remedy.line: remedy for remedy in ranked}.values())  # each once
     why = f"A draw tells {', '.join(leaking)} more than half of the way; an adversary takes it out of z, at some cost."
     return (Remedy({**ELBO, "adversary": {"covariates": leaking}}, why, FRESH),)
 

@@ -31,6 +31,9 @@ RETAINED_SHARE_FALLBACK = 0.5
 #: Default fits of small data came to 2.1 (a simulated bulk of 120 samples), wide networks that trained on to 14.
 GAP_PER_GAIN = 3.0
 
+#: Cells for each dimension: of fewer, a draw in half the dimensions tells more.
+FEW_CELLS_PER_DIMENSION = 20
+
 #: Share of the gain that a quarter of the run won at its end. A straight line wins a quarter of everything in
 #: its last quarter, so under an annealed learning rate, which bends every curve down at the end, only a curve
 #: that does not slow down at all is unfinished; at a constant rate a curve that still wins a tenth is.

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -50,9 +50,14 @@ class Attempt:
     failure: str = ""
 
     @property
+    def sound(self) -> bool:
+        """Whether there is nothing to mend."""
+        return self.diagnosis.verdict in SOUND
+
+    @property
     def rank(self) -> tuple[bool, float]:
         """What the best has most of: soundness first, then the bound."""
-        return self.diagnosis.verdict in SOUND, self.elbo
+        return self.sound, self.elbo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +76,7 @@ class Rescue:
     @property
     def healed(self) -> bool:
         """Whether the chosen model is sound."""
-        return self.diagnosis.verdict in SOUND
+        return self.attempts[self.chosen].sound
 
     def to_frame(self) -> pd.DataFrame:
         """One row per attempt: remedy, verdict, elbo_validation (nats per cell), seconds, failure, chosen."""
@@ -92,6 +97,24 @@ class Rescue:
         return f"<Rescue: {self.attempts[0].diagnosis.verdict} → {self.diagnosis.verdict}, {len(self.attempts)} fits>"
 
 
+def _untried(attempts: Sequence[Attempt], tried: Set[str]) -> Iterator[Remedy]:
+    """Remedies of the best fit so far, then of the next best, each on top of what had made that fit."""
+    for attempt in sorted(attempts, key=lambda attempt: attempt.rank, reverse=True):
+        for remedy in attempt.diagnosis.remedies:
+            on_top = remedy if attempt.remedy is None else _on_top(attempt.remedy, remedy)
+            if on_top.line not in tried:
+                yield on_top
+
+
+def _on_top(first: Remedy, second: Remedy) -> Remedy:
+    """Return the second remedy for a model that the first one changed."""
+    model = {**first.model, **second.model}
+    arguments = {**first.arguments, **second.arguments}
+    if model:
+        arguments.pop("fresh", None)  # it is a new one
+    return replace(second, model=model, arguments=arguments)
+
+
 class RescueMixin(DiagnosisMixin):
     """Makes and compares new models of the same cells, split and yardsticks."""
 
@@ -101,7 +124,7 @@ class RescueMixin(DiagnosisMixin):
         self,
         *,
         labels_key: str | None = None,
-        max_attempts: int = 4,
+        max_attempts: int = 6,
         max_seconds: float | None = None,
         failure: str | None = None,
         arguments: Mapping[str, Any],
@@ -117,25 +140,19 @@ class RescueMixin(DiagnosisMixin):
         started = time.perf_counter()
         diagnosis = self.diagnose(labels_key, umap=False)
         first = self._attempt(None, diagnosis, time.perf_counter() - started, failure or "")
-        attempts, models = [first], [self]
-        queue = list(diagnosis.remedies)
-        tried: set[str] = set()
-        while not attempts[-1].rank[0] and queue and len(attempts) <= max_attempts:
-            if max_seconds is not None and time.perf_counter() - started >= max_seconds:
+        attempts, models, tried = [first], [self], set[str]()
+        while not attempts[-1].sound and len(attempts) <= max_attempts:
+            remedy = next(_untried(attempts, tried), None)
+            if remedy is None or (max_seconds is not None and time.perf_counter() - started >= max_seconds):
                 break
-            remedy = queue.pop(0)
             tried.add(remedy.line)
             model, attempt = self._tried(remedy, labels_key, arguments)
             log.info(
-                "rescue, attempt %d: %s → %s (ELBO %.6g): %s",
-                *(len(attempts), diagnosis.verdict, attempt.diagnosis.verdict, attempt.elbo, remedy.line),
+                "rescue, attempt %d: %s (ELBO %.6g): %s",
+                *(len(attempts), attempt.diagnosis.verdict, attempt.elbo, remedy.line),
             )
             attempts.append(attempt)
             models.append(model)
-            if attempt.diagnosis.verdict != diagnosis.verdict:  # what it shows now is another illness: its cure first
-                diagnosis = attempt.diagnosis
-                queue = [*diagnosis.remedies, *queue]
-            queue = [later for later in queue if later.line not in tried]
         chosen = max(range(len(attempts)), key=lambda i: attempts[i].rank)
         outcome = Rescue(models[chosen], tuple(attempts), chosen)
         outcome.model.attempts = outcome.attempts
@@ -187,17 +204,18 @@ def rescue(
     model: Any,
     *,
     labels_key: str | None = None,
-    max_attempts: int = 4,
+    max_attempts: int = 6,
     max_seconds: float | None = None,
     **train_arguments: Any,
 ) -> Rescue:
     """Mend what can be mended of a fit: try the remedies of its diagnosis, and choose the best fit.
 
     Every attempt is a new model of the same cells with the same training and validation cells; ``model`` itself is
-    left as it is. The first sound one (healthy, or nothing to encode) ends the search; where an attempt shows another
-    illness, the remedies of that one come first. Among all fits, the given one included, soundness decides and then
-    the ELBO of the validation cells: the result is never less sound than what was given, and as sound only with a
-    bound that is no lower. Every attempt is a run of default length, rate and stopping, with the further terms of the
+    left as it is. The first sound one (healthy, or nothing to encode) ends the search. Until then the next to be tried
+    is the first remedy for the best fit so far that was not tried yet, on top of the network, length and rate that made
+    that fit. Among all fits, the given one included, soundness decides and then the ELBO of the validation cells: the
+    result is never less sound than what was given, and as sound only with a bound that is no lower. Other than what
+    remedies change, every attempt is a run of default length, rate and stopping, with the further terms of the
     objective (adversary, discriminator, total correlation) as they were.
 
     Parameters
