@@ -1,8 +1,9 @@
 """How many fits that are collapsed, overfit or undertrained on data with signal ``ov.rescue`` heals.
 
-The fits are those of ``verdict_cases.py``, from seeds of their own: other cells of the same data. For each: the verdict before and after, the attempts it took, and what
-means and a draw of the given and of the chosen model classify beside PCA and beside a draw of PCA's own posterior
-(probabilistic PCA, Tipping and Bishop 1999): a draw has the posterior's noise, which PCA's scores do not.
+The fits are those of ``verdict_cases.py``, from seeds of their own: other cells of the same data. For each: the verdict
+before and after, the attempts it took, and what means and a draw of the given and of the chosen model classify beside
+PCA and beside a draw of PCA's own posterior (probabilistic PCA, Tipping and Bishop 1999): a draw has the posterior's
+noise, which PCA's scores do not.
 
     python benchmarks/rescues.py --jobs 2
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from _common import RESULTS, provenance
+from scipy.stats import binomtest
 from verdict_cases import FIRST_SEED, Case, cases, fit
 
 from omicvae._core.files import write_atomically
@@ -134,6 +136,7 @@ def summary(runs: list[dict]) -> dict:
     healed = [run for run in ill if run["healed"]]
     read = [run for run in healed if run.get("labels") == "given"]
     by = Counter(run["expected"] for run in ill)
+    wilson = binomtest(len(healed), len(ill)).proportion_ci(method="wilson") if ill else ()
     pairs = (("means", "pca"), ("draw", "pca"), ("draw", "pca_draw"), ("pca_draw", "pca"))
     pairs += (("means_before", "pca"), ("draw_before", "pca"))
     return {
@@ -141,6 +144,7 @@ def summary(runs: list[dict]) -> dict:
         "found_ill": len(ill),
         "healed": len(healed),
         "share_of_ill": len(healed) / max(len(ill), 1),
+        "share_of_ill_interval": [round(float(bound), 4) for bound in wilson] if ill else None,
         "share_of_all": sum(run["healed"] for run in runs) / max(len(runs), 1),
         "by_illness": {k: f"{sum(r['expected'] == k for r in healed)} of {n}" for k, n in by.items()},
         "attempts": dict(Counter(len(run["attempts"]) - 1 for run in healed)),

@@ -143,7 +143,7 @@ def test_the_next_remedy_is_for_the_best_fit_so_far(collapsed, monkeypatch):
 
     monkeypatch.setattr(ov.CVAE, "_tried", fit)
     monkeypatch.setattr(ov.CVAE, "diagnose", lambda self, *args, **kwargs: replace(ill, remedies=(BETTER, SMALL)))
-    rescue = ov.rescue(collapsed)
+    rescue = ov.rescue(collapsed, max_attempts=4)
     assert [(dict(r), dict(r.model), dict(r.arguments)) for r in tried] == [
         ({"beta": 2.0}, {}, {"fresh": True}),  # what the given fit needs first
         ({"beta": 1.0}, {"n_latent": 3}, {}),  # it made the best fit, so what that needs

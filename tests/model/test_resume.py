@@ -33,6 +33,7 @@ RUN = {"max_epochs": 40, "progress_bar": False, "accelerator": "cpu", "objective
 # a run that loses its disk on the way, then runs whose memory is damaged: set-up refuses such values
 SPOILED = """
 import dataclasses, logging, resource, signal
+from omicvae.data.compact import CompactValues
 from lightning.pytorch.callbacks import Callback
 found = {}
 
@@ -55,12 +56,15 @@ class Damage(Callback):
         self.value = value
     def on_train_epoch_start(self, trainer, plan):
         if trainer.current_epoch == 2:
-            plan.store.values[plan.store.indptr[row]] = self.value
+            plan.store.values.stored[plan.store.indptr[row]] = self.value
 def damaged(likelihood, value):
     model = make(likelihood)
     store = model._store
-    empty = {"large_positions": store.large_positions[:0], "large_values": store.large_values[:0]}
-    model._store = dataclasses.replace(store, values=store.values.astype(np.float32), **empty)
+    floats = dataclasses.replace(
+        CompactValues.of(np.empty(0, np.float32), np.zeros(2, np.int64)),
+        stored=store.values.widened(store.indptr).astype(np.float32),
+    )
+    model._store = dataclasses.replace(store, values=floats)
     gene = model.schema.gene_names[store.columns[store.indptr[row]]]
     settings = {"progress_bar": False, "accelerator": "cpu", "train_size": 1.0, "batch_size": 64}
     try:

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 WIDTH = 16  # values of a vector; a processor with narrower ones takes several
+#: as many as stay in registers: a processor with AVX-512 has 32 of this width, others often 16 of half of it
+MOST_VECTORS = 8 if get_host_cpu_features().get("avx512f") else 4
 
 _POSITION, _VECTOR = ir.IntType(64), ir.VectorType(ir.FloatType(), WIDTH)
 

@@ -82,11 +82,14 @@ class LatentMixin(ModelState):
                 return q.mean_BK, q.log_variance_BK.exp()
             return (q.mean_BK if give_mean else q.sample(generator),)
 
+        # a non-zero is a gene and a value, and a layer keeps what it was given
+        entries = round(2 * (store.density * store.n_genes + self.config.architecture.n_hidden))
         outputs = map_cells(
             self.module,
             store,
             rows_of(indices, store.n_cells),
             posterior,
+            entries=min(entries, store.n_genes) if self.module.device.type == "cpu" else None,
             batch_size=batch_size,
             device=self.module.device,
         )

@@ -10,15 +10,14 @@ from torch.autograd.function import once_differentiable
 
 from omicvae._core import SparseRows
 from omicvae._core.native import bfloat16_bits, compiled, kernels_apply, run
-from omicvae._core.vectors import WIDTH, row_sum
+from omicvae._core.vectors import MOST_VECTORS, WIDTH, row_sum
 
 # beyond this share of non-zeros the dense product is faster
 _MOSTLY_POSITIVE = 0.5
 f4 = np.float32
 
 
-_FOUR_VECTORS, _ONE_VECTOR = 4 * WIDTH, WIDTH
-_add_four, _add_one = row_sum(4), row_sum(1)
+_add_many, _add_four, _add_one = row_sum(MOST_VECTORS), row_sum(4), row_sum(1)
 
 
 @compiled
@@ -30,12 +29,15 @@ def _product(parts, starts, columns, values, weight_IO, bias_O, out_BO):  # type
             out, first, last, place = out_BO[b], starts[b], starts[b + 1], 0
             for o in range(len(out)):
                 out[o] = bias_O[o]
-            while place + _FOUR_VECTORS <= len(out):
+            while place + MOST_VECTORS * WIDTH <= len(out):
+                _add_many(columns, values, first, last, weight_IO, place, out)
+                place += MOST_VECTORS * WIDTH
+            while place + 4 * WIDTH <= len(out):
                 _add_four(columns, values, first, last, weight_IO, place, out)
-                place += _FOUR_VECTORS
-            while place + _ONE_VECTOR <= len(out):
+                place += 4 * WIDTH
+            while place + WIDTH <= len(out):
                 _add_one(columns, values, first, last, weight_IO, place, out)
-                place += _ONE_VECTOR
+                place += WIDTH
             if place < len(out):
                 for j in range(first, last):
                     weight = weight_IO[columns[j]]

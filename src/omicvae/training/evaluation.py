@@ -14,7 +14,7 @@ from omicvae._core import Batch, integral
 from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
 
-# entries of a dense evaluation batch: large enough to fill the cores, small enough for any machine
+# numbers in an evaluation batch: large enough to fill the cores, small enough for any machine
 BATCH_ENTRIES = 2**21
 
 
@@ -30,11 +30,11 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def rows_per_batch(n_genes: int, batch_size: int | None = None) -> int:
-    """Cells in an evaluation batch."""
+def rows_per_batch(entries: int, batch_size: int | None = None) -> int:
+    """Cells in an evaluation batch, each of so many numbers."""
     if batch_size is not None:
         return integral("batch_size", batch_size, minimum=1)
-    return int(np.clip(BATCH_ENTRIES // max(1, n_genes), 16, 8192))
+    return int(np.clip(BATCH_ENTRIES // max(1, entries), 16, 8192))
 
 
 def map_cells(
@@ -43,6 +43,7 @@ def map_cells(
     indices: NDArray[np.int64] | None,
     function: Callable[[Batch, int], Tensor | tuple[Tensor, ...]],
     *,
+    entries: int | None = None,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
     out: Any = None,
@@ -53,11 +54,13 @@ def map_cells(
     ----------
     function
         Gets a minibatch and the position of its first cell among ``indices``; returns tensors with a row per cell.
+    entries
+        Numbers that a cell takes in it; None for one a gene.
     out
         Array to write the first output into: anything that takes slices of rows, such as an array on disk.
     """
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
-    size = rows_per_batch(store.n_genes, batch_size)
+    size = rows_per_batch(store.n_genes if entries is None else entries, batch_size)
     joined: list[Any] = []
     with evaluating(module):
         for start in range(0, len(rows), size):
