@@ -1,7 +1,7 @@
 """Passes over stored cells without gradients, in large batches straight from the store."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from omicvae._core import Batch, integral
 from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
+from omicvae.training.heap import retained_heap
 
 # numbers in an evaluation batch: large enough to fill the cores, small enough for any machine
 BATCH_ENTRIES = 2**21
@@ -62,7 +63,7 @@ def map_cells(
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
     size = rows_per_batch(store.n_genes if entries is None else entries, batch_size)
     joined: list[Any] = []
-    with evaluating(module):
+    with evaluating(module), retained_heap(give_back=False) if len(rows) > size else nullcontext():
         for start in range(0, len(rows), size):
             outputs = function(store.batch(rows[start : start + size], device=device), start)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
