@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import prange
 
-from omicvae._core.native import compiled, run
+from omicvae._core.native import compiled, inlined, run
 
 f4 = np.float32
 #: stands for a count that is kept apart, where counts are kept in bytes
@@ -90,15 +90,43 @@ def _n_distinct(values: np.ndarray, indptr: np.ndarray, rows: np.ndarray) -> np.
     return count_N
 
 
+@inlined
+def _place(table, count, value):  # type: ignore[no-untyped-def]
+    """Return how many of the first values of an ascending table are below ``value``."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if table[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inlined
+def _fill(table, cell):  # type: ignore[no-untyped-def]
+    """Write a cell's different values in order; return their number, or one more than the table holds."""
+    count = 0
+    for value in cell:
+        place = _place(table, count, value)
+        if place < count and table[place] == value:
+            continue
+        if count == len(table):
+            return count + 1
+        for later in range(count, place, -1):
+            table[later] = table[later - 1]
+        table[place] = value
+        count += 1
+    return count
+
+
 @compiled
 def _count_distinct(parts, values, indptr, rows, count_N):  # type: ignore[no-untyped-def]
-    """Count the different values of each cell."""
+    """Count the different values of each cell, up to one more than a byte tells apart."""
     for part in prange(parts):
+        table = np.empty(_MOST_DISTINCT, f4)
         for b in range(len(rows) * part // parts, len(rows) * (part + 1) // parts):
-            ordered = np.sort(values[indptr[rows[b]] : indptr[rows[b] + 1]])
-            count_N[b] = len(ordered) > 0
-            for j in range(1, len(ordered)):
-                count_N[b] += ordered[j] != ordered[j - 1]
+            count_N[b] = _fill(table, values[indptr[rows[b]] : indptr[rows[b] + 1]])
 
 
 @compiled
@@ -107,11 +135,7 @@ def _encode(parts, values, indptr, starts, tables, codes):  # type: ignore[no-un
     for part in prange(parts):
         for n in range((len(starts) - 1) * part // parts, (len(starts) - 1) * (part + 1) // parts):
             cell, table = values[indptr[n] : indptr[n + 1]], tables[starts[n] : starts[n + 1]]
-            ordered, place = np.sort(cell), 0
-            for j in range(len(ordered)):
-                if j == 0 or ordered[j] != ordered[j - 1]:
-                    table[place] = ordered[j]
-                    place += 1
             code = codes[indptr[n] : indptr[n + 1]]
+            _fill(table, cell)
             for j in range(len(cell)):
-                code[j] = np.searchsorted(table, cell[j])
+                code[j] = _place(table, len(table), cell[j])
