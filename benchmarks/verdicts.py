@@ -3,6 +3,7 @@
     python benchmarks/verdicts.py --half tune     # thresholds were set on these
     python benchmarks/verdicts.py --half report   # seen, and learned from; so are "fresh" and "last"
     python benchmarks/verdicts.py --half final    # figures of the docs come from these
+    python benchmarks/verdicts.py --half final --first-seed 700   # other cells of the same data, in a file of their own
     python benchmarks/verdicts.py --judge-again   # by the rules of now, what was measured then
 
 ``--jobs`` processes share the fits; a fit that is in the results already is not made again. Measurements are kept in
@@ -49,7 +50,7 @@ def file_of(case: str, folder: Path) -> Path:
     return folder / (re.sub(r"\W+", "_", case) + ".pickle")
 
 
-def run(half: str, index: int, folder: Path) -> dict:
+def run(half: str, first: int | None, index: int, folder: Path) -> dict:
     """Fit and diagnose."""
     import torch
 
@@ -58,7 +59,7 @@ def run(half: str, index: int, folder: Path) -> dict:
     torch.set_num_threads(1)
     logging.getLogger("omicvae").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    case: Case = list(cases(half))[index]
+    case: Case = list(cases(half, first))[index]
     row = {"case": case.key, "half": half, "data": case.data.name, "setting": case.setting, "expected": case.expected}
     started = time.perf_counter()
     measured = []
@@ -115,16 +116,18 @@ def summary(runs: list[dict]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=tuple(FIRST_SEED), default="tune")
+    parser.add_argument("--first-seed", type=int)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--again", action="store_true", help="make all fits again")
     parser.add_argument("--judge-again", action="store_true")
     parser.add_argument("--measured", type=Path, default=Path("omicvae_measured"))
     options = parser.parse_args()
-    path = RESULTS / f"verdicts_{options.half}.json"
+    first = options.first_seed
+    path = RESULTS / f"verdicts_{options.half}{'' if first is None else f'_{first}'}.json"
     known = json.loads(path.read_text())["runs"] if path.exists() and not options.again else []
     kept = json.loads(path.read_text()) if path.exists() else {}  # notes on earlier rounds
-    planned = [case.key for case in cases(options.half)]
+    planned = [case.key for case in cases(options.half, first)]
     known = [run for run in known if run["case"] in planned and run["verdict"] != "error"]
 
     def store() -> None:
@@ -139,7 +142,7 @@ def main() -> None:
         done = {run["case"] for run in known}
         todo = [i for i, key in enumerate(planned) if key not in done and options.only in key]
         with ProcessPoolExecutor(options.jobs) as pool:
-            for future in as_completed([pool.submit(run, options.half, i, options.measured) for i in todo]):
+            for future in as_completed([pool.submit(run, options.half, first, i, options.measured) for i in todo]):
                 known.append(future.result())
                 last = known[-1]
                 print(f"{last['expected']:>18} {last['verdict']:>18}  {last['case']}", flush=True)

@@ -63,7 +63,7 @@ def test_empty_cells_and_batches(adata, counts):
 @pytest.mark.parametrize("rows", [4, 10**6])
 def test_values_take_the_smallest_exact_type(monkeypatch, adata, counts, largest, expected, rows):
     monkeypatch.setattr("omicvae.data.matrix._CHUNK_ENTRIES", rows * 12)
-    monkeypatch.setattr("omicvae.data.compact._MOST_DISTINCT", 0)  # see test_compact.py
+    monkeypatch.setattr("omicvae.data.compact._worth_codes", lambda *sizes: False)  # see test_compact.py
     counts = np.minimum(counts, 9)
     counts[17, 4] = largest
     adata.X = counts

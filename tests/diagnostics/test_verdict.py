@@ -9,7 +9,7 @@ import pytest
 
 from omicvae._core.errors import DataError
 from omicvae.diagnostics import RULES, Remedy, diagnose, measure
-from omicvae.diagnostics.remedies import REMEDIES
+from omicvae.diagnostics.remedies import DEARER, REMEDIES, remedies_for
 
 TRUTH = {
     "healthy": "healthy",
@@ -379,6 +379,31 @@ def test_remedies_are_objective_mappings(sim):
             model, _, call = remedy.line.partition(".train")
             assert eval(f"dict{call}")["objective"] == dict(remedy)
             assert eval(model.replace("ov.CVAE(adata, ", "dict("), {"model": {}}) == dict(remedy.model)
+
+
+SMALL = {"n_latent": 2, "n_hidden": 32, "n_hidden_decoder": None, "dropout_rate": 0.5}
+
+
+@pytest.mark.parametrize(("n_cells", "offered"), [(150, True), (199, True), (200, False), (700, False)])
+@pytest.mark.parametrize("verdict", ["overfit", "partial_collapse"])
+def test_two_dimensions_are_offered_for_fewer_than_twenty_cells_each(sim, verdict, n_cells, offered):
+    measurements = replace(
+        measure(sim.fit(rate=1.6, n_active=10, n_latent=10, use=6, gain=-25, labels_N=None), umap=False),
+        n_cells=n_cells,
+    )
+    assert measurements.usage.n_latent == 10
+    networks = [dict(remedy.model) for remedy in remedies_for(verdict, (), measurements)]
+    assert (SMALL in networks) == offered
+    assert ({**SMALL, "n_latent": 5} in networks) == (offered or verdict == "overfit")
+
+
+def test_remedies_of_further_findings_come_after_those_of_the_verdict_each_once(sim):
+    measurements = measure(sim.collapsed(), umap=False)
+    alone = [remedy.line for remedy in remedies_for("undertrained", (), measurements)]
+    both = [remedy.line for remedy in remedies_for("undertrained", ("under_regularised",), measurements)]
+    assert both[: len(alone)] == alone
+    assert both[len(alone) :] == [DEARER.line]  # the others were there
+    assert remedies_for("no_signal", ("under_regularised",), measurements) == ()
 
 
 def test_same_seed_same_diagnosis_and_global_state_untouched(sim):

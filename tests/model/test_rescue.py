@@ -129,21 +129,29 @@ def test_settings_of_the_run_and_of_the_rescue_are_heard(cells, monkeypatch):
     assert model.attempts == ()  # of another fit
 
 
-def test_the_next_remedy_is_for_the_best_fit_so_far(collapsed, monkeypatch):
+@pytest.fixture
+def scripted(collapsed, monkeypatch):
+    """Rescue with scripted outcomes, (remedies, ELBO) of the given fit and of each attempt; return what was tried."""
     ill = collapsed.diagnose(umap=False)
-    overfit = replace(ill, verdict="overfit", remedies=(SMALL, BETTER))
-    undertrained = replace(ill, verdict="undertrained", remedies=(LONG, BETTER))
-    outcomes = iter([(overfit, 1e3), (undertrained, 2e3), (overfit, 1.5e3), (overfit, 1.0)])
-    tried = []
 
-    def fit(self, remedy, labels_key, arguments):
-        tried.append(remedy)
-        diagnosis, elbo = next(outcomes)
-        return self, Attempt(remedy, diagnosis, elbo, self.history, 0.0)
+    def run(given, *attempts, **settings):
+        tried, outcomes = [], iter(attempts)
 
-    monkeypatch.setattr(ov.CVAE, "_tried", fit)
-    monkeypatch.setattr(ov.CVAE, "diagnose", lambda self, *args, **kwargs: replace(ill, remedies=(BETTER, SMALL)))
-    rescue = ov.rescue(collapsed, max_attempts=4)
+        def fit(self, remedy, labels_key, arguments):
+            tried.append(remedy)
+            remedies, elbo = next(outcomes)
+            return self, Attempt(remedy, replace(ill, verdict="overfit", remedies=remedies), elbo, self.history, 0.0)
+
+        monkeypatch.setattr(ov.CVAE, "_tried", fit)
+        monkeypatch.setattr(ov.CVAE, "diagnose", lambda self, *args, **kwargs: replace(ill, remedies=given))
+        return ov.rescue(collapsed, **settings), tried
+
+    return run
+
+
+def test_the_next_remedy_is_for_the_best_fit_so_far(scripted):
+    outcomes = [((SMALL, BETTER), 1e3), ((LONG, BETTER), 2e3), ((SMALL,), 1.5e3), ((SMALL,), 1.0)]
+    rescue, tried = scripted((BETTER, SMALL), *outcomes, max_attempts=4)
     assert [(dict(r), dict(r.model), dict(r.arguments)) for r in tried] == [
         ({"beta": 2.0}, {}, {"fresh": True}),  # what the given fit needs first
         ({"beta": 1.0}, {"n_latent": 3}, {}),  # it made the best fit, so what that needs
@@ -151,6 +159,18 @@ def test_the_next_remedy_is_for_the_best_fit_so_far(collapsed, monkeypatch):
         ({"beta": 2.0}, {"n_latent": 3}, {}),  # longer was no better, so the next for the smaller network
     ]
     assert rescue.chosen == 2
+
+
+def test_a_run_is_lengthened_once_and_nothing_is_tried_twice(scripted):
+    slow = Remedy({"beta": 1.0}, "", {"fresh": True, "learning_rate": 1e-3})
+    longer = replace(LONG, arguments={"fresh": True, "max_epochs": 160})
+    outcomes = [((longer, slow), 1e3), ((longer,), 2e3), ((LONG,), 1.5e3), ((), 1e3), ((), 1e3)]
+    _, tried = scripted((LONG, slow), *outcomes)
+    assert [dict(remedy.arguments) for remedy in tried] == [
+        {"fresh": True, "max_epochs": 80},
+        {"fresh": True, "max_epochs": 80, "learning_rate": 1e-3},
+        {"fresh": True, "learning_rate": 1e-3},  # of the given fit; then longer on top of it is the second again
+    ]
 
 
 def test_what_cannot_be_rescued_says_so(cells):

@@ -13,16 +13,18 @@ def sparse_input(n_cells=70, n_in=600, density=0.1):
     return torch.where(torch.rand(n_cells, n_in, generator=generator) < density, x, 0.0)
 
 
+# of widths up to 215 with all that the loops take at a time: 8, 4 and 1 vectors of 16, and single values
+@pytest.mark.parametrize("width", [37, 64, 128, 215])
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize(("density", "sparse"), [(0.0, True), (0.1, True), (0.9, False)])
-def test_the_product_is_the_same_sparse_and_dense(density, sparse, shifted):
-    x, layer = sparse_input(density=density), Linear(600, 37)
+def test_the_product_is_the_same_sparse_and_dense(density, sparse, shifted, width):
+    x, layer = sparse_input(density=density), Linear(600, width)
     rows = SparseRows.from_dense(x)
     if shifted:
         rows = replace(rows, shift_G=torch.linspace(-1, 1, 600))
         x = x - rows.shift_G
     assert worth_sparse(rows, layer.weight_IO) == sparse
-    slope = torch.rand(70, 37)
+    slope = torch.rand(70, width)
     results = []
     for given in (x, rows):
         out = layer(given)

@@ -8,7 +8,7 @@ from omicvae.training import heap
 from omicvae.training.heap import retained_heap
 
 CHANGED = [("mallopt", -3, 32 * 2**20), ("mallopt", -1, 512 * 2**20)]
-SET_BACK = [("mallopt", -1, 128 * 2**10), ("mallopt", -3, 128 * 2**10)]
+SET_BACK = [("mallopt", -1, 16 * 2**20), ("mallopt", -3, 8 * 2**20)]
 TRIMMED = [("malloc_trim", 0)]
 
 

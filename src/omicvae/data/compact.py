@@ -47,7 +47,7 @@ class CompactValues:
             large = np.flatnonzero(values >= ESCAPE)
             if 0 < len(large) <= _MOST_LARGE * len(values):
                 return cls(np.minimum(values, ESCAPE).astype(np.uint8), large, values[large], *no_tables)
-        if values.dtype == np.float32:
+        if values.dtype == np.float32 and len(values):
             rows = np.arange(len(indptr) - 1)
             tried = np.unique(np.linspace(0, len(rows) - 1, _TRIED_CELLS).astype(np.int64))
             if _worth_codes(_n_distinct(values, indptr, tried), np.diff(indptr)[tried]):
@@ -74,7 +74,9 @@ class CompactValues:
             wide[self.large_positions] = self.large_values
             return wide
         if len(self.tables):
-            return self.tables[np.repeat(self.table_starts, np.diff(indptr)) + self.stored]
+            wide = np.empty(len(self.stored), f4)
+            run(_decode, len(self.table_starts), self.stored, indptr, self.table_starts, self.tables, wide)
+            return wide
         return self.stored
 
 
@@ -139,3 +141,13 @@ def _encode(parts, values, indptr, starts, tables, codes):  # type: ignore[no-un
             _fill(table, cell)
             for j in range(len(cell)):
                 code[j] = _place(table, len(table), cell[j])
+
+
+@compiled
+def _decode(parts, codes, indptr, starts, tables, values):  # type: ignore[no-untyped-def]
+    """Write the value of each code."""
+    for part in prange(parts):
+        for n in range(len(starts) * part // parts, len(starts) * (part + 1) // parts):
+            code, cell, table = codes[indptr[n] : indptr[n + 1]], values[indptr[n] : indptr[n + 1]], tables[starts[n] :]
+            for j in range(len(cell)):
+                cell[j] = table[code[j]]

@@ -251,26 +251,18 @@ def _compact(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, MatrixAudit]:
     """Row pointers, columns, values, float64 row sums and audit, with columns in the order of the schema."""
     matrix = get_matrix(adata, schema.keys.layer)
-    columns_dtype = np.uint16 if schema.n_genes <= 2**16 else np.int32
-    lengths, columns, values, sums = [], [], [], []
+    columns = np.empty(0, np.uint16 if schema.n_genes <= 2**16 else np.int32)
+    values, lengths, sums = np.empty(0, np.uint8), [], []
     auditor = MatrixAuditor(adata.obs_names, schema.gene_names)
     chunks = (_reorder(chunk, genes) for chunk in iter_rows(matrix))
     for _, chunk in finite_rows(chunks, obs_names=adata.obs_names, var_names=schema.gene_names):
         auditor.update(chunk)
         lengths.append(np.diff(chunk.indptr))
-        columns.append(chunk.indices.astype(columns_dtype))
-        values.append(_smallest(chunk.data))
+        columns = _extended(columns, chunk.indices.astype(columns.dtype))
+        values = _extended(values, _smallest(chunk.data))
         sums.append(np.asarray(chunk.sum(axis=1, dtype=np.float64)).ravel())
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
-    # uint8 < uint16 < float32, which holds every uint16 exactly
-    widest = max((piece.dtype for piece in values), key=lambda dtype: dtype.itemsize)
-    return (
-        indptr,
-        _join(columns, np.dtype(columns_dtype)),
-        _join(values, widest),
-        np.concatenate(sums),
-        auditor.result(),
-    )
+    return indptr, columns, values, np.concatenate(sums), auditor.result()
 
 
 def _reorder(chunk: sp.csr_matrix, genes: np.ndarray) -> sp.csr_matrix:
@@ -296,12 +288,10 @@ def _smallest(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32) if values.size else values.astype(np.uint8)
 
 
-def _join(pieces: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """Concatenate, freeing each piece once it is copied."""
-    joined = np.empty(sum(map(len, pieces)), dtype=dtype)
-    end = len(joined)
-    while pieces:
-        piece = pieces.pop()
-        joined[end - len(piece) : end] = piece
-        end -= len(piece)
-    return joined
+def _extended(whole: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """Append in place, without a second copy of the whole; in the wider type of the two: uint8, uint16 or float32."""
+    if piece.dtype.itemsize > whole.dtype.itemsize:
+        whole = whole.astype(piece.dtype)  # float32 holds every uint16 exactly
+    whole.resize(len(whole) + len(piece), refcheck=False)
+    whole[len(whole) - len(piece) :] = piece
+    return whole

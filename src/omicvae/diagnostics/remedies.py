@@ -93,6 +93,10 @@ def _target_rate(m: Measurements) -> Remedy:
     )
 
 
+def _few_cells(m: Measurements) -> bool:
+    return m.usage is not None and m.n_cells < T.FEW_CELLS_PER_DIMENSION * m.usage.n_latent
+
+
 def _narrow(n_latent: int, why: str) -> Remedy:
     return Remedy(
         ELBO, why, model={"n_latent": n_latent, "n_hidden": 32, "n_hidden_decoder": None, "dropout_rate": 0.5}
@@ -129,8 +133,7 @@ def _collapsed(m: Measurements) -> tuple[Remedy, ...]:
 
 
 def _partial(m: Measurements) -> tuple[Remedy, ...]:
-    few = m.usage is not None and m.n_cells < T.FEW_CELLS_PER_DIMENSION * m.usage.n_latent
-    return RAMP, *((_smaller(m), SMALLEST) if few else ()), LOWER_BETA, _longer(m), FREE_BITS
+    return RAMP, *((_smaller(m), SMALLEST) if _few_cells(m) else ()), LOWER_BETA, _longer(m), FREE_BITS
 
 
 def _undertrained(m: Measurements) -> tuple[Remedy, ...]:
@@ -142,7 +145,7 @@ def _diverged(m: Measurements) -> tuple[Remedy, ...]:
 
 
 def _overfit(m: Measurements) -> tuple[Remedy, ...]:
-    return RAMP, _smaller(m), SMALLEST, DEARER
+    return RAMP, _smaller(m), *((SMALLEST,) if _few_cells(m) else ()), DEARER
 
 
 def _under_regularised(m: Measurements) -> tuple[Remedy, ...]:

@@ -33,7 +33,7 @@ class Attempt:
     diagnosis
         What was found.
     elbo
-        β = 1 bound of the validation cells, nats per cell; −inf where it is not finite or training failed.
+        β = 1 bound of the validation cells, nats per cell; −inf for a fit that diverged.
     history
         Its curves.
     seconds
@@ -102,8 +102,17 @@ def _untried(attempts: Sequence[Attempt], tried: Set[str]) -> Iterator[Remedy]:
     for attempt in sorted(attempts, key=lambda attempt: attempt.rank, reverse=True):
         for remedy in attempt.diagnosis.remedies:
             on_top = remedy if attempt.remedy is None else _on_top(attempt.remedy, remedy)
-            if on_top.line not in tried:
+            longer_again = attempt.remedy is not None and "max_epochs" in {*attempt.remedy.arguments} & {
+                *remedy.arguments
+            }
+            if not longer_again and _key(on_top) not in tried:
                 yield on_top
+
+
+def _key(remedy: Remedy) -> str:
+    """Say what the remedy does, whatever the order of its settings; every attempt has new weights."""
+    arguments = {name: value for name, value in remedy.arguments.items() if name != "fresh"}
+    return repr([sorted(part.items()) for part in (remedy.model, arguments, remedy.settings)])
 
 
 def _on_top(first: Remedy, second: Remedy) -> Remedy:
@@ -145,7 +154,7 @@ class RescueMixin(DiagnosisMixin):
             remedy = next(_untried(attempts, tried), None)
             if remedy is None or (max_seconds is not None and time.perf_counter() - started >= max_seconds):
                 break
-            tried.add(remedy.line)
+            tried.add(_key(remedy))
             model, attempt = self._tried(remedy, labels_key, arguments)
             log.info(
                 "rescue, attempt %d: %s (ELBO %.6g): %s",

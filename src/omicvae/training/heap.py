@@ -8,7 +8,7 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _LARGEST_BLOCK = 32 * 2**20
 _RETAINED = 512 * 2**20
-_DEFAULT_THRESHOLD = 128 * 2**10
+_LARGEST_BLOCK_LATER = 8 * 2**20
 
 _inside = 0  # contexts, one in another
 
@@ -38,7 +38,8 @@ def retained_heap(*, give_back: bool = True) -> Iterator[None]:
     finally:
         _inside -= 1
         if _inside == 0:
-            mallopt(_TRIM_THRESHOLD, _DEFAULT_THRESHOLD)
-            mallopt(_MMAP_THRESHOLD, _DEFAULT_THRESHOLD)
+            # once set, they no longer adapt to what is freed: arrays of some megabytes, the caller's too, should stay
+            mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_BLOCK_LATER)
+            mallopt(_MMAP_THRESHOLD, _LARGEST_BLOCK_LATER)
             if give_back:
                 malloc_trim(0)
