@@ -2,7 +2,7 @@
 
 Every data generator and data set belongs to one part. Thresholds were set on ``tune``. ``report`` was for figures only
 until its errors led to changes of rules; so were ``fresh`` (other simulators, genes and forms of the data) and ``last``
-(yet others); ``final`` was made and run once after those.
+(yet others); ``final`` was made after those, and its first run is what the docs show.
 """
 
 from collections.abc import Iterator
