@@ -171,9 +171,9 @@ def remedies_for(verdict: str, findings: tuple[str, ...], measurements: Measurem
     """
     leaking = _leaking(measurements)
     if verdict != "healthy" or not leaking:
-        names = (verdict, *findings) if REMEDIES[verdict](measurements) else ()
-        ranked = [remedy for name in names for remedy in REMEDIES[name](measurements)]
-        return tuple({remedy.line: remedy for remedy in ranked}.values())  # each once
+        own = REMEDIES[verdict](measurements)
+        further = [remedy for name in findings for remedy in REMEDIES[name](measurements)] if own else []
+        return tuple({remedy.line: remedy for remedy in (*own, *further)}.values())  # each once
     why = f"A draw tells {', '.join(leaking)} more than half of the way; an adversary takes it out of z, at some cost."
     return (Remedy({**ELBO, "adversary": {"covariates": leaking}}, why, FRESH),)
 

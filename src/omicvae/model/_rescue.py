@@ -100,12 +100,12 @@ class Rescue:
 def _untried(attempts: Sequence[Attempt], tried: Set[str]) -> Iterator[Remedy]:
     """Remedies of the best fit so far, then of the next best, each on top of what had made that fit."""
     for attempt in sorted(attempts, key=lambda attempt: attempt.rank, reverse=True):
+        lengthened = attempt.remedy is not None and "max_epochs" in attempt.remedy.arguments
         for remedy in attempt.diagnosis.remedies:
+            if lengthened and "max_epochs" in remedy.arguments:
+                continue  # twice the length is enough
             on_top = remedy if attempt.remedy is None else _on_top(attempt.remedy, remedy)
-            longer_again = attempt.remedy is not None and "max_epochs" in {*attempt.remedy.arguments} & {
-                *remedy.arguments
-            }
-            if not longer_again and _key(on_top) not in tried:
+            if _key(on_top) not in tried:
                 yield on_top
 
 
