@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from omicvae._core import SettingError
 from omicvae.training import OneCycle, Optimisation, plan_budget
-from omicvae.training.rates import RATES, Plateau
+from omicvae.training.learning_rate import LEARNING_RATES, Plateau
 from omicvae.training.seeds import derive_seed
 
 
@@ -62,7 +62,7 @@ def test_a_plateau_lowers_the_rate_when_nothing_improves():
 
 
 def test_a_constant_rate_is_constant():
-    assert {RATES["constant"](0.02, 100, 10)(step) for step in range(100)} == {0.02}
+    assert {LEARNING_RATES["constant"](0.02, 100, 10)(step) for step in range(100)} == {0.02}
 
 
 @given(total=st.integers(1, 5000), rise=st.floats(0, 1))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput, SettingError, SparseRows, choose, integral
-from omicvae._core.native import kernels_apply
 from omicvae.likelihoods._cells import Array, cell_log_prob
 
 
@@ -85,7 +84,7 @@ class Likelihood(nn.Module, ABC):
 
     def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
         """Return the data as the encoder shall see them, no gradient; (B, G), sparse where that is faster."""
-        if batch.given_sparse and kernels_apply(batch.library_B1):
+        if batch.rows_for_kernels:
             return self.sparse_features(batch)
         return self.features(batch.x_BG, batch.library_B1)
 
@@ -99,7 +98,7 @@ class Likelihood(nn.Module, ABC):
         On the CPU a compiled kernel, where there is one, gives value and gradient in one pass; elsewhere
         :meth:`log_prob` is summed.
         """
-        if type(self).evaluate is not Likelihood.evaluate and kernels_apply(batch.library_B1, *heads.values()):
+        if type(self).evaluate is not Likelihood.evaluate and batch.rows_for_kernels:
             return cell_log_prob(self, batch, heads)
         return self.log_prob(batch, heads).sum(-1, dtype=None if torch.is_grad_enabled() else torch.float64)
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -96,15 +95,14 @@ _VARIANCES: dict[str, type[_GeneVariance] | type[_CellVariance] | type[_FixedVar
 
 
 @compiled
-def _scaled_columns(parts, starts, columns, values, scale_G, out_M):  # type: ignore[no-untyped-def]
+def _scaled_columns(part, parts, starts, columns, values, scale_G, out_M):  # type: ignore[no-untyped-def]
     """Each non-zero times the scale of its column."""
-    for part in prange(parts):
-        start, stop = (len(starts) - 1) * part // parts, (len(starts) - 1) * (part + 1) // parts
-        for b in range(start, stop):
-            cell = slice(starts[b], starts[b + 1])
-            column, x, y = columns[cell], values[cell], out_M[cell]
-            for j in range(len(x)):
-                y[j] = x[j] * scale_G[column[j]]
+    start, stop = (len(starts) - 1) * part // parts, (len(starts) - 1) * (part + 1) // parts
+    for b in range(start, stop):
+        cell = slice(starts[b], starts[b + 1])
+        column, x, y = columns[cell], values[cell], out_M[cell]
+        for j in range(len(x)):
+            y[j] = x[j] * scale_G[column[j]]
 
 
 class Gaussian(Likelihood):

@@ -15,7 +15,6 @@ loops from becoming vector instructions.
 # mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
-from numba import prange
 
 from omicvae._core.native import bfloat16_bits, compiled, inlined
 from omicvae.likelihoods._links import LOG_DISPERSION_BOUNDS, LOG_MEAN_BOUNDS
@@ -132,18 +131,17 @@ def _digamma_gap(x, theta):
 
 
 @compiled
-def dispersion_table(parts, log_theta_RG, theta_RG, inverse_RG, constant_RG):
+def dispersion_table(part, parts, log_theta_RG, theta_RG, inverse_RG, constant_RG):
     """θ = exp(log θ) within its bounds, 1/θ, and C(θ) = θ log θ − θ − log Γ(θ); see ``dispersion_constant``."""
-    for part in prange(parts):
-        start, stop = len(log_theta_RG) * part // parts, len(log_theta_RG) * (part + 1) // parts
-        for r in range(start, stop):
-            for g in range(log_theta_RG.shape[1]):
-                raw = log_theta_RG[r, g]
-                theta = _exp(min(max(raw, DISPERSION_LOW), DISPERSION_HIGH)) + _if_nan(raw)
-                shifted = (theta + f4(0.5)) * _log1p(f4(1) / theta) - f4(1)
-                theta_RG[r, g] = theta
-                inverse_RG[r, g] = f4(1) / theta
-                constant_RG[r, g] = f4(0.5) * _log(theta) - HALF_LOG_2PI - shifted - _stirling(theta + f4(1))
+    start, stop = len(log_theta_RG) * part // parts, len(log_theta_RG) * (part + 1) // parts
+    for r in range(start, stop):
+        for g in range(log_theta_RG.shape[1]):
+            raw = log_theta_RG[r, g]
+            theta = _exp(min(max(raw, DISPERSION_LOW), DISPERSION_HIGH)) + _if_nan(raw)
+            shifted = (theta + f4(0.5)) * _log1p(f4(1) / theta) - f4(1)
+            theta_RG[r, g] = theta
+            inverse_RG[r, g] = f4(1) / theta
+            constant_RG[r, g] = f4(0.5) * _log(theta) - HALF_LOG_2PI - shifted - _stirling(theta + f4(1))
 
 
 @inlined
@@ -211,188 +209,183 @@ def _raw_gradient(slope_G, mu_G, factor, softmax, weight):
 
 @compiled
 def negative_binomial_cells(
-    parts, raw_bits, bias_G, bias_sum_PG, gate_bits, gate_bias_G, gate_sum_PG, inflated, factor_B, softmax,
+    part, parts, raw_bits, bias_G, bias_sum_PG, gate_bits, gate_bias_G, gate_sum_PG, inflated, factor_B, softmax,
     starts, columns, values, theta_RG, inverse_RG, constant_RG, table_row_B, weight_B, value_B, theta_gradient_PRG,
 ):  # fmt: skip
     """NB, or with ``inflated`` ZINB, of whole cells; cell b has the dispersions of row ``table_row_B[b]``."""
-    for part in prange(parts):
-        start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
-        n_genes, table = len(bias_G), part % len(theta_gradient_PRG)
-        rows = _rows(10, n_genes)
-        raw, mu, value = _row(rows, 0), _row(rows, 1), _row(rows, 2)
-        slope, theta_slope, gate = _row(rows, 3), _row(rows, 4), _row(rows, 5)
-        px, pm, pt, pc = _row(rows, 6), _row(rows, 7), _row(rows, 8), _row(rows, 9)
-        for b in range(start, stop):
-            row = table_row_B[b]
-            theta, inverse, constant = theta_RG[row], inverse_RG[row], constant_RG[row]
-            _load(raw_bits[b], bias_G, raw)
-            total = np.float64(_means(raw, factor_B[b], softmax, mu))
-            for g in range(n_genes):  # as if all were zero
-                u = mu[g] * inverse[g]
-                share = f4(1) / (f4(1) + u)
-                logarithm = _log1p(u)
-                gap = u * share - logarithm
-                if u < f4(0.03):
-                    gap = u * u * (f4(-0.5) + u * (f4(2 / 3) + u * (f4(-0.75) + u * f4(0.8))))
-                value[g] = -theta[g] * logarithm
-                slope[g] = -mu[g] * share
-                theta_slope[g] = theta[g] * gap
-            column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-            n = len(column)
+    start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
+    n_genes, table = len(bias_G), part % len(theta_gradient_PRG)
+    rows = _rows(10, n_genes)
+    raw, mu, value = _row(rows, 0), _row(rows, 1), _row(rows, 2)
+    slope, theta_slope, gate = _row(rows, 3), _row(rows, 4), _row(rows, 5)
+    px, pm, pt, pc = _row(rows, 6), _row(rows, 7), _row(rows, 8), _row(rows, 9)
+    for b in range(start, stop):
+        row = table_row_B[b]
+        theta, inverse, constant = theta_RG[row], inverse_RG[row], constant_RG[row]
+        _load(raw_bits[b], bias_G, raw)
+        total = np.float64(_means(raw, factor_B[b], softmax, mu))
+        for g in range(n_genes):  # as if all were zero
+            u = mu[g] * inverse[g]
+            share = f4(1) / (f4(1) + u)
+            logarithm = _log1p(u)
+            gap = u * share - logarithm
+            if u < f4(0.03):
+                gap = u * u * (f4(-0.5) + u * (f4(2 / 3) + u * (f4(-0.75) + u * f4(0.8))))
+            value[g] = -theta[g] * logarithm
+            slope[g] = -mu[g] * share
+            theta_slope[g] = theta[g] * gap
+        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+        n = len(column)
+        for j in range(n):
+            g = column[j]
+            px[j], pm[j], pt[j], pc[j] = x_row[j], max(mu[g], SMALLEST_MEAN), theta[g], constant[g]
+        for j in range(n):
+            x, m, t = px[j], pm[j], pt[j]
+            difference, n_total, count = x - m, f4(1) / (t + m), x + t
+            s = difference * n_total
+            s_inverse = -difference / count
+            theta_part = t * _excess(s, s_inverse)
+            x_part = x * _excess(-s * t / x, -s_inverse * t / m)
+            correction = _stirling(count) - _stirling(x) - f4(0.5) * (_log(count) + _log(x))
+            px[j] = theta_part + x_part + pc[j] + correction
+            pm[j] = s * t
+            pt[j] = theta_part + t * _digamma_gap(x, t)
+        if inflated:
+            _load(gate_bits[b], gate_bias_G, gate)
             for j in range(n):
-                g = column[j]
-                px[j], pm[j], pt[j], pc[j] = x_row[j], max(mu[g], SMALLEST_MEAN), theta[g], constant[g]
+                pc[j] = gate[column[j]]
+            for g in range(n_genes):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
+                a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
+                small = _exp(-abs(a))
+                inverse_odds = f4(1) / (f4(1) + small)
+                pi = (f4(1) if a >= f4(0) else small) * inverse_odds
+                p_zero = pi + (small if a >= f4(0) else f4(1)) * inverse_odds * _exp(value[g])
+                extra = pi / p_zero  # probability that a zero is one of the extra ones
+                theta_slope[g] *= f4(1) - extra
+                slope[g] *= f4(1) - extra
+                value[g] = _log(p_zero) + _if_nan(gate[g] + value[g])
+                gate[g] = weight_B[b] * (extra - pi)
+            for j in range(n):  # log (1 − π) beside the count's own
+                a = min(max(pc[j], -GATE_BOUND), GATE_BOUND)
+                small = _exp(-abs(a))
+                px[j] += _if_nan(pc[j]) - max(a, f4(0)) - _log1p(small)
+                pc[j] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
             for j in range(n):
-                x, m, t = px[j], pm[j], pt[j]
-                difference, n_total, count = x - m, f4(1) / (t + m), x + t
-                s = difference * n_total
-                s_inverse = -difference / count
-                theta_part = t * _excess(s, s_inverse)
-                x_part = x * _excess(-s * t / x, -s_inverse * t / m)
-                correction = _stirling(count) - _stirling(x) - f4(0.5) * (_log(count) + _log(x))
-                px[j] = theta_part + x_part + pc[j] + correction
-                pm[j] = s * t
-                pt[j] = theta_part + t * _digamma_gap(x, t)
-            if inflated:
-                _load(gate_bits[b], gate_bias_G, gate)
-                for j in range(n):
-                    pc[j] = gate[column[j]]
-                for g in range(n_genes):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
-                    a = min(max(gate[g], -GATE_BOUND), GATE_BOUND)
-                    small = _exp(-abs(a))
-                    inverse_odds = f4(1) / (f4(1) + small)
-                    pi = (f4(1) if a >= f4(0) else small) * inverse_odds
-                    p_zero = pi + (small if a >= f4(0) else f4(1)) * inverse_odds * _exp(value[g])
-                    extra = pi / p_zero  # probability that a zero is one of the extra ones
-                    theta_slope[g] *= f4(1) - extra
-                    slope[g] *= f4(1) - extra
-                    value[g] = _log(p_zero) + _if_nan(gate[g] + value[g])
-                    gate[g] = weight_B[b] * (extra - pi)
-                for j in range(n):  # log (1 − π) beside the count's own
-                    a = min(max(pc[j], -GATE_BOUND), GATE_BOUND)
-                    small = _exp(-abs(a))
-                    px[j] += _if_nan(pc[j]) - max(a, f4(0)) - _log1p(small)
-                    pc[j] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
-                for j in range(n):
-                    gate[column[j]] = pc[j]
-                _store(gate, gate_bits[b], gate_sum_PG[part])
-            for j in range(n):
-                g = column[j]
-                value[g], slope[g], theta_slope[g] = px[j], pm[j], pt[j]
-            theta_gradient = theta_gradient_PRG[table, row]
-            for g in range(n_genes):
-                total += value[g]
-                theta_gradient[g] += weight_B[b] * theta_slope[g]
-            value_B[b] = total
-            _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
-            _store(slope, raw_bits[b], bias_sum_PG[part])
+                gate[column[j]] = pc[j]
+            _store(gate, gate_bits[b], gate_sum_PG[part])
+        for j in range(n):
+            g = column[j]
+            value[g], slope[g], theta_slope[g] = px[j], pm[j], pt[j]
+        theta_gradient = theta_gradient_PRG[table, row]
+        for g in range(n_genes):
+            total += value[g]
+            theta_gradient[g] += weight_B[b] * theta_slope[g]
+        value_B[b] = total
+        _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
+        _store(slope, raw_bits[b], bias_sum_PG[part])
 
 
 @compiled
 def poisson_cells(
-    parts, raw_bits, bias_G, bias_sum_PG, factor_B, softmax, starts, columns, values, weight_B, value_B
+    part, parts, raw_bits, bias_G, bias_sum_PG, factor_B, softmax, starts, columns, values, weight_B, value_B
 ):  # fmt: skip
     """Poisson of whole cells."""
-    for part in prange(parts):
-        start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
-        n_genes = len(bias_G)
-        rows = _rows(5, n_genes)
-        raw, mu, slope, px, pm = _row(rows, 0), _row(rows, 1), _row(rows, 2), _row(rows, 3), _row(rows, 4)
-        for b in range(start, stop):
-            _load(raw_bits[b], bias_G, raw)
-            total = np.float64(_means(raw, factor_B[b], softmax, mu))
-            for g in range(n_genes):
-                slope[g] = -mu[g]
-                total -= mu[g]
-            column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-            n = len(column)
-            for j in range(n):
-                px[j], pm[j] = x_row[j], max(mu[column[j]], SMALLEST_MEAN)
-            for j in range(n):
-                x, m = px[j], pm[j]
-                difference = m - x
-                deviance = x * _excess(difference / x, -difference / m)
-                pm[j] = deviance - _stirling(x) - f4(0.5) * _log(x) - HALF_LOG_2PI + m
-            for j in range(n):
-                slope[column[j]] += px[j]
-                total += pm[j]
-            value_B[b] = total
-            _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
-            _store(slope, raw_bits[b], bias_sum_PG[part])
+    start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
+    n_genes = len(bias_G)
+    rows = _rows(5, n_genes)
+    raw, mu, slope, px, pm = _row(rows, 0), _row(rows, 1), _row(rows, 2), _row(rows, 3), _row(rows, 4)
+    for b in range(start, stop):
+        _load(raw_bits[b], bias_G, raw)
+        total = np.float64(_means(raw, factor_B[b], softmax, mu))
+        for g in range(n_genes):
+            slope[g] = -mu[g]
+            total -= mu[g]
+        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+        n = len(column)
+        for j in range(n):
+            px[j], pm[j] = x_row[j], max(mu[column[j]], SMALLEST_MEAN)
+        for j in range(n):
+            x, m = px[j], pm[j]
+            difference = m - x
+            deviance = x * _excess(difference / x, -difference / m)
+            pm[j] = deviance - _stirling(x) - f4(0.5) * _log(x) - HALF_LOG_2PI + m
+        for j in range(n):
+            slope[column[j]] += px[j]
+            total += pm[j]
+        value_B[b] = total
+        _raw_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
+        _store(slope, raw_bits[b], bias_sum_PG[part])
 
 
 @compiled
-def bernoulli_cells(parts, raw_bits, bias_G, bias_sum_PG, starts, columns, values, weight_B, value_B):
+def bernoulli_cells(part, parts, raw_bits, bias_G, bias_sum_PG, starts, columns, values, weight_B, value_B):
     """Bernoulli of whole cells: Σ_g [x a − softplus(a)] with the gradient x − σ(a)."""
-    for part in prange(parts):
-        start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
-        n_genes = len(bias_G)
-        rows = _rows(3, n_genes)
-        logit, value, gradient = _row(rows, 0), _row(rows, 1), _row(rows, 2)
-        for b in range(start, stop):
-            total = np.float64(0)
-            _load(raw_bits[b], bias_G, logit)
-            for g in range(len(logit)):
-                a = logit[g]
-                small = _exp(-abs(a))
-                value[g] = max(a, f4(0)) + _log1p(small) + _if_nan(a)
-                gradient[g] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
-            for g in range(len(logit)):  # apart, because float64 halves the width of a vector
-                total -= value[g]
-            column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-            for j in range(len(column)):
-                total += x_row[j] * logit[column[j]]
-                gradient[column[j]] += weight_B[b] * x_row[j]
-            value_B[b] = total
-            _store(gradient, raw_bits[b], bias_sum_PG[part])
+    start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
+    n_genes = len(bias_G)
+    rows = _rows(3, n_genes)
+    logit, value, gradient = _row(rows, 0), _row(rows, 1), _row(rows, 2)
+    for b in range(start, stop):
+        total = np.float64(0)
+        _load(raw_bits[b], bias_G, logit)
+        for g in range(len(logit)):
+            a = logit[g]
+            small = _exp(-abs(a))
+            value[g] = max(a, f4(0)) + _log1p(small) + _if_nan(a)
+            gradient[g] = -weight_B[b] * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
+        for g in range(len(logit)):  # apart, because float64 halves the width of a vector
+            total -= value[g]
+        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+        for j in range(len(column)):
+            total += x_row[j] * logit[column[j]]
+            gradient[column[j]] += weight_B[b] * x_row[j]
+        value_B[b] = total
+        _store(gradient, raw_bits[b], bias_sum_PG[part])
 
 
 @compiled
 def gaussian_cells(
-    parts, raw_bits, bias_G, bias_sum_PG, starts, columns, values, location_G, inverse_scale_G,
+    part, parts, raw_bits, bias_G, bias_sum_PG, starts, columns, values, location_G, inverse_scale_G,
     log_variance_RG, precision_RG, table_row_B, weight_B, value_B, variance_gradient_PRG,
 ):  # fmt: skip
     """Σ_g −½ [(z − m)² exp(−l) + l + log 2π] of whole cells, z = (x − a) / b; genes with 1/b = 0 are left out.
 
     ``precision_RG`` is exp(−l).
     """
-    for part in prange(parts):
-        start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
-        n_genes, table = len(bias_G), part % len(variance_gradient_PRG)
-        rows = _rows(4, n_genes)
-        x, slope, value, mean = _row(rows, 0), _row(rows, 1), _row(rows, 2), _row(rows, 3)
-        for b in range(start, stop):
-            column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-            for j in range(len(column)):
-                x[column[j]] = x_row[j]
-            row, total = table_row_B[b], np.float64(0)
-            _load(raw_bits[b], bias_G, mean)
-            log_variance, precision = log_variance_RG[row], precision_RG[row]
-            for g in range(n_genes):
-                inverse = inverse_scale_G[g]
-                used = f4(0) if inverse == f4(0) else f4(1)
-                residual = ((x[g] - location_G[g]) * inverse - mean[g]) * used
-                weighted = residual * precision[g]
-                square = residual * weighted
-                value[g] = used * (f4(0.5) * (square + log_variance[g]) + HALF_LOG_2PI)
-                mean[g] = weight_B[b] * weighted
-                slope[g] = weight_B[b] * f4(0.5) * used * (square - f4(1))
-            variance_gradient = variance_gradient_PRG[table, row]
-            for g in range(n_genes):
-                variance_gradient[g] += slope[g]
-                total -= value[g]
-            for j in range(len(column)):
-                x[column[j]] = f4(0)
-            value_B[b] = total
-            _store(mean, raw_bits[b], bias_sum_PG[part])
+    start, stop = len(raw_bits) * part // parts, len(raw_bits) * (part + 1) // parts
+    n_genes, table = len(bias_G), part % len(variance_gradient_PRG)
+    rows = _rows(4, n_genes)
+    x, slope, value, mean = _row(rows, 0), _row(rows, 1), _row(rows, 2), _row(rows, 3)
+    for b in range(start, stop):
+        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+        for j in range(len(column)):
+            x[column[j]] = x_row[j]
+        row, total = table_row_B[b], np.float64(0)
+        _load(raw_bits[b], bias_G, mean)
+        log_variance, precision = log_variance_RG[row], precision_RG[row]
+        for g in range(n_genes):
+            inverse = inverse_scale_G[g]
+            used = f4(0) if inverse == f4(0) else f4(1)
+            residual = ((x[g] - location_G[g]) * inverse - mean[g]) * used
+            weighted = residual * precision[g]
+            square = residual * weighted
+            value[g] = used * (f4(0.5) * (square + log_variance[g]) + HALF_LOG_2PI)
+            mean[g] = weight_B[b] * weighted
+            slope[g] = weight_B[b] * f4(0.5) * used * (square - f4(1))
+        variance_gradient = variance_gradient_PRG[table, row]
+        for g in range(n_genes):
+            variance_gradient[g] += slope[g]
+            total -= value[g]
+        for j in range(len(column)):
+            x[column[j]] = f4(0)
+        value_B[b] = total
+        _store(mean, raw_bits[b], bias_sum_PG[part])
 
 
 @compiled
-def log1p_scaled(parts, starts, values, scale_B, out_M):
+def log1p_scaled(part, parts, starts, values, scale_B, out_M):
     """log1p(x · scale of its cell) at each non-zero."""
-    for part in prange(parts):
-        start, stop = len(scale_B) * part // parts, len(scale_B) * (part + 1) // parts
-        for b in range(start, stop):
-            x, y = values[starts[b] : starts[b + 1]], out_M[starts[b] : starts[b + 1]]
-            for j in range(len(x)):
-                y[j] = _log1p(x[j] * scale_B[b])
+    start, stop = len(scale_B) * part // parts, len(scale_B) * (part + 1) // parts
+    for b in range(start, stop):
+        x, y = values[starts[b] : starts[b + 1]], out_M[starts[b] : starts[b + 1]]
+        for j in range(len(x)):
+            y[j] = _log1p(x[j] * scale_B[b])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import Batch, integral
+from omicvae._core.native import own_threads
 from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
 from omicvae.training.heap import retained_heap
@@ -63,7 +64,7 @@ def map_cells(
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
     size = rows_per_batch(store.n_genes if entries is None else entries, batch_size)
     joined: list[Any] = []
-    with evaluating(module), retained_heap(give_back=False) if len(rows) > size else nullcontext():
+    with evaluating(module), own_threads(), retained_heap(give_back=False) if len(rows) > size else nullcontext():
         for start in range(0, len(rows), size):
             outputs = function(store.batch(rows[start : start + size], device=device), start)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
