@@ -22,7 +22,7 @@ def test_small_data_get_many_epochs_and_large_data_few():
 
 def test_given_epochs_and_rate_are_kept():
     budget = plan_budget(1000, 128, max_epochs=5.0, optimisation=Optimisation(0.5))
-    assert (budget.max_epochs, budget.steps_per_epoch, budget.rate().peak) == (5, 8, 0.5)
+    assert (budget.max_epochs, budget.steps_per_epoch, budget.learning_rate().peak) == (5, 8, 0.5)
 
 
 def test_a_run_has_an_epoch():

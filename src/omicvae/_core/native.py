@@ -100,13 +100,6 @@ class _Threads:
 _threads = _Threads()
 
 
-def _in_forked_child() -> None:
-    global _threads
-    _threads = _Threads()
-
-
-os.register_at_fork(after_in_child=_in_forked_child)
-
 _entering = Lock()
 _inside = 0  # blocks of own_threads, one in another or side by side
 _torch_threads = 1  # torch's number outside of them
@@ -132,6 +125,19 @@ def own_threads() -> Iterator[None]:
             _inside -= 1
             if _inside == 0:
                 torch.set_num_threads(_torch_threads)
+
+
+def _in_forked_child() -> None:
+    """Start without the parent's threads; torch stays in the calling thread, as inside of :func:`own_threads`."""
+    global _threads, _entering, _inside, _torch_threads
+    _threads, _entering = _Threads(), Lock()
+    if _inside == 0:
+        _torch_threads = torch.get_num_threads()
+    _inside += 1
+    torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
 
 
 def n_threads() -> int:

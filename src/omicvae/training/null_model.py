@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omicvae._core.native import own_threads
 from omicvae.data import CellStore, minibatch_sizes
 from omicvae.module import NullModel
 from omicvae.training.adam import adam
@@ -21,6 +22,7 @@ NULL_ENTRIES = 2**20
 NULL_CHECKS = 8
 
 
+@own_threads()
 def null_log_likelihood(
     model: NullModel,
     store: CellStore,
