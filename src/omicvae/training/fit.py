@@ -17,7 +17,6 @@ from omicvae._core import NotSupportedError, SettingError, integral, real
 from omicvae._core.native import own_threads
 from omicvae.training.callbacks import BestWeights, Checkpoints, EpochLog, ProgressBar
 from omicvae.training.checkpoint import Checkpoint, from_json
-from omicvae.training.heap import retained_heap
 from omicvae.training.history import history_frame
 from omicvae.training.plan import TrainingPlan
 from omicvae.training.seeds import private_generators
@@ -124,7 +123,7 @@ def fit(
         **trainer_arguments,
     }
     module.train()
-    with private_generators(), quiet_lightning(), retained_heap(), own_threads():
+    with private_generators(), quiet_lightning(), own_threads():
         trainer = pl.Trainer(max_epochs=budget.max_epochs, **settings)
         if resume_from is not None:
             _resume(trainer, plan, best, callbacks, resume_from)
