@@ -69,7 +69,7 @@ def run(source: Path, **given: object) -> dict:
 
 def main() -> None:
     arguments = parser(__doc__, "two_revisions")
-    arguments.add_argument("--before", type=Path, help="src folder of the other tree")
+    arguments.add_argument("--before", type=Path, help="src folder of the other tree.")
     arguments.add_argument("--repeats", type=int, default=3)
     arguments.add_argument("--likelihoods", nargs="+", default=list(LIKELIHOODS))
     arguments.add_argument("--densities", type=float, nargs="+", default=[0.05, 0.17])
