@@ -24,7 +24,8 @@ Kernel = Callable[..., Any]
 
 def compiled(function: Kernel) -> Kernel:
     """Compile a kernel on first use."""
-    options: dict[str, Any] = {"parallel": True, "nogil": True, "fastmath": RELAXED, "error_model": "numpy"}
+    parallel = function.__code__.co_varnames[0] == "parts"  # for as long as both conventions exist
+    options: dict[str, Any] = {"parallel": parallel, "nogil": True, "fastmath": RELAXED, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep compiled code in
@@ -61,6 +62,10 @@ def run(kernel: Kernel, n: int, *arguments: Any, smallest: int = 16) -> None:
     """Call ``kernel(parts, *arguments)`` with the number of threads that ``n`` rows are worth."""
     threads = torch.get_num_threads()
     parts = n_parts(n, smallest)
+    if not kernel.targetoptions["parallel"]:  # type: ignore[attr-defined]
+        for part in range(parts):
+            kernel(part, parts, *arguments)
+        return
     with _ONE_AT_A_TIME:
         before = numba.get_num_threads()
         if before != parts:

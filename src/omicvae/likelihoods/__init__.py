@@ -3,8 +3,7 @@
 from omicvae.likelihoods._base import Likelihood
 from omicvae.likelihoods._bernoulli import Bernoulli
 from omicvae.likelihoods._gaussian import Gaussian
-from omicvae.likelihoods._negative_binomial import NegativeBinomial
-from omicvae.likelihoods._negative_binomial_kernel import negative_binomial_log_prob
+from omicvae.likelihoods._negative_binomial import NegativeBinomial, negative_binomial_log_prob
 from omicvae.likelihoods._poisson import Poisson, poisson_log_prob
 from omicvae.likelihoods._zinb import ZeroInflatedNegativeBinomial, zinb_log_prob
 

@@ -5,25 +5,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
-from omicvae.likelihoods._base import Likelihood
-from omicvae.likelihoods._cells import Array, poisson_cells
-from omicvae.likelihoods._counts import CountMean
-from omicvae.likelihoods._entries import zero_mask
-from omicvae.likelihoods._links import PLAIN, SOFTMAX, Link
-from omicvae.likelihoods._saddle_point import HALF_LOG_2PI, log_ratio_excess, stirling_error
-
-_SMALLEST_MEAN = 1e-30
+from omicvae._core import Batch, FeatureMoments, HeadOutput
+from omicvae._core.native import as_array, compiled
+from omicvae.likelihoods._base import Array, Evaluated, run_cells
+from omicvae.likelihoods._counts import PLAIN, SMALLEST_MEAN, SOFTMAX, CountLikelihood, Link, mean_gradient, means
+from omicvae.likelihoods._saddle_point import (
+    HALF_LOG_2PI,
+    log_ratio_excess,
+    scalar_log_ratio_excess,
+    scalar_stirling_error,
+    stirling_error,
+    zero_mask,
+)
+from omicvae.likelihoods.kernel_functions import f4, load, log, store, working_row, working_rows
 
 
 def _value(x: Tensor, mu: Tensor) -> Tensor:
     """−μ at zeros, x φ((μ − x) / x) − S(x) − ½ log(2π x) at x > 0 (Loader 2000)."""
     is_zero = zero_mask(x)
-    x_safe, mu_safe = x + is_zero, mu.clamp_min(_SMALLEST_MEAN)
+    x_safe, mu_safe = x + is_zero, mu.clamp_min(SMALLEST_MEAN)
     difference = mu_safe - x_safe
     value = log_ratio_excess(difference / x_safe, (difference / mu_safe).neg_()).mul_(x_safe)
     value.sub_(stirling_error(x_safe)).sub_(x_safe.log().mul_(0.5)).sub_(HALF_LOG_2PI)
@@ -31,7 +34,7 @@ def _value(x: Tensor, mu: Tensor) -> Tensor:
 
 
 class _PoissonFunction(torch.autograd.Function):
-    """Log Poisson(x; μ) with the gradient x − μ in log μ."""
+    """Log Poisson(x; μ) with the gradient x − μ in log μ, which autograd would lose in the saddle-point form."""
 
     @staticmethod
     def forward(ctx: Any, x_BG: Tensor, raw_BG: Tensor, factor_B1: Tensor | None, link: Link) -> Tensor:
@@ -57,26 +60,14 @@ def poisson_log_prob(x_BG: Tensor, mu_BG: Tensor) -> Tensor:
     return _PoissonFunction.apply(x_BG, mu_BG, None, PLAIN)
 
 
-class Poisson(Likelihood):
+class Poisson(CountLikelihood):
     """x ~ Poisson(μ), μ = ℓ · softmax(scale), or s · exp(scale) with a given size factor s. Counts.
 
     See :class:`~omicvae.likelihoods.Likelihood` for the arguments; there is no dispersion.
     """
 
     name: ClassVar[str] = "poisson"
-    support: ClassVar[str] = "counts"
     dispersions: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(
-        self,
-        n_genes: int,
-        *,
-        dispersion: str | None = None,
-        n_batches: int = 1,
-        size_factor: bool = False,
-    ) -> None:
-        super().__init__(n_genes, dispersion=dispersion, n_batches=n_batches, size_factor=size_factor)
-        self._mean = CountMean(size_factor)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -85,31 +76,48 @@ class Poisson(Likelihood):
 
     def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
         """Start the rates at those of the training cells."""
-        return {"scale": self._mean.bias(moments)}
-
-    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
-        """log1p of normalised counts; shape (B, G)."""
-        return self._mean.features(x_BG, library_B1)
-
-    def sparse_features(self, batch: Batch) -> SparseRows:
-        """Return :meth:`features` from the non-zeros."""
-        return self._mean.sparse_features(batch)
+        return {"scale": self.log_rate(moments)}
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
         raw_BG = heads["scale"].to(batch.x_BG.dtype)
-        return _PoissonFunction.apply(batch.x_BG, raw_BG, batch.library_B1, self._mean.link)
+        return _PoissonFunction.apply(batch.x_BG, raw_BG, batch.library_B1, self.link)
 
-    def evaluate(
-        self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
-    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+    def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
         """By a compiled kernel."""
-        return poisson_cells(batch, outputs["scale"], weight_B, softmax=self._mean.link is SOFTMAX), ()
+        factor = (as_array(batch.library_B1[:, 0]), self.link is SOFTMAX)
+        return run_cells(_poisson_cells, batch, [outputs["scale"]], weight_B, *factor), ()
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Poisson:
         """Return the distribution of the counts; batch shape (B, G)."""
-        return torch.distributions.Poisson(self._mean.mean(batch, heads))
+        return torch.distributions.Poisson(self.mean(batch, heads))
 
-    def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
-        """Share of the library, or mean per unit of size factor; shape (B, G)."""
-        return self._mean.normalized(heads)
+
+@compiled
+def _poisson_cells(part, parts, head, rows, weight_B, value_B, factor_B, softmax):  # type: ignore[no-untyped-def]
+    """Poisson of whole cells; zeros cost nothing but their mean."""
+    (bits, bias_G, bias_sum_PG), (starts, columns, values) = head, rows
+    n, n_genes = len(value_B), len(bias_G)
+    memory = working_rows(5, n_genes)
+    raw, mu, slope = working_row(memory, 0), working_row(memory, 1), working_row(memory, 2)
+    px, pm = working_row(memory, 3), working_row(memory, 4)
+    for b in range(n * part // parts, n * (part + 1) // parts):
+        load(bits[b], bias_G, raw)
+        total = np.float64(means(raw, factor_B[b], softmax, mu))
+        for g in range(n_genes):
+            slope[g] = -mu[g]
+            total -= mu[g]
+        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+        for j in range(len(column)):
+            px[j], pm[j] = x_row[j], max(mu[column[j]], f4(SMALLEST_MEAN))
+        for j in range(len(column)):
+            x, m = px[j], pm[j]
+            difference = m - x
+            deviance = x * scalar_log_ratio_excess(difference / x, -difference / m)
+            pm[j] = deviance - scalar_stirling_error(x) - f4(0.5) * log(x) - f4(HALF_LOG_2PI) + m
+        for j in range(len(column)):
+            slope[column[j]] += px[j]
+            total += pm[j]
+        value_B[b] = total
+        mean_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
+        store(slope, bits[b], bias_sum_PG[part])

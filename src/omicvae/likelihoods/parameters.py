@@ -1,0 +1,127 @@
+"""A parameter of every entry: one per gene, per gene and batch, per gene and cell (a decoder head), or fixed.
+
+All four offer the same to a likelihood; values are unbounded, such as a logarithm.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from omicvae._core import Batch, HeadOutput
+from omicvae._core.native import as_array
+from omicvae.likelihoods._base import Array
+
+
+class GeneParameter(nn.Module):
+    """One value per gene; ``raw`` has shape (G,)."""
+
+    heads: tuple[str, ...] = ()
+
+    def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.zeros(n_genes))
+
+    def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
+        """Start at these values; return a bias for each head."""
+        with torch.no_grad():
+            self.raw.copy_(value_G)
+        return {}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the values, shape (G,) or (B, G)."""
+        return self.raw
+
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
+        """Return the values as a table (R, G), and the row that holds for each cell."""
+        return as_array(self.raw)[None], torch.zeros(len(batch), dtype=torch.int64)
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Return the gradient in the table as one in own parameters, or give it to the head."""
+        return (gradient_RG[0],)
+
+
+class GeneBatchParameter(nn.Module):
+    """One value per level of the batch covariate and gene; ``raw`` has shape (n_batches, G)."""
+
+    heads: tuple[str, ...] = ()
+
+    def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.zeros(n_batches, n_genes))
+
+    def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
+        """Start every level at the same values."""
+        with torch.no_grad():
+            self.raw.copy_(value_G.expand_as(self.raw))
+        return {}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the values, shape (B, G); shape (G,) where no batch covariate was registered."""
+        if batch.categories_BD.shape[1] == 0:
+            return self.raw[0]
+        return nn.functional.embedding(batch.categories_BD[:, 0], self.raw)
+
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
+        """Return a row for each level."""
+        one = torch.zeros(len(batch), dtype=torch.int64)
+        return as_array(self.raw), batch.categories_BD[:, 0] if batch.categories_BD.shape[1] else one
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Return the gradient in ``raw``."""
+        return (gradient_RG,)
+
+
+class GeneCellParameter(nn.Module):
+    """One value per gene and cell, from the decoder head called ``name``."""
+
+    def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
+        super().__init__()
+        self.heads: tuple[str, ...] = (name,)
+
+    def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
+        """Start the head at these values."""
+        return {self.heads[0]: value_G.to(torch.get_default_dtype())}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the head, shape (B, G)."""
+        return heads[self.heads[0]]
+
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
+        """Return a row for each cell."""
+        return outputs[self.heads[0]].values().numpy(), torch.arange(len(batch))
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Give the gradient to the head."""
+        outputs[self.heads[0]].overwrite(torch.from_numpy(gradient_RG))
+        return ()
+
+
+class FixedParameter(nn.Module):
+    """The value 0 for every gene."""
+
+    heads: tuple[str, ...] = ()
+    zero_G: Tensor
+
+    def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
+        super().__init__()
+        self.register_buffer("zero_G", torch.zeros(n_genes), persistent=False)
+
+    def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
+        """Leave everything as it is."""
+        return {}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return 0, shape (G,)."""
+        return self.zero_G
+
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
+        """Return one row for all cells."""
+        return as_array(self.zero_G)[None], torch.zeros(len(batch), dtype=torch.int64)
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Drop the gradient."""
+        return ()
+
+
+Parameter = GeneParameter | GeneBatchParameter | GeneCellParameter | FixedParameter
