@@ -1,16 +1,13 @@
-"""What the count likelihoods share: the mean and its links, and the encoder's view.
-
-A count likelihood's gradient is simple and bounded in log μ: (x − μ) θ / (θ + μ). Each link turns a raw decoder output
-into μ and carries that gradient back, so that no logarithm of μ is ever formed.
-"""
+"""What the count likelihoods share: the mean, gradients in log space, and the encoder's view."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, SparseRows
 from omicvae._core.native import compiled, inlined, run
@@ -24,78 +21,39 @@ _ENCODER_SCALE = 1e4
 _SMALLEST_RATE = 1e-30
 
 
-class Link(Protocol):
-    """A positive parameter as a function of a raw value and a factor per cell."""
+class _GivenSlopes(torch.autograd.Function):
+    """A value computed outside of autograd, with its slopes in some arguments (B, G) or (G,)."""
 
-    def forward(self, raw: Tensor, factor_B1: Tensor | None) -> Tensor:
-        """Return the positive parameter."""
-        ...
+    @staticmethod
+    def forward(ctx: Any, value_BG: Tensor, *slopes_and_arguments: Tensor) -> Tensor:
+        ctx.save_for_backward(*slopes_and_arguments[::2])
+        ctx.shared = [argument.dim() < value_BG.dim() for argument in slopes_and_arguments[1::2]]
+        return value_BG.view_as(value_BG)
 
-    def backward(self, gradient: Tensor, value: Tensor, factor_B1: Tensor | None) -> Tensor:
-        """Turn a gradient in log(value) into one in the raw value."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Softmax:
-    """μ = ℓ · softmax(raw) over genes; the factor is the library ℓ, counts."""
-
-    def forward(self, raw: Tensor, factor_B1: Tensor | None) -> Tensor:
-        """Return μ_BG, counts."""
-        assert factor_B1 is not None
-        return torch.softmax(raw, -1) * factor_B1
-
-    def backward(self, gradient: Tensor, value: Tensor, factor_B1: Tensor | None) -> Tensor:
-        """Return g − softmax · Σ g."""
-        assert factor_B1 is not None
-        return torch.addcmul(gradient, value, gradient.sum(-1, keepdim=True) / factor_B1, value=-1)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_BG: Tensor) -> tuple[Tensor | None, ...]:
+        gradients: list[Tensor | None] = [None]
+        for slope_BG, shared in zip(ctx.saved_tensors, ctx.shared, strict=True):
+            product_BG = slope_BG * gradient_BG
+            gradients += [None, product_BG.sum(0) if shared else product_BG]
+        return tuple(gradients)
 
 
-@dataclass(frozen=True, slots=True)
-class Exponential:
-    """value = factor · exp(raw), with raw held inside ``low`` and ``high``.
+def with_slopes(value_BG: Tensor, *slopes_and_arguments: Tensor) -> Tensor:
+    """Return ``value_BG`` as a function, differentiable once, of arguments that follow its slopes in them.
 
-    Outside the bounds the gradient is the one at the bound, so that a parameter which strayed comes back.
+    A count likelihood's gradient is simple and bounded in log μ, (x − μ) θ / (θ + μ), while autograd would lose digits
+    in the saddle-point form and overflow where a softmax underflows. So values are computed without autograd, and
+    their slopes are given in log μ and log θ, through which it goes on to the raw outputs.
     """
-
-    low: float
-    high: float
-
-    def forward(self, raw: Tensor, factor_B1: Tensor | None) -> Tensor:
-        """Return factor · exp(raw), or exp(raw) without a factor."""
-        value = raw.clamp(self.low, self.high).exp()
-        return value if factor_B1 is None else value * factor_B1
-
-    def backward(self, gradient: Tensor, value: Tensor, factor_B1: Tensor | None) -> Tensor:
-        """Return the gradient as it is: the raw value is the logarithm."""
-        return gradient
-
-
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """The raw value is the parameter itself."""
-
-    def forward(self, raw: Tensor, factor_B1: Tensor | None) -> Tensor:
-        """Return ``raw``."""
-        return raw
-
-    def backward(self, gradient: Tensor, value: Tensor, factor_B1: Tensor | None) -> Tensor:
-        """Return g / value."""
-        return gradient / value
-
-
-SOFTMAX, LOG_MEAN, PLAIN = Softmax(), Exponential(_LOG_MEAN_LOW, _LOG_MEAN_HIGH), Plain()
+    return _GivenSlopes.apply(value_BG, *slopes_and_arguments)
 
 
 class CountLikelihood(Likelihood):
     """x of mean μ = ℓ · softmax(scale), or μ = s · exp(scale) with a given size factor s."""
 
     support: ClassVar[str] = "counts"
-
-    @property
-    def link(self) -> Link:
-        """From the head ``scale`` and ℓ or s to μ."""
-        return LOG_MEAN if self.size_factor else SOFTMAX
 
     @property
     def _encoder_scale(self) -> float:
@@ -120,14 +78,24 @@ class CountLikelihood(Likelihood):
         run(_log1p_scaled, len(rows), *(array.numpy() for array in arrays))
         return replace(rows, values_M=values_M)
 
+    def rate(self, scale_BG: Tensor) -> Tensor:
+        """Return μ of a cell with ℓ = 1 or s = 1; shape (B, G)."""
+        if self.size_factor:
+            return scale_BG.clamp(_LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
+        return torch.softmax(scale_BG, -1)
+
     def mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return μ, counts; shape (B, G)."""
-        return self.link.forward(heads["scale"].to(batch.x_BG.dtype), batch.library_B1)
+        return self.rate(heads["scale"].to(batch.x_BG.dtype)) * batch.library_B1
+
+    def log_mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return log μ less log ℓ or log s, for its gradient: outside bounds that at the bound; shape (B, G)."""
+        scale_BG = heads["scale"].to(batch.x_BG.dtype)
+        return scale_BG if self.size_factor else torch.log_softmax(scale_BG, -1)
 
     def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
         """Share of the library, or mean per unit of size factor (before extra zeros); shape (B, G)."""
-        scale = heads["scale"]
-        return self.link.forward(scale, scale.new_ones(scale.shape[0], 1))
+        return self.rate(heads["scale"])
 
 
 @compiled

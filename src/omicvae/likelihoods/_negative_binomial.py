@@ -15,26 +15,16 @@ The gradients are
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import Kernel, as_array, compiled, inlined, run
 from omicvae.likelihoods._base import Array, Evaluated, run_cells, table_sums
-from omicvae.likelihoods._counts import (
-    PLAIN,
-    SMALLEST_MEAN,
-    SOFTMAX,
-    CountLikelihood,
-    Exponential,
-    Link,
-    mean_gradient,
-    means,
-)
+from omicvae.likelihoods._counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
 from omicvae.likelihoods._saddle_point import (
     HALF_LOG_2PI,
     digamma_gap,
@@ -50,7 +40,6 @@ from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log
 from omicvae.likelihoods.parameters import GeneBatchParameter, GeneCellParameter, GeneParameter, Parameter
 
 _LOG_THETA_LOW, _LOG_THETA_HIGH = -10.0, 20.0
-_LOG_THETA = Exponential(_LOG_THETA_LOW, _LOG_THETA_HIGH)
 _DISPERSIONS: dict[str, type[Parameter]] = {
     "gene": GeneParameter,
     "gene-batch": GeneBatchParameter,
@@ -81,51 +70,21 @@ def _correction(x: Tensor, theta: Tensor) -> Tensor:
     return error_n.sub_(error_x).sub_((n * x).log_().mul_(0.5))
 
 
-def _forward(x: Tensor, mu: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability, and its part θ φ(s)."""
-    is_zero = zero_mask(x)
+def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor, theta: Tensor, log_theta: Tensor) -> Tensor:
+    """Log NB(x; μ, θ); only the logarithms carry gradients."""
+    mu, theta, is_zero = mu.detach(), theta.detach(), zero_mask(x)
     x_safe = x + is_zero
     theta_part, x_part = _deviances(x, mu.clamp_min(SMALLEST_MEAN), theta, x_safe)
     x_part.add_(_correction(x_safe, theta)).add_(dispersion_constant(theta))
     # −θ log1p(μ / θ) = θ φ(s) − μ θ / (θ + μ) at x = 0
     zero_part = (theta / (theta + mu)).mul_(mu).neg_()
-    return torch.lerp(x_part, zero_part, is_zero).add_(theta_part), theta_part
-
-
-class _NegativeBinomial(torch.autograd.Function):
-    """log NB(x; μ, θ) with hand-written gradients in the mean's and the dispersion's raw values."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x_BG: Tensor,
-        raw_mean_BG: Tensor,
-        raw_dispersion: Tensor,
-        factor_B1: Tensor | None,
-        links: tuple[Link, Link],
-    ) -> Tensor:
-        mu = links[0].forward(raw_mean_BG, factor_B1)
-        theta = links[1].forward(raw_dispersion, None)
-        value, theta_part = _forward(x_BG, mu, theta)
-        ctx.links = links
-        ctx.save_for_backward(x_BG, mu, theta, factor_B1, theta_part)
+    value = torch.lerp(x_part, zero_part, is_zero).add_(theta_part)
+    if not torch.is_grad_enabled():
         return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_BG: Tensor) -> tuple[Tensor | None, ...]:
-        x_BG, mu, theta, factor_B1, theta_part = ctx.saved_tensors
-        mean_link, dispersion_link = ctx.links
-        grad_mean = grad_dispersion = None
-        if ctx.needs_input_grad[2]:
-            slope = digamma_gap(x_BG, theta).mul_(theta).add_(theta_part).mul_(gradient_BG)
-            slope = slope.sum(0) if theta.dim() < slope.dim() else slope
-            grad_dispersion = dispersion_link.backward(slope, theta, None)
-        if ctx.needs_input_grad[1]:
-            # (x − μ) θ / (θ + μ)
-            slope = (x_BG - mu).div_((mu / theta).add_(1)).mul_(gradient_BG)
-            grad_mean = mean_link.backward(slope, mu, factor_B1)
-        return None, grad_mean, grad_dispersion, None, None
+    # (x − μ) θ / (θ + μ)
+    slope = (x - mu).div_((mu / theta).add_(1))
+    theta_slope = digamma_gap(x, theta).mul_(theta).add_(theta_part)
+    return with_slopes(value, slope, log_mu, theta_slope, log_theta)
 
 
 def negative_binomial_log_prob(x_BG: Tensor, mu_BG: Tensor, theta: Tensor) -> Tensor:
@@ -135,7 +94,11 @@ def negative_binomial_log_prob(x_BG: Tensor, mu_BG: Tensor, theta: Tensor) -> Te
     and θ from 1e-3 to 1e8 (saddle-point form, Loader 2000). Differentiable once in ``mu_BG`` (B, G) and in
     ``theta``, of shape (G,) or (B, G).
     """
-    return _NegativeBinomial.apply(x_BG, mu_BG, theta, None, (PLAIN, PLAIN))
+    return _log_prob(x_BG, mu_BG, mu_BG.log(), theta, theta.log())
+
+
+def _theta(log_theta: Tensor) -> Tensor:
+    return log_theta.clamp(_LOG_THETA_LOW, _LOG_THETA_HIGH).exp()
 
 
 class NegativeBinomial(CountLikelihood):
@@ -166,9 +129,9 @@ class NegativeBinomial(CountLikelihood):
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
-        dtype = batch.x_BG.dtype
-        raws = (heads["scale"].to(dtype), self.log_dispersion(batch, heads).to(dtype))
-        return _NegativeBinomial.apply(batch.x_BG, *raws, batch.library_B1, (self.link, _LOG_THETA))
+        log_theta = self.log_dispersion(batch, heads).to(batch.x_BG.dtype)
+        mean = (self.mean(batch, heads), self.log_mean(batch, heads))
+        return _log_prob(batch.x_BG, *mean, _theta(log_theta), log_theta)
 
     def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
         """By a compiled kernel."""
@@ -186,16 +149,18 @@ class NegativeBinomial(CountLikelihood):
         log_theta_RG, row_B = self.log_dispersion.table(batch, outputs)
         theta = tuple(np.empty((3, *log_theta_RG.shape), np.float32))
         run(_dispersion_table, len(log_theta_RG), log_theta_RG, *theta)
-        factor, sum_PRG = (as_array(batch.library_B1[:, 0]), self.link is SOFTMAX), table_sums(log_theta_RG, row_B)
+        factor, sum_PRG = (as_array(batch.library_B1[:, 0]), not self.size_factor), table_sums(log_theta_RG, row_B)
         table = (*theta, as_array(row_B))
         value_B = run_cells(kernel, batch, [outputs[name] for name in names], weight_B, *factor, table, sum_PRG)
         return value_B, self.log_dispersion.take_gradient(sum_PRG.sum(0), outputs)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.NegativeBinomial:
         """Return the distribution of the counts; batch shape (B, G)."""
-        dtype = batch.x_BG.dtype
-        mu_BG = self.mean(batch, heads).clamp_min(torch.finfo(dtype).tiny)
-        theta = _LOG_THETA.forward(self.log_dispersion(batch, heads).to(dtype), None)
+        mu_BG = self.mean(batch, heads)
+        mu_BG, theta = (
+            mu_BG.clamp_min(torch.finfo(mu_BG.dtype).tiny),
+            _theta(self.log_dispersion(batch, heads).to(mu_BG)),
+        )
         return torch.distributions.NegativeBinomial(theta, logits=mu_BG.log() - theta.log())
 
 

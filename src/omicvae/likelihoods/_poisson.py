@@ -1,17 +1,16 @@
 """Poisson counts: the negative binomial's limit without overdispersion."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import as_array, compiled
 from omicvae.likelihoods._base import Array, Evaluated, run_cells
-from omicvae.likelihoods._counts import PLAIN, SMALLEST_MEAN, SOFTMAX, CountLikelihood, Link, mean_gradient, means
+from omicvae.likelihoods._counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
 from omicvae.likelihoods._saddle_point import (
     HALF_LOG_2PI,
     log_ratio_excess,
@@ -23,32 +22,15 @@ from omicvae.likelihoods._saddle_point import (
 from omicvae.likelihoods.kernel_functions import f4, load, log, store, working_row, working_rows
 
 
-def _value(x: Tensor, mu: Tensor) -> Tensor:
-    """−μ at zeros, x φ((μ − x) / x) − S(x) − ½ log(2π x) at x > 0 (Loader 2000)."""
+def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor) -> Tensor:
+    """−μ at zeros, x φ((μ − x) / x) − S(x) − ½ log(2π x) at x > 0 (Loader 2000); its slope in log μ is x − μ."""
+    mu = mu.detach()
     is_zero = zero_mask(x)
     x_safe, mu_safe = x + is_zero, mu.clamp_min(SMALLEST_MEAN)
     difference = mu_safe - x_safe
     value = log_ratio_excess(difference / x_safe, (difference / mu_safe).neg_()).mul_(x_safe)
     value.sub_(stirling_error(x_safe)).sub_(x_safe.log().mul_(0.5)).sub_(HALF_LOG_2PI)
-    return torch.lerp(value, -mu, is_zero)
-
-
-class _PoissonFunction(torch.autograd.Function):
-    """Log Poisson(x; μ) with the gradient x − μ in log μ, which autograd would lose in the saddle-point form."""
-
-    @staticmethod
-    def forward(ctx: Any, x_BG: Tensor, raw_BG: Tensor, factor_B1: Tensor | None, link: Link) -> Tensor:
-        mu = link.forward(raw_BG, factor_B1)
-        ctx.link = link
-        ctx.save_for_backward(x_BG, mu, factor_B1)
-        return _value(x_BG, mu)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_BG: Tensor) -> tuple[Tensor | None, ...]:
-        x_BG, mu, factor_B1 = ctx.saved_tensors
-        slope = (x_BG - mu).mul_(gradient_BG)
-        return None, ctx.link.backward(slope, mu, factor_B1), None, None
+    return with_slopes(torch.lerp(value, -mu, is_zero), x - mu, log_mu)
 
 
 def poisson_log_prob(x_BG: Tensor, mu_BG: Tensor) -> Tensor:
@@ -57,7 +39,7 @@ def poisson_log_prob(x_BG: Tensor, mu_BG: Tensor) -> Tensor:
     In float32 the absolute error is below 1e-3 + 1e-6 · abs(value) for x up to 1e7 and μ from 1e-6 to 1e7
     (saddle-point form, Loader 2000). Differentiable once in ``mu_BG``.
     """
-    return _PoissonFunction.apply(x_BG, mu_BG, None, PLAIN)
+    return _log_prob(x_BG, mu_BG, mu_BG.log())
 
 
 class Poisson(CountLikelihood):
@@ -80,12 +62,11 @@ class Poisson(CountLikelihood):
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
-        raw_BG = heads["scale"].to(batch.x_BG.dtype)
-        return _PoissonFunction.apply(batch.x_BG, raw_BG, batch.library_B1, self.link)
+        return _log_prob(batch.x_BG, self.mean(batch, heads), self.log_mean(batch, heads))
 
     def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
         """By a compiled kernel."""
-        factor = (as_array(batch.library_B1[:, 0]), self.link is SOFTMAX)
+        factor = (as_array(batch.library_B1[:, 0]), not self.size_factor)
         return run_cells(_poisson_cells, batch, [outputs["scale"]], weight_B, *factor), ()
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Poisson:

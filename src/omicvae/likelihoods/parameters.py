@@ -13,19 +13,24 @@ from omicvae._core.native import as_array
 from omicvae.likelihoods._base import Array
 
 
-class GeneParameter(nn.Module):
-    """One value per gene; ``raw`` has shape (G,)."""
+class Parameter(nn.Module):
+    """A value per gene for all cells, ``raw`` (G,); other kinds change where the values come from."""
 
     heads: tuple[str, ...] = ()
+    raw: Tensor
 
     def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
         super().__init__()
+        self.create(name, n_genes, n_batches)
+
+    def create(self, name: str, n_genes: int, n_batches: int) -> None:
+        """Create own values, or name the decoder's head."""
         self.raw = nn.Parameter(torch.zeros(n_genes))
 
     def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
         """Start at these values; return a bias for each head."""
         with torch.no_grad():
-            self.raw.copy_(value_G)
+            self.raw.copy_(value_G.expand_as(self.raw))
         return {}
 
     def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
@@ -38,26 +43,30 @@ class GeneParameter(nn.Module):
 
     def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
         """Return the gradient in the table as one in own parameters, or give it to the head."""
-        return (gradient_RG[0],)
+        return tuple(gradient_RG.reshape(own.shape) for own in self.parameters())
 
 
-class GeneBatchParameter(nn.Module):
-    """One value per level of the batch covariate and gene; ``raw`` has shape (n_batches, G)."""
+class GeneParameter(Parameter):
+    """One learned value per gene."""
 
-    heads: tuple[str, ...] = ()
 
-    def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
-        super().__init__()
+class FixedParameter(Parameter):
+    """The value 0 for every gene."""
+
+    def create(self, name: str, n_genes: int, n_batches: int) -> None:
+        """Keep zeros beside the parameters."""
+        self.register_buffer("raw", torch.zeros(n_genes), persistent=False)
+
+
+class GeneBatchParameter(Parameter):
+    """One learned value per level of the batch covariate and gene; ``raw`` has shape (n_batches, G)."""
+
+    def create(self, name: str, n_genes: int, n_batches: int) -> None:
+        """Create a row for each level."""
         self.raw = nn.Parameter(torch.zeros(n_batches, n_genes))
 
-    def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
-        """Start every level at the same values."""
-        with torch.no_grad():
-            self.raw.copy_(value_G.expand_as(self.raw))
-        return {}
-
     def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        """Return the values, shape (B, G); shape (G,) where no batch covariate was registered."""
+        """Return the rows of the cells' levels; shape (G,) where no batch covariate was registered."""
         if batch.categories_BD.shape[1] == 0:
             return self.raw[0]
         return nn.functional.embedding(batch.categories_BD[:, 0], self.raw)
@@ -67,17 +76,13 @@ class GeneBatchParameter(nn.Module):
         one = torch.zeros(len(batch), dtype=torch.int64)
         return as_array(self.raw), batch.categories_BD[:, 0] if batch.categories_BD.shape[1] else one
 
-    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
-        """Return the gradient in ``raw``."""
-        return (gradient_RG,)
 
-
-class GeneCellParameter(nn.Module):
+class GeneCellParameter(Parameter):
     """One value per gene and cell, from the decoder head called ``name``."""
 
-    def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
-        super().__init__()
-        self.heads: tuple[str, ...] = (name,)
+    def create(self, name: str, n_genes: int, n_batches: int) -> None:
+        """Name the head."""
+        self.heads = (name,)
 
     def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
         """Start the head at these values."""
@@ -95,33 +100,3 @@ class GeneCellParameter(nn.Module):
         """Give the gradient to the head."""
         outputs[self.heads[0]].overwrite(torch.from_numpy(gradient_RG))
         return ()
-
-
-class FixedParameter(nn.Module):
-    """The value 0 for every gene."""
-
-    heads: tuple[str, ...] = ()
-    zero_G: Tensor
-
-    def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
-        super().__init__()
-        self.register_buffer("zero_G", torch.zeros(n_genes), persistent=False)
-
-    def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
-        """Leave everything as it is."""
-        return {}
-
-    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        """Return 0, shape (G,)."""
-        return self.zero_G
-
-    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
-        """Return one row for all cells."""
-        return as_array(self.zero_G)[None], torch.zeros(len(batch), dtype=torch.int64)
-
-    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
-        """Drop the gradient."""
-        return ()
-
-
-Parameter = GeneParameter | GeneBatchParameter | GeneCellParameter | FixedParameter
