@@ -65,7 +65,7 @@ class Gaussian(StandardisedLikelihood):
         table = (log_variance_RG, np.exp(-log_variance_RG), as_array(row_B))
         value_B = run_cells(_gaussian_cells, batch, [outputs["mean"]], weight_B, standardisation, table, sum_PRG)
         gradient_RG = sum_PRG.sum(0) * (1 - squashed_RG**2)
-        return value_B - self.log_scale(), self.log_variance.take_gradient(gradient_RG, outputs)
+        return value_B - self.log_scales(), self.log_variance.take_gradient(gradient_RG, outputs)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Normal:
         """Return the distribution of the values, data units; constant genes stay close to their constant."""

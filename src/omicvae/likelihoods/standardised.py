@@ -69,7 +69,7 @@ class StandardisedLikelihood(Likelihood):
         """Turn log-probabilities of standardised values into those of the data: less log b, 0 for constant genes."""
         return (log_prob_BG - self.scale_G.log()) * self.active_G
 
-    def log_scale(self) -> float:
+    def log_scales(self) -> float:
         """Return Σ_g log b_g of the genes that are not constant, in nats."""
         return float((self.scale_G.double().log() * self.active_G).sum())
 
