@@ -126,11 +126,14 @@ class Likelihood(nn.Module, ABC):
         heads = {name: output.values().requires_grad_() for name, output in outputs.items()}
         with torch.enable_grad():
             value_B = self.log_prob(batch, heads).sum(-1, dtype=torch.float64)
-            inputs = (*heads.values(), *self.parameters())
-            gradients = torch.autograd.grad((value_B * torch.from_numpy(weight_B)).sum(), inputs)
+            learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+            total = (value_B * torch.from_numpy(weight_B)).sum()
+            gradients = torch.autograd.grad(total, (*heads.values(), *learned))
         for output, gradient_BG in zip(outputs.values(), gradients, strict=False):
             output.overwrite(gradient_BG)
-        return value_B.detach().numpy(), tuple(gradient.numpy() for gradient in gradients[len(heads) :])
+        own = dict(zip(learned, gradients[len(heads) :], strict=True))
+        slopes = (own.get(parameter, torch.zeros_like(parameter)) for parameter in self.parameters())
+        return value_B.detach().numpy(), tuple(gradient.numpy() for gradient in slopes)
 
     @abstractmethod
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Distribution:

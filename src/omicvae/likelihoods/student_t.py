@@ -58,22 +58,20 @@ class StudentT(StandardisedLikelihood):
         return self.in_data_units(constant_G - 0.5 * (degrees_G + 1) * log_BG)
 
     def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
-        """By a compiled kernel for what depends on cells, and autograd for what is one per gene."""
-        with torch.enable_grad():
-            log_scale_G, degrees_G, constant_G = per_gene = self._per_gene()
-            genes = (self.location_G, self.inverse_scale_G, (-2 * log_scale_G).exp(), 1 / degrees_G, constant_G)
-            sum_PCG = np.zeros((n_parts(len(batch)), 2, self.n_genes), np.float32)
-            arrays = (tuple(as_array(value.float()) for value in genes), sum_PCG)
-            value_B = run_cells(_student_t_cells, batch, [outputs["mean"]], weight_B, *arrays)
-            # Σ_b weight_b q / (1 + q) and Σ_b weight_b log(1 + q) of each gene, q = residual² / ν
-            share_G, log_G = torch.from_numpy(sum_PCG.sum(0, dtype=np.float64)) * self.active_G
-            slopes = (
-                (degrees_G + 1) * share_G,
-                0.5 * ((degrees_G + 1) / degrees_G * share_G - log_G),
-                float(weight_B.sum(dtype=np.float64)) * self.active_G.double(),
-            )
-            gradients = torch.autograd.grad(per_gene, list(self.parameters()), [slope.detach() for slope in slopes])
-        return value_B - self.log_scales(), tuple(gradient.numpy() for gradient in gradients)
+        """By a compiled kernel; the slopes in log s and ν of a gene follow from two sums over cells."""
+        log_scale_G, v_G, constant_G = (value.detach() for value in self._per_gene())
+        genes = (self.location_G, self.inverse_scale_G, (-2 * log_scale_G).exp(), 1 / v_G, constant_G)
+        sum_PCG = np.zeros((n_parts(len(batch)), 2, self.n_genes), np.float32)
+        arrays = (tuple(as_array(value.float()) for value in genes), sum_PCG)
+        value_B = run_cells(_student_t_cells, batch, [outputs["mean"]], weight_B, *arrays)
+        # Σ_b weight_b q / (1 + q) and Σ_b weight_b log(1 + q), q = residual² / ν
+        share_G, log_G = torch.from_numpy(sum_PCG.sum(0, dtype=np.float64))
+        weight = float(weight_B.sum(dtype=np.float64))
+        digammas_G = torch.digamma(0.5 * (v_G + 1)) - torch.digamma(0.5 * v_G)
+        slope_G = 0.5 * (weight * (digammas_G - 1 / v_G) + (v_G + 1) / v_G * share_G - log_G)
+        slopes = (((v_G + 1) * share_G - weight, log_scale_G), (slope_G * (v_G - 2), (v_G - 2).log()))
+        raw = [slope * self.active_G * (1 - (bounded / _BOUND) ** 2) for slope, bounded in slopes]
+        return value_B - self.log_scales(), tuple(as_array(gradient_G.float()) for gradient_G in raw)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.StudentT:
         """Return the distribution of the values, data units; constant genes stay close to their constant."""
@@ -84,9 +82,8 @@ class StudentT(StandardisedLikelihood):
 
     def _per_gene(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return log s, ν, and log Γ((ν + 1) / 2) − log Γ(ν / 2) − ½ log(π ν) − log s, float64 (G,)."""
-        log_scale_G, log_degrees_G = (
-            _BOUND * torch.tanh(own.raw.double() / _BOUND) for own in (self.log_scale, self.log_degrees)
-        )
+        own = (self.log_scale.raw, self.log_degrees.raw)
+        log_scale_G, log_degrees_G = (_BOUND * torch.tanh(raw.double() / _BOUND) for raw in own)
         degrees_G = 2 + log_degrees_G.exp()
         constant_G = torch.lgamma(0.5 * (degrees_G + 1)) - torch.lgamma(0.5 * degrees_G)
         return log_scale_G, degrees_G, constant_G - 0.5 * (math.pi * degrees_G).log() - log_scale_G
