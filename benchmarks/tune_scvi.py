@@ -28,7 +28,7 @@ from _common import (
     write,
 )
 
-RATES, WARMUPS = (3e-3, 1e-2), (0.1, 0.5)
+LEARNING_RATES, WARMUPS = (3e-3, 1e-2), (0.1, 0.5)
 EPOCHS, EPOCHS_FEW_CELLS, FEW_CELLS = (20, 60), (100, 400), 1000
 TOLERANCE = 1e-3
 
@@ -45,11 +45,11 @@ def child(data: str, seed: int, accelerator: str, settings: dict) -> dict:
 def grid(data: str, quick: bool) -> list[dict]:
     """Return the settings to try on a data set; the empty one is the default run."""
     if quick:
-        return [{"max_epochs": 1, "lr": rate, "n_epochs_kl_warmup": 1} for rate in RATES[:2]]
+        return [{"max_epochs": 1, "lr": rate, "n_epochs_kl_warmup": 1} for rate in LEARNING_RATES[:2]]
     epochs = EPOCHS_FEW_CELLS if load(data).n_obs < FEW_CELLS else EPOCHS
     tried = [
         {"max_epochs": n, "lr": rate, "n_epochs_kl_warmup": max(1, round(warmup * n))}
-        for n, rate, warmup in itertools.product(epochs, RATES, WARMUPS)
+        for n, rate, warmup in itertools.product(epochs, LEARNING_RATES, WARMUPS)
     ]
     return [{}, *tried]
 

@@ -200,7 +200,7 @@ class ConditionalVAE(nn.Module):
         return self.distribution(self.prior_at(batch).sample(len(batch), generator), batch).sample()
 
 
-class CovariateModel(nn.Module):
+class NullModel(nn.Module):
     """The best decoder without a latent variable: heads = b + U c, the null model of the diagnosis.
 
     Its log-likelihood is what covariates, library and gene means explain alone.

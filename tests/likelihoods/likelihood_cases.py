@@ -62,6 +62,12 @@ def gaussian_oracle(model: Likelihood, batch: Batch, heads: dict[str, Tensor]) -
     return st.norm.logpdf(numpy(batch.x_BG), location + scale * numpy(heads["mean"]), sd)
 
 
+def student_t_oracle(model: Likelihood, batch: Batch, heads: dict[str, Tensor]) -> np.ndarray:
+    log_scale, log_degrees = (5 * np.tanh(numpy(own.raw) / 5) for own in (model.log_scale, model.log_degrees))
+    scale, location = numpy(model.scale_G), numpy(model.location_G) + numpy(model.scale_G) * numpy(heads["mean"])
+    return st.t.logpdf(numpy(batch.x_BG), 2 + np.exp(log_degrees), location, scale * np.exp(log_scale))
+
+
 def bernoulli_oracle(model: Likelihood, batch: Batch, heads: dict[str, Tensor]) -> np.ndarray:
     return st.bernoulli.logpmf(numpy(batch.x_BG), 1 / (1 + np.exp(-numpy(heads["logit"]))))
 
@@ -76,16 +82,17 @@ def whole_numbers() -> tuple[np.ndarray, float]:
 
 
 COUNTS = {"draw": draw_counts, "support": whole_numbers, "extreme": (0.0, 1.0, 1e7)}
+REALS = {
+    "draw": lambda rng, shape: rng.normal(3.0, 2.0, shape),
+    "support": lambda: (np.arange(-300, 300, 0.01), 0.01),
+    "extreme": (0.0, -1e4, 1e4),
+}
 CASES: dict[str, Case] = {
     "nb": Case(oracle=nb_oracle, **COUNTS),
     "zinb": Case(oracle=zinb_oracle, **COUNTS),
     "poisson": Case(oracle=poisson_oracle, **COUNTS),
-    "gaussian": Case(
-        draw=lambda rng, shape: rng.normal(3.0, 2.0, shape),
-        oracle=gaussian_oracle,
-        support=lambda: (np.arange(-300, 300, 0.01), 0.01),
-        extreme=(0.0, -1e4, 1e4),
-    ),
+    "gaussian": Case(oracle=gaussian_oracle, **REALS),
+    "student_t": Case(oracle=student_t_oracle, **REALS),
     "bernoulli": Case(
         draw=lambda rng, shape: rng.integers(0, 2, shape),
         oracle=bernoulli_oracle,

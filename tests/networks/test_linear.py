@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from omicvae._core import SparseRows
-from omicvae.networks.linear import Linear, dense_half, worth_sparse
+from omicvae.networks.linear import MOSTLY_ZERO, Linear, dense_bfloat16
 
 
 def sparse_input(n_cells=70, n_in=600, density=0.1):
@@ -23,7 +23,7 @@ def test_the_product_is_the_same_sparse_and_dense(density, sparse, shifted, widt
     if shifted:
         rows = replace(rows, shift_G=torch.linspace(-1, 1, 600))
         x = x - rows.shift_G
-    assert worth_sparse(rows, layer.weight_IO) == sparse
+    assert (rows.density <= MOSTLY_ZERO) == sparse
     slope = torch.rand(70, width)
     results = []
     for given in (x, rows):
@@ -31,6 +31,20 @@ def test_the_product_is_the_same_sparse_and_dense(density, sparse, shifted, widt
         results.append((out, *torch.autograd.grad((out * slope).sum(), list(layer.parameters()))))
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (130, 300, 64)])  # in the calling thread; shared with another
+def test_the_dense_product_and_its_gradients_are_torchs(shape):
+    n_cells, n_in, n_out = shape
+    x, layer = torch.rand(n_cells, n_in, requires_grad=True), Linear(n_in, n_out)
+    inputs = (x, layer.weight_IO, layer.bias_O)
+    slope = torch.rand(n_cells, n_out)
+    found, expected = layer(x), torch.addmm(layer.bias_O, x, layer.weight_IO)
+    torch.testing.assert_close(found, expected)
+    for a, b in zip(*(torch.autograd.grad((out * slope).sum(), inputs) for out in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), expected)
 
 
 def test_it_starts_as_torch_does():
@@ -59,7 +73,7 @@ def test_the_dense_form_in_bfloat16_is_rounded_as_torch_rounds(shifted):
     rows = SparseRows.from_dense(x)
     if shifted:
         rows = replace(rows, shift_G=torch.linspace(-1, 1, 600))
-    torch.testing.assert_close(dense_half(rows), rows.to_dense().bfloat16(), rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(dense_bfloat16(rows), rows.to_dense().bfloat16(), rtol=0, atol=0, equal_nan=True)
 
 
 def test_rows_are_cut_without_a_copy():

@@ -13,7 +13,7 @@ KL = torch.tensor([[0.0, 0.4, 2.0], [0.2, 0.0, 4.0]])  # 3.3 nats per cell
 
 
 def planned(total=100, **settings):
-    return Objective(**settings).plan(total, 10, n_genes=50, n_latent=3)
+    return Objective(**settings).scheduled(total, 10, n_genes=50, n_latent=3)
 
 
 def test_capacity_by_hand():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from omicvae.objective import elbo_terms
 from omicvae.objective.kl import WeightedKL, regularised_kl
-from omicvae.objective.schedules import SCHEDULES, Plan
+from omicvae.objective.schedules import SCHEDULES, RunSteps
 
 KL = torch.tensor([[0.0, 0.4, 2.0], [0.2, 0.0, 4.0]])
 
@@ -41,7 +41,7 @@ def test_no_gradient_flows_below_the_free_bits():
 
 def test_loss_is_reconstruction_plus_weighted_kl_while_the_raw_kl_is_kept():
     reconstruction = torch.tensor([10.0, 20.0])
-    control = WeightedKL(SCHEDULES["constant"](Plan(10, 0, 1, None)), beta=2.0, free_bits=0.5)
+    control = WeightedKL(SCHEDULES["constant"](RunSteps(10, 0, 1, None)), beta=2.0, free_bits=0.5)
     terms = elbo_terms(reconstruction, KL, control=control, step=0)
     assert float(terms.loss) == pytest.approx(15.0 + 2 * 4.0)
     assert torch.equal(terms.kl_BK, KL)

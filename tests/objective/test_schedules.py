@@ -13,7 +13,7 @@ RAMPS = ("linear", "cosine", "sigmoid")
 
 
 def planned(total=100, **settings):
-    return Objective(**settings).plan(total, 10, n_genes=50, n_latent=5)
+    return Objective(**settings).scheduled(total, 10, n_genes=50, n_latent=5)
 
 
 @pytest.mark.parametrize("name", RAMPS)
@@ -86,7 +86,7 @@ def test_an_object_of_the_user_is_a_schedule():
 
 
 def test_mean_reduction_is_the_effective_beta_of_the_mean_mean_convention():
-    plan = Objective(beta=0.5, reduction="mean").plan(10, 1, n_genes=2000, n_latent=32)
+    plan = Objective(beta=0.5, reduction="mean").scheduled(10, 1, n_genes=2000, n_latent=32)
     assert plan.effective_beta == pytest.approx(31.25)
 
 

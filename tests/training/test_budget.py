@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from omicvae._core import SettingError
 from omicvae.training import OneCycle, Optimisation, plan_budget
-from omicvae.training.rates import RATES, Plateau
+from omicvae.training.learning_rate import LEARNING_RATES, Plateau
 from omicvae.training.seeds import derive_seed
 
 
@@ -22,7 +22,7 @@ def test_small_data_get_many_epochs_and_large_data_few():
 
 def test_given_epochs_and_rate_are_kept():
     budget = plan_budget(1000, 128, max_epochs=5.0, optimisation=Optimisation(0.5))
-    assert (budget.max_epochs, budget.steps_per_epoch, budget.rate().peak) == (5, 8, 0.5)
+    assert (budget.max_epochs, budget.steps_per_epoch, budget.learning_rate().peak) == (5, 8, 0.5)
 
 
 def test_a_run_has_an_epoch():
@@ -62,7 +62,7 @@ def test_a_plateau_lowers_the_rate_when_nothing_improves():
 
 
 def test_a_constant_rate_is_constant():
-    assert {RATES["constant"](0.02, 100, 10)(step) for step in range(100)} == {0.02}
+    assert {LEARNING_RATES["constant"](0.02, 100, 10)(step) for step in range(100)} == {0.02}
 
 
 @given(total=st.integers(1, 5000), rise=st.floats(0, 1))

@@ -9,13 +9,21 @@ from omicvae._core.errors import (
     SettingError,
     TrainingError,
 )
-from omicvae._core.types import Batch, FeatureMoments, Halves, HeadOutput, LatentPosterior, LossTerms, SparseRows
+from omicvae._core.types import (
+    Batch,
+    Bfloat16Copies,
+    FeatureMoments,
+    HeadOutput,
+    LatentPosterior,
+    LossTerms,
+    SparseRows,
+)
 
 __all__ = [
     "Batch",
+    "Bfloat16Copies",
     "DataError",
     "FeatureMoments",
-    "Halves",
     "HeadOutput",
     "LatentPosterior",
     "LossTerms",

@@ -1,14 +1,17 @@
 """Compiled CPU kernels: how they are compiled and how they share the cores.
 
-A kernel is a plain loop over ``parts`` ranges of rows, which numba compiles on first use for the processor at hand,
-runs on as many threads, and keeps on disk. The process that compiles one runs a form that may round otherwise than the
-form on disk, which all later processes run: numba optimises the latter once more.
+A kernel is a plain loop over the rows of part ``part`` of ``parts``, which numba compiles on first use for the
+processor at hand and keeps on disk. It runs without Python's lock, so that plain threads run the parts side by side.
+They wait in the operating system, never actively: other processes get the cores meanwhile, and a forked child, which
+has none of its parent's threads, makes its own. The process that compiles a kernel runs a form that may round otherwise
+than the form on disk, which all later processes run: numba optimises the latter once more.
 """
 
-import threading
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 import numba
@@ -23,8 +26,8 @@ Kernel = Callable[..., Any]
 
 
 def compiled(function: Kernel) -> Kernel:
-    """Compile a kernel on first use."""
-    options: dict[str, Any] = {"parallel": True, "nogil": True, "fastmath": RELAXED, "error_model": "numpy"}
+    """Compile a kernel ``(part, parts, *arguments)`` on first use."""
+    options: dict[str, Any] = {"nogil": True, "fastmath": RELAXED, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep compiled code in
@@ -32,7 +35,7 @@ def compiled(function: Kernel) -> Kernel:
 
 
 def inlined(function: Kernel) -> Kernel:
-    """Make a function for use inside kernels of the same file.
+    """Make a function for use inside kernels.
 
     A kernel kept on disk is compiled again when its own file changes, not when that of a function inside it does.
     """
@@ -47,53 +50,118 @@ def bfloat16_bits(x):  # type: ignore[no-untyped-def]
     return np.uint16(np.int32(bits + np.int32(0x7FFF) + odd) >> np.int32(16))
 
 
-def n_parts(n: int, smallest: int = 16) -> int:
-    """Return into how many ranges :func:`run` cuts ``n`` rows: as many as torch uses threads, none tiny."""
-    return max(1, min(torch.get_num_threads(), _MOST_THREADS, n // smallest))
+class _Threads:
+    """Threads that wait for parts of kernels; as many as were ever asked for at a time."""
 
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[tuple[Kernel, tuple[Any, ...], SimpleQueue[BaseException | None]]] = SimpleQueue()
+        self._growing = Lock()
+        self._n = 0
 
-_MOST_THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-# some of numba's thread pools must not be entered twice at a time
-_ONE_AT_A_TIME = threading.Lock()
-
-
-def run(kernel: Kernel, n: int, *arguments: Any, smallest: int = 16) -> None:
-    """Call ``kernel(parts, *arguments)`` with the number of threads that ``n`` rows are worth."""
-    threads = torch.get_num_threads()
-    parts = n_parts(n, smallest)
-    with _ONE_AT_A_TIME:
-        before = numba.get_num_threads()
-        if before != parts:
-            numba.set_num_threads(parts)
+    def run(self, kernel: Kernel, parts: int, arguments: tuple[Any, ...]) -> None:
+        """Run all parts, the first in the calling thread; raise the error of any of them."""
+        if self._n < parts - 1:
+            self._grow(parts - 1)
+        done: SimpleQueue[BaseException | None] = SimpleQueue()
+        for part in range(1, parts):
+            self._tasks.put((kernel, (part, parts, *arguments), done))
         try:
-            kernel(parts, *arguments)
-        finally:
-            if before != parts:
-                numba.set_num_threads(before)
-            if torch.get_num_threads() != threads:  # numba and torch may share one pool
-                torch.set_num_threads(threads)
+            kernel(0, parts, *arguments)
+        finally:  # the others still write into the caller's arrays
+            errors = [done.get() for _ in range(1, parts)]
+        for error in errors:
+            if error is not None:
+                raise error
+
+    def _grow(self, n: int) -> None:
+        with self._growing:
+            torch_threads = torch.get_num_threads()
+            started: SimpleQueue[None] = SimpleQueue()
+            for _ in range(self._n, n):
+                Thread(target=self._work, args=(started,), name="omicvae", daemon=True).start()
+                started.get()
+            self._n = max(self._n, n)
+            torch.set_num_threads(torch_threads)  # the threads' own 1 would hold for threads made later, too
+
+    def _work(self, started: SimpleQueue[None]) -> None:
+        torch.set_num_threads(1)
+        started.put(None)
+        while True:
+            kernel, arguments, done = self._tasks.get()
+            try:
+                kernel(*arguments)
+            except BaseException as error:
+                done.put(error)
+            else:
+                done.put(None)
+            del kernel, arguments, done  # else the last arrays would live until the next task
 
 
-_REFERENCE: ContextVar[bool] = ContextVar("reference", default=False)
+_threads = _Threads()
+
+
+_entering = Lock()
+_inside = 0  # blocks of own_threads, one in another or side by side
+_torch_threads = 1  # torch's number outside of them
 
 
 @contextmanager
-def reference_path() -> Iterator[None]:
-    """Compute with torch operations alone, dense and without compiled kernels: what these have to agree with."""
-    token = _REFERENCE.set(True)
+def own_threads() -> Iterator[None]:
+    """Leave the cores to :func:`run`: inside, torch works in the calling thread, and kernels on as many as torch had.
+
+    torch's OpenMP threads wait actively for one another: where other processes share the cores, a step then takes many
+    times what it computes, and a forked child that enters OpenMP after its parent did never returns.
+    """
+    global _inside, _torch_threads
+    with _entering:
+        if _inside == 0:
+            _torch_threads = torch.get_num_threads()
+        _inside += 1
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        _REFERENCE.reset(token)
+        with _entering:
+            _inside -= 1
+            if _inside == 0:
+                torch.set_num_threads(_torch_threads)
+
+
+def _in_forked_child() -> None:
+    """Start without the parent's threads; torch stays in the calling thread, as inside of :func:`own_threads`."""
+    global _threads, _entering, _inside, _torch_threads
+    _threads, _entering = _Threads(), Lock()
+    if _inside == 0:
+        _torch_threads = torch.get_num_threads()
+    _inside += 1
+    torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
+
+
+def n_threads() -> int:
+    """Return how many threads kernels use: as many as torch does, or did outside of :func:`own_threads`."""
+    return _torch_threads if _inside else torch.get_num_threads()
+
+
+def n_parts(n: int, smallest: int = 16) -> int:
+    """Return into how many ranges :func:`run` cuts ``n`` rows: one a thread, none tiny."""
+    return max(1, min(n_threads(), n // smallest))
+
+
+def run(kernel: Kernel, n: int, *arguments: Any, smallest: int = 16) -> None:
+    """Call ``kernel(part, parts, *arguments)`` for as many parts as ``n`` rows are worth, side by side.
+
+    Handing a part to another thread costs about 15 µs: ``smallest`` says how many rows take as long.
+    """
+    parts = n_parts(n, smallest)
+    if parts == 1:
+        kernel(0, 1, *arguments)
+    else:
+        _threads.run(kernel, parts, arguments)
 
 
 def as_array(tensor: torch.Tensor) -> NDArray[Any]:
     """Return the tensor's values as an array whose rows follow one another; shares memory where they do already."""
     return tensor.detach().contiguous().numpy()
-
-
-def kernels_apply(*tensors: torch.Tensor) -> bool:
-    """Whether the kernels can work on these tensors: float32 on the CPU, outside of :func:`reference_path`."""
-    if _REFERENCE.get():
-        return False
-    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)

@@ -119,6 +119,11 @@ class Batch:
         return Batch(x, self.library_B1, categories_BD, self.continuous_BV)
 
     @property
+    def rows_for_kernels(self) -> bool:
+        """Whether the data were given as non-zeros on the CPU, for compiled kernels; torch's operations do the rest."""
+        return self.given_sparse and self.library_B1.device.type == "cpu"
+
+    @property
     def x_BG(self) -> Tensor:
         """The data, dense."""
         if self._dense is None:
@@ -136,7 +141,7 @@ class Batch:
 
 
 #: of a parameter: a copy of its values, and the place of its gradient, in bfloat16
-Halves = Mapping[Tensor, tuple[Tensor, Tensor]]
+Bfloat16Copies = Mapping[Tensor, tuple[Tensor, Tensor]]
 
 
 class HeadOutput:

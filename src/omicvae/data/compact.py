@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import prange
 
 from omicvae._core.native import compiled, inlined, run
 
@@ -123,31 +122,28 @@ def _fill(table, cell):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _count_distinct(parts, values, indptr, rows, count_N):  # type: ignore[no-untyped-def]
+def _count_distinct(part, parts, values, indptr, rows, count_N):  # type: ignore[no-untyped-def]
     """Count the different values of each cell, up to one more than a byte tells apart."""
-    for part in prange(parts):
-        table = np.empty(_MOST_DISTINCT, f4)
-        for b in range(len(rows) * part // parts, len(rows) * (part + 1) // parts):
-            count_N[b] = _fill(table, values[indptr[rows[b]] : indptr[rows[b] + 1]])
+    table = np.empty(_MOST_DISTINCT, f4)
+    for b in range(len(rows) * part // parts, len(rows) * (part + 1) // parts):
+        count_N[b] = _fill(table, values[indptr[rows[b]] : indptr[rows[b] + 1]])
 
 
 @compiled
-def _encode(parts, values, indptr, starts, tables, codes):  # type: ignore[no-untyped-def]
+def _encode(part, parts, values, indptr, starts, tables, codes):  # type: ignore[no-untyped-def]
     """Write each cell's different values in order, and the place of every value among them."""
-    for part in prange(parts):
-        for n in range((len(starts) - 1) * part // parts, (len(starts) - 1) * (part + 1) // parts):
-            cell, table = values[indptr[n] : indptr[n + 1]], tables[starts[n] : starts[n + 1]]
-            code = codes[indptr[n] : indptr[n + 1]]
-            _fill(table, cell)
-            for j in range(len(cell)):
-                code[j] = _place(table, len(table), cell[j])
+    for n in range((len(starts) - 1) * part // parts, (len(starts) - 1) * (part + 1) // parts):
+        cell, table = values[indptr[n] : indptr[n + 1]], tables[starts[n] : starts[n + 1]]
+        code = codes[indptr[n] : indptr[n + 1]]
+        _fill(table, cell)
+        for j in range(len(cell)):
+            code[j] = _place(table, len(table), cell[j])
 
 
 @compiled
-def _decode(parts, codes, indptr, starts, tables, values):  # type: ignore[no-untyped-def]
+def _decode(part, parts, codes, indptr, starts, tables, values):  # type: ignore[no-untyped-def]
     """Write the value of each code."""
-    for part in prange(parts):
-        for n in range(len(starts) * part // parts, len(starts) * (part + 1) // parts):
-            code, cell, table = codes[indptr[n] : indptr[n + 1]], values[indptr[n] : indptr[n + 1]], tables[starts[n] :]
-            for j in range(len(cell)):
-                cell[j] = table[code[j]]
+    for n in range(len(starts) * part // parts, len(starts) * (part + 1) // parts):
+        code, cell, table = codes[indptr[n] : indptr[n + 1]], values[indptr[n] : indptr[n + 1]], tables[starts[n] :]
+        for j in range(len(cell)):
+            cell[j] = table[code[j]]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numba import prange
 from torch import Tensor
 
 from omicvae._core import Batch, DataError, FeatureMoments, SparseRows, choose
@@ -216,24 +215,23 @@ class CellStore:
 
 
 @compiled
-def _gather(parts, indptr, columns, stored, large_positions, large_values, table_starts, tables, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+def _gather(part, parts, indptr, columns, stored, large_positions, large_values, table_starts, tables, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
     """Copy the stored rows ``rows`` one after the other, widened."""
-    for part in prange(parts):
-        for b in range(len(rows) * part // parts, len(rows) * (part + 1) // parts):
-            source, target = slice(indptr[rows[b]], indptr[rows[b] + 1]), slice(starts[b], starts[b + 1])
-            from_columns, to_columns = columns[source], out_columns[target]
-            from_values, to_values = stored[source], out_values[target]
+    for b in range(len(rows) * part // parts, len(rows) * (part + 1) // parts):
+        source, target = slice(indptr[rows[b]], indptr[rows[b] + 1]), slice(starts[b], starts[b + 1])
+        from_columns, to_columns = columns[source], out_columns[target]
+        from_values, to_values = stored[source], out_values[target]
+        for j in range(len(to_columns)):
+            to_columns[j], to_values[j] = from_columns[j], from_values[j]
+        if len(large_values):
             for j in range(len(to_columns)):
-                to_columns[j], to_values[j] = from_columns[j], from_values[j]
-            if len(large_values):
-                for j in range(len(to_columns)):
-                    if from_values[j] == ESCAPE:
-                        place = np.searchsorted(large_positions, indptr[rows[b]] + j)
-                        to_values[j] = large_values[place]
-            if len(tables):
-                table = tables[table_starts[rows[b]] :]
-                for j in range(len(to_columns)):
-                    to_values[j] = table[int(from_values[j])]
+                if from_values[j] == ESCAPE:
+                    place = np.searchsorted(large_positions, indptr[rows[b]] + j)
+                    to_values[j] = large_values[place]
+        if len(tables):
+            table = tables[table_starts[rows[b]] :]
+            for j in range(len(to_columns)):
+                to_values[j] = table[int(from_values[j])]
 
 
 def _as_rows(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:

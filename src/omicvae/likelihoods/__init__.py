@@ -3,14 +3,14 @@
 from omicvae.likelihoods._base import Likelihood
 from omicvae.likelihoods._bernoulli import Bernoulli
 from omicvae.likelihoods._gaussian import Gaussian
-from omicvae.likelihoods._negative_binomial import NegativeBinomial
-from omicvae.likelihoods._negative_binomial_kernel import negative_binomial_log_prob
+from omicvae.likelihoods._negative_binomial import NegativeBinomial, negative_binomial_log_prob
 from omicvae.likelihoods._poisson import Poisson, poisson_log_prob
 from omicvae.likelihoods._zinb import ZeroInflatedNegativeBinomial, zinb_log_prob
+from omicvae.likelihoods.student_t import StudentT
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     likelihood.name: likelihood
-    for likelihood in (NegativeBinomial, ZeroInflatedNegativeBinomial, Poisson, Gaussian, Bernoulli)
+    for likelihood in (NegativeBinomial, ZeroInflatedNegativeBinomial, Poisson, Gaussian, Bernoulli, StudentT)
 }
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Likelihood",
     "NegativeBinomial",
     "Poisson",
+    "StudentT",
     "ZeroInflatedNegativeBinomial",
     "negative_binomial_log_prob",
     "poisson_log_prob",

@@ -1,17 +1,21 @@
 """What every likelihood offers to the module, the objective and the model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput, SettingError, SparseRows, choose, integral
-from omicvae._core.native import kernels_apply
-from omicvae.likelihoods._cells import Array, cell_log_prob
+from omicvae._core.native import Kernel, n_parts, run
+
+Array = NDArray[np.float32]
+#: log p of each cell, nats, float64 (B,), and the gradient in each of the likelihood's own parameters
+Evaluated = tuple[NDArray[np.float64], tuple[Array, ...]]
 
 
 class Likelihood(nn.Module, ABC):
@@ -57,6 +61,10 @@ class Likelihood(nn.Module, ABC):
             )
         default = self.dispersions[0] if self.dispersions else None
         self.dispersion = default if dispersion is None else choose("dispersion", dispersion, self.dispersions)
+        self.build()
+
+    def build(self) -> None:
+        """Create own parameters and buffers from the settings; none by default."""
 
     @property
     @abstractmethod
@@ -85,7 +93,7 @@ class Likelihood(nn.Module, ABC):
 
     def encoder_input(self, batch: Batch) -> Tensor | SparseRows:
         """Return the data as the encoder shall see them, no gradient; (B, G), sparse where that is faster."""
-        if batch.given_sparse and kernels_apply(batch.library_B1):
+        if batch.rows_for_kernels:
             return self.sparse_features(batch)
         return self.features(batch.x_BG, batch.library_B1)
 
@@ -94,22 +102,21 @@ class Likelihood(nn.Module, ABC):
         """Return log p(x | heads) per entry, in nats and data units, with every constant; shape (B, G)."""
 
     def cell_log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        """Return Σ_g log p(x_g | heads) of each cell, in nats, shape (B,); float64 but under autograd without kernels.
+        """Return Σ_g log p(x_g | heads) of each cell, in nats, float64 (B,); differentiable in heads and parameters.
 
         On the CPU a compiled kernel, where there is one, gives value and gradient in one pass; elsewhere
         :meth:`log_prob` is summed.
         """
-        if type(self).evaluate is not Likelihood.evaluate and kernels_apply(batch.library_B1, *heads.values()):
-            return cell_log_prob(self, batch, heads)
-        return self.log_prob(batch, heads).sum(-1, dtype=None if torch.is_grad_enabled() else torch.float64)
+        if type(self).evaluate is not Likelihood.evaluate and batch.rows_for_kernels:
+            value_B: Tensor = _CellLogProb.apply(self, batch, tuple(heads), *heads.values(), *self.parameters())
+            return value_B
+        return self.log_prob(batch, heads).sum(-1, dtype=torch.float64)
 
-    def evaluate(
-        self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
-    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+    def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
         """Evaluate log p(x_b | heads) of cells on the CPU, and overwrite the outputs by gradients.
 
-        The written-out training step calls it. Override it to call a compiled kernel; by default it is autograd on
-        :meth:`log_prob`.
+        The written-out training step calls it. Override it to call a compiled kernel, see :func:`run_cells`; by default
+        it is autograd on :meth:`log_prob`.
 
         Returns
         -------
@@ -119,11 +126,14 @@ class Likelihood(nn.Module, ABC):
         heads = {name: output.values().requires_grad_() for name, output in outputs.items()}
         with torch.enable_grad():
             value_B = self.log_prob(batch, heads).sum(-1, dtype=torch.float64)
-            inputs = (*heads.values(), *self.parameters())
-            gradients = torch.autograd.grad((value_B * torch.from_numpy(weight_B)).sum(), inputs)
+            learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+            total = (value_B * torch.from_numpy(weight_B)).sum()
+            gradients = torch.autograd.grad(total, (*heads.values(), *learned))
         for output, gradient_BG in zip(outputs.values(), gradients, strict=False):
             output.overwrite(gradient_BG)
-        return value_B.detach().numpy(), tuple(gradient.numpy() for gradient in gradients[len(heads) :])
+        own = dict(zip(learned, gradients[len(heads) :], strict=True))
+        slopes = (own.get(parameter, torch.zeros_like(parameter)) for parameter in self.parameters())
+        return value_B.detach().numpy(), tuple(gradient.numpy() for gradient in slopes)
 
     @abstractmethod
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Distribution:
@@ -132,3 +142,57 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
         """Return what is expected of a cell whatever its depth; shape (B, G)."""
+
+
+class _CellLogProb(torch.autograd.Function):
+    """:meth:`Likelihood.evaluate` as a differentiable function: value and gradients in one pass, forward.
+
+    The gradients are those of the mean negative log-probability, which is what training asks for; they are computed
+    again where something else is asked of the cells.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, likelihood: Likelihood, batch: Batch, names: tuple[str, ...], *inputs: Tensor) -> Tensor:
+        def evaluate(weight_B: Array, *raws: Tensor) -> tuple[Any, list[Tensor]]:
+            outputs = {name: HeadOutput.copy_of(raw) for name, raw in zip(names, raws, strict=True)}
+            value_B, own = likelihood.evaluate(batch, outputs, weight_B)
+            return value_B, [*(output.raw_BG for output in outputs.values()), *map(torch.from_numpy, own)]
+
+        weight_B = np.full(len(batch), -1 / len(batch), dtype=np.float32)
+        heads = inputs[: len(names)]
+        value_B, ctx.gradients = evaluate(weight_B, *heads)
+        ctx.evaluate, ctx.weight_B = evaluate, weight_B
+        ctx.save_for_backward(*heads)
+        return torch.from_numpy(value_B)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_B: Tensor) -> tuple[Tensor | None, ...]:
+        weight_B, gradients = gradient_B.float().numpy(), ctx.gradients
+        if not np.array_equal(weight_B, ctx.weight_B):
+            _, gradients = ctx.evaluate(weight_B, *ctx.saved_tensors)
+        return None, None, None, *gradients
+
+
+def run_cells(
+    kernel: Kernel, batch: Batch, outputs: Sequence[HeadOutput], weight_B: Array, *arguments: Any
+) -> NDArray[np.float64]:
+    """Call ``kernel(part, parts, *heads, rows, weight_B, value_B, *arguments)``; return the cells' values.
+
+    Each of ``heads`` is a tuple of an output's bits, its bias (G,), and where to sum the gradient in the bias
+    (parts, G); ``rows`` holds the starts, columns and values of the data's non-zeros.
+    """
+    rows, value_B = batch.rows, np.empty(len(batch))
+    sums = [np.zeros((n_parts(len(batch)), len(output.bias_G)), np.float32) for output in outputs]
+    heads = [(output.bits, output.bias_G, sum_PG) for output, sum_PG in zip(outputs, sums, strict=True)]
+    non_zeros = (rows.starts.numpy(), rows.columns_M.numpy(), rows.values_M.numpy())
+    run(kernel, len(batch), *heads, non_zeros, weight_B, value_B, *arguments)
+    for output, sum_PG in zip(outputs, sums, strict=True):
+        sum_PG.sum(0, out=output.bias_gradient_G)
+    return value_B
+
+
+def table_sums(table_RG: Array, row_B: Tensor) -> Array:
+    """Tables to sum gradients into: one a part, but one in all where every cell has a row of its own."""
+    own_rows = len(table_RG) == len(row_B) and torch.equal(row_B, torch.arange(len(row_B)))
+    return np.zeros((1 if own_rows else n_parts(len(row_B)), *table_RG.shape), dtype=np.float32)

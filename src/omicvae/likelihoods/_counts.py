@@ -1,36 +1,65 @@
-"""What the count likelihoods share: the mean, its head, and the dispersion of the negative binomials."""
+"""What the count likelihoods share: the mean, gradients in log space, and the encoder's view."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
-from omicvae._core.native import as_array, run
-from omicvae.likelihoods import _kernels
-from omicvae.likelihoods._cells import Array
-from omicvae.likelihoods._links import LOG_DISPERSION, LOG_MEAN, SOFTMAX, Link
+from omicvae._core import Batch, FeatureMoments, SparseRows
+from omicvae._core.native import compiled, inlined, run
+from omicvae.likelihoods._base import Likelihood
+from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, log1p
 
-ENCODER_SCALE = 1e4
+# A mean of exactly 0 under a positive count has no finite log-probability; softmax underflows to it.
+SMALLEST_MEAN = 1e-30
+_LOG_MEAN_LOW, _LOG_MEAN_HIGH = -69.0, 60.0
+_ENCODER_SCALE = 1e4
 _SMALLEST_RATE = 1e-30
 
 
-class CountMean:
-    """μ = ℓ · softmax(scale), or μ = s · exp(scale) with a given size factor.
+class _GivenSlopes(torch.autograd.Function):
+    """A value computed outside of autograd, with its slopes in some arguments (B, G) or (G,)."""
 
-    Parameters
-    ----------
-    size_factor
-        Whether cells come with a size factor s near 1 instead of a library size ℓ.
+    @staticmethod
+    def forward(ctx: Any, value_BG: Tensor, *slopes_and_arguments: Tensor) -> Tensor:
+        ctx.save_for_backward(*slopes_and_arguments[::2])
+        ctx.shared = [argument.dim() < value_BG.dim() for argument in slopes_and_arguments[1::2]]
+        return value_BG.view_as(value_BG)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_BG: Tensor) -> tuple[Tensor | None, ...]:
+        gradients: list[Tensor | None] = [None]
+        for slope_BG, shared in zip(ctx.saved_tensors, ctx.shared, strict=True):
+            product_BG = slope_BG * gradient_BG
+            gradients += [None, product_BG.sum(0) if shared else product_BG]
+        return tuple(gradients)
+
+
+def with_slopes(value_BG: Tensor, *slopes_and_arguments: Tensor) -> Tensor:
+    """Return ``value_BG`` as a function, differentiable once, of arguments that follow its slopes in them.
+
+    A count likelihood's gradient is simple and bounded in log μ, (x − μ) θ / (θ + μ), while autograd would lose digits
+    in the saddle-point form and overflow where a softmax underflows. So values are computed without autograd, and
+    their slopes are given in log μ and log θ, through which it goes on to the raw outputs.
     """
+    return _GivenSlopes.apply(value_BG, *slopes_and_arguments)
 
-    def __init__(self, size_factor: bool) -> None:
-        self.link: Link = LOG_MEAN if size_factor else SOFTMAX
-        self._encoder_scale = 1.0 if size_factor else ENCODER_SCALE
 
-    def bias(self, moments: FeatureMoments) -> Tensor:
+class CountLikelihood(Likelihood):
+    """x of mean μ = ℓ · softmax(scale), or μ = s · exp(scale) with a given size factor s."""
+
+    support: ClassVar[str] = "counts"
+
+    @property
+    def _encoder_scale(self) -> float:
+        return 1.0 if self.size_factor else _ENCODER_SCALE
+
+    def log_rate(self, moments: FeatureMoments) -> Tensor:
         """Return the log rate of each gene; genes never seen get half of the smallest rate seen."""
         rate = moments.rate_G.to(torch.float64)
         seen = rate[rate > _SMALLEST_RATE]
@@ -46,113 +75,65 @@ class CountMean:
         rows = batch.rows
         values_M = torch.empty_like(rows.values_M)
         arrays = (rows.starts, rows.values_M, (self._encoder_scale / batch.library_B1)[:, 0], values_M)
-        run(_kernels.log1p_scaled, len(rows), *(array.numpy() for array in arrays))
+        run(_log1p_scaled, len(rows), *(array.numpy() for array in arrays))
         return replace(rows, values_M=values_M)
+
+    def rate(self, scale_BG: Tensor) -> Tensor:
+        """Return μ of a cell with ℓ = 1 or s = 1; shape (B, G)."""
+        if self.size_factor:
+            return scale_BG.clamp(_LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
+        return torch.softmax(scale_BG, -1)
 
     def mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return μ, counts; shape (B, G)."""
-        return self.link.forward(heads["scale"].to(batch.x_BG.dtype), batch.library_B1)
+        return self.rate(heads["scale"].to(batch.x_BG.dtype)) * batch.library_B1
+
+    def log_mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return log μ less log ℓ or log s, for its gradient: outside bounds that at the bound; shape (B, G)."""
+        scale_BG = heads["scale"].to(batch.x_BG.dtype)
+        return scale_BG if self.size_factor else torch.log_softmax(scale_BG, -1)
 
     def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
-        """Return μ of a cell with ℓ = 1 or s = 1; shape (B, G)."""
-        scale = heads["scale"]
-        return self.link.forward(scale, scale.new_ones(scale.shape[0], 1))
+        """Share of the library, or mean per unit of size factor (before extra zeros); shape (B, G)."""
+        return self.rate(heads["scale"])
 
 
-class GeneDispersion(nn.Module):
-    """One θ per gene; ``log_theta`` has shape (G,)."""
-
-    heads: tuple[str, ...] = ()
-
-    def __init__(self, n_genes: int, n_batches: int) -> None:
-        super().__init__()
-        self.log_theta = nn.Parameter(torch.zeros(n_genes))
-
-    def initialise(self, log_theta_G: Tensor) -> dict[str, Tensor]:
-        """Start at a moment estimate."""
-        with torch.no_grad():
-            self.log_theta.copy_(log_theta_G)
-        return {}
-
-    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        """Return log θ, shape (G,)."""
-        return self.log_theta
-
-    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
-        """Return log θ as a table (R, G) and each cell's row in it."""
-        return as_array(self.log_theta)[None], torch.zeros(len(batch), dtype=torch.int64)
-
-    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
-        """Return the gradient in the table as one in own parameters, or give it to the head."""
-        return (gradient_RG[0],)
+@compiled
+def _log1p_scaled(part, parts, starts, values, scale_B, out_M):  # type: ignore[no-untyped-def]
+    """log1p(x · scale of its cell) at each non-zero."""
+    n = len(scale_B)
+    for b in range(n * part // parts, n * (part + 1) // parts):
+        x, y = values[starts[b] : starts[b + 1]], out_M[starts[b] : starts[b + 1]]
+        for j in range(len(x)):
+            y[j] = log1p(x[j] * scale_B[b])
 
 
-class GeneBatchDispersion(nn.Module):
-    """One θ per level of the batch covariate and gene; ``log_theta`` has shape (n_batches, G)."""
-
-    heads: tuple[str, ...] = ()
-
-    def __init__(self, n_genes: int, n_batches: int) -> None:
-        super().__init__()
-        self.log_theta = nn.Parameter(torch.zeros(n_batches, n_genes))
-
-    def initialise(self, log_theta_G: Tensor) -> dict[str, Tensor]:
-        """Start every level at the same moment estimate."""
-        with torch.no_grad():
-            self.log_theta.copy_(log_theta_G.expand_as(self.log_theta))
-        return {}
-
-    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        """Return log θ, shape (B, G); shape (G,) where no batch covariate was registered."""
-        if batch.categories_BD.shape[1] == 0:
-            return self.log_theta[0]
-        return nn.functional.embedding(batch.categories_BD[:, 0], self.log_theta)
-
-    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
-        """Return log θ as a table (R, G) and each cell's row in it."""
-        one = torch.zeros(len(batch), dtype=torch.int64)
-        return as_array(self.log_theta), batch.categories_BD[:, 0] if batch.categories_BD.shape[1] else one
-
-    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
-        """Return the gradient in the table as one in own parameters, or give it to the head."""
-        return (gradient_RG,)
+@inlined
+def means(raw_G, factor, softmax, mu_G):  # type: ignore[no-untyped-def]
+    """Write a cell's μ = factor · softmax(raw) or factor · exp(raw); return NaN if a raw value is NaN, else 0."""
+    top, lost, total = f4(-np.inf), f4(0), f4(0)
+    for g in range(len(raw_G)):
+        lost += if_nan(raw_G[g])
+        top = max(top, raw_G[g])
+    if softmax:
+        for g in range(len(raw_G)):
+            mu_G[g] = exp(raw_G[g] - top)
+            total += mu_G[g]
+        for g in range(len(raw_G)):
+            mu_G[g] *= factor / total
+    else:
+        for g in range(len(raw_G)):
+            mu_G[g] = factor * exp(min(max(raw_G[g], f4(_LOG_MEAN_LOW)), f4(_LOG_MEAN_HIGH)))
+    return lost
 
 
-class GeneCellDispersion(nn.Module):
-    """θ from a decoder head, one per gene and cell."""
-
-    heads: tuple[str, ...] = ("dispersion",)
-
-    def __init__(self, n_genes: int, n_batches: int) -> None:
-        super().__init__()
-
-    def initialise(self, log_theta_G: Tensor) -> dict[str, Tensor]:
-        """Start the head at a moment estimate."""
-        return {"dispersion": log_theta_G.to(torch.get_default_dtype())}
-
-    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
-        """Return log θ, shape (B, G)."""
-        return heads["dispersion"]
-
-    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
-        """Return log θ as a table (R, G) and each cell's row in it."""
-        return outputs["dispersion"].values().numpy(), torch.arange(len(batch))
-
-    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
-        """Return the gradient in the table as one in own parameters, or give it to the head."""
-        outputs["dispersion"].overwrite(torch.from_numpy(gradient_RG))
-        return ()
-
-
-Dispersion = GeneDispersion | GeneBatchDispersion | GeneCellDispersion
-DISPERSIONS: dict[str, type[Dispersion]] = {
-    "gene": GeneDispersion,
-    "gene-batch": GeneBatchDispersion,
-    "gene-cell": GeneCellDispersion,
-}
-
-
-def log_inverse_dispersion(moments: FeatureMoments) -> Tensor:
-    """Return the log of the moment estimate of θ, inside the range that θ may have; shape (G,), float64."""
-    low, high = (math.exp(bound) for bound in (LOG_DISPERSION.low, LOG_DISPERSION.high))
-    return moments.inverse_dispersion_G.to(torch.float64).clamp(low, high).log()
+@inlined
+def mean_gradient(slope_G, mu_G, factor, softmax, weight):  # type: ignore[no-untyped-def]
+    """Turn a cell's gradient in log μ into one in the raw values, times the weight."""
+    total = f4(0)
+    if softmax:
+        for g in range(len(slope_G)):
+            total += slope_G[g]
+        total /= factor
+    for g in range(len(slope_G)):
+        slope_G[g] = weight * (slope_G[g] - mu_G[g] * total)

@@ -1,51 +1,41 @@
 """Zero-inflated negative binomial counts."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
-from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
-from omicvae.likelihoods._base import Likelihood
-from omicvae.likelihoods._cells import Array
-from omicvae.likelihoods._entries import zero_mask
-from omicvae.likelihoods._negative_binomial import NegativeBinomial
-from omicvae.likelihoods._negative_binomial_kernel import negative_binomial_log_prob
+from omicvae._core import Batch, FeatureMoments, HeadOutput
+from omicvae._core.native import compiled, inlined
+from omicvae.likelihoods._base import Array, Evaluated
+from omicvae.likelihoods._counts import CountLikelihood, mean_gradient, means
+from omicvae.likelihoods._negative_binomial import (
+    NegativeBinomial,
+    all_zeros,
+    gather_cell,
+    negative_binomial_log_prob,
+    positive_counts,
+    working_memory,
+)
+from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store, working_row, working_rows
 
-ZERO_LOGIT_BOUND = 60.0
+_ZERO_LOGIT_BOUND = 60.0
 _INITIAL_ZERO_LOGIT = -3.0
 
 
-class _ZeroInflate(torch.autograd.Function):
-    """From log p(x) of counts to the log-probability with extra zeros of probability π = σ(a).
+def _bounded(zero_logit_BG: Tensor) -> Tensor:
+    """Hold the logit a within ±60, its gradient as at the bound, so that a parameter which strayed comes back."""
+    return zero_logit_BG + (zero_logit_BG.clamp(-_ZERO_LOGIT_BOUND, _ZERO_LOGIT_BOUND) - zero_logit_BG).detach()
 
-    At x = 0 it is log p₀, p₀ = π + (1 − π) p(0); with v = π / p₀ its gradient in log p(0) is 1 − v and in a
-    it is v − π. At x > 0 it is log p(x) + log(1 − π), with gradients 1 and −π, that is, v = 0. Since |a| is
-    held below 60, p₀ keeps its relative precision in float32 and no logarithm of a sum of exponentials is
-    needed.
-    """
 
-    @staticmethod
-    def forward(ctx: Any, base_BG: Tensor, zero_logit_BG: Tensor, x_BG: Tensor) -> Tensor:
-        bounded = zero_logit_BG.clamp(-ZERO_LOGIT_BOUND, ZERO_LOGIT_BOUND)
-        pi = torch.sigmoid(bounded)
-        is_zero = zero_mask(x_BG)
-        p_zero = torch.addcmul(pi, (base_BG * is_zero).exp_(), 1 - pi)
-        ctx.save_for_backward(pi, (pi / p_zero).mul_(is_zero))
-        return torch.lerp(base_BG - softplus(bounded), p_zero.log(), is_zero)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_BG: Tensor) -> tuple[Tensor | None, ...]:
-        pi, responsibility = ctx.saved_tensors
-        grad_base = (1 - responsibility).mul_(gradient_BG)
-        grad_logit = (responsibility - pi).mul_(gradient_BG)
-        return grad_base, grad_logit, None
+def _zero_inflated(base_BG: Tensor, zero_logit_BG: Tensor, x_BG: Tensor) -> Tensor:
+    """From log p(x) to the log-probability with extra zeros: log [π + (1 − π) p(0)] at 0, else log (1 − π) p(x)."""
+    bounded = _bounded(zero_logit_BG)
+    counted = base_BG - softplus(bounded)
+    return torch.where(x_BG == 0, torch.logaddexp(-softplus(-bounded), counted), counted)
 
 
 def zinb_log_prob(x_BG: Tensor, mu_BG: Tensor, theta: Tensor, zero_logit_BG: Tensor) -> Tensor:
@@ -55,10 +45,10 @@ def zinb_log_prob(x_BG: Tensor, mu_BG: Tensor, theta: Tensor, zero_logit_BG: Ten
     :func:`negative_binomial_log_prob`; logits are held within ±60. Differentiable once in the last three
     tensors.
     """
-    return _ZeroInflate.apply(negative_binomial_log_prob(x_BG, mu_BG, theta), zero_logit_BG, x_BG)
+    return _zero_inflated(negative_binomial_log_prob(x_BG, mu_BG, theta), zero_logit_BG, x_BG)
 
 
-class ZeroInflatedNegativeBinomial(Likelihood):
+class ZeroInflatedNegativeBinomial(CountLikelihood):
     """x = 0 with probability π = σ(zero_logit), else x ~ NB(μ, θ).
 
     See :class:`~omicvae.likelihoods.Likelihood` for the arguments and
@@ -66,19 +56,13 @@ class ZeroInflatedNegativeBinomial(Likelihood):
     """
 
     name: ClassVar[str] = "zinb"
-    support: ClassVar[str] = "counts"
     dispersions: ClassVar[tuple[str, ...]] = NegativeBinomial.dispersions
 
-    def __init__(
-        self,
-        n_genes: int,
-        *,
-        dispersion: str | None = None,
-        n_batches: int = 1,
-        size_factor: bool = False,
-    ) -> None:
-        super().__init__(n_genes, dispersion=dispersion, n_batches=n_batches, size_factor=size_factor)
-        self.counts = NegativeBinomial(n_genes, dispersion=dispersion, n_batches=n_batches, size_factor=size_factor)
+    def build(self) -> None:
+        """Create the counts' own distribution."""
+        self.counts = NegativeBinomial(
+            self.n_genes, dispersion=self.dispersion, n_batches=self.n_batches, size_factor=self.size_factor
+        )
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -97,33 +81,71 @@ class ZeroInflatedNegativeBinomial(Likelihood):
             biases["scale"] = biases["scale"] + softplus(zero_logit)
         return {**biases, "zero_logit": zero_logit}
 
-    def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
-        """log1p of normalised counts; shape (B, G)."""
-        return self.counts.features(x_BG, library_B1)
-
-    def sparse_features(self, batch: Batch) -> SparseRows:
-        """Return :meth:`features` from the non-zeros."""
-        return self.counts.sparse_features(batch)
-
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
         base_BG = self.counts.log_prob(batch, heads)
-        return _ZeroInflate.apply(base_BG, heads["zero_logit"].to(base_BG.dtype), batch.x_BG)
+        return _zero_inflated(base_BG, heads["zero_logit"].to(base_BG.dtype), batch.x_BG)
 
-    def evaluate(
-        self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
-    ) -> tuple[NDArray[np.float64], tuple[Array, ...]]:
+    def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
         """By a compiled kernel."""
-        return self.counts.evaluate(batch, outputs, weight_B, outputs["zero_logit"])
+        return self.counts.evaluate_by(_zinb_cells, ("scale", "zero_logit"), batch, outputs, weight_B)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Distribution:
         """Return the distribution of the counts (mean (1 − π) μ); batch shape (B, G)."""
         from pyro.distributions import ZeroInflatedDistribution
 
         base = self.counts.distribution(batch, heads)
-        bounded = heads["zero_logit"].to(batch.x_BG.dtype).clamp(-ZERO_LOGIT_BOUND, ZERO_LOGIT_BOUND)
-        return ZeroInflatedDistribution(base, gate_logits=bounded)
+        return ZeroInflatedDistribution(base, gate_logits=_bounded(heads["zero_logit"].to(batch.x_BG.dtype)))
 
-    def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
-        """Share of the library before extra zeros, or mean per unit of size factor; shape (B, G)."""
-        return self.counts.normalized(heads)
+
+@inlined
+def _inflate(gate, genes, column, counts, weight):  # type: ignore[no-untyped-def]
+    """Add the extra zeros to a cell's values and slopes, and turn the logits into the gradient in them."""
+    value, slope, theta_slope = genes
+    px, _, _, pc = counts
+    for j in range(len(column)):
+        pc[j] = gate[column[j]]
+    for g in range(len(gate)):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
+        a = min(max(gate[g], f4(-_ZERO_LOGIT_BOUND)), f4(_ZERO_LOGIT_BOUND))
+        small = exp(-abs(a))
+        inverse_odds = f4(1) / (f4(1) + small)
+        pi = (f4(1) if a >= f4(0) else small) * inverse_odds
+        p_zero = pi + (small if a >= f4(0) else f4(1)) * inverse_odds * exp(value[g])
+        extra = pi / p_zero  # probability that a zero is one of the extra ones
+        theta_slope[g] *= f4(1) - extra
+        slope[g] *= f4(1) - extra
+        value[g] = log(p_zero) + if_nan(gate[g] + value[g])
+        gate[g] = weight * (extra - pi)
+    for j in range(len(column)):  # log (1 − π) beside the count's own
+        a = min(max(pc[j], f4(-_ZERO_LOGIT_BOUND)), f4(_ZERO_LOGIT_BOUND))
+        small = exp(-abs(a))
+        px[j] += if_nan(pc[j]) - max(a, f4(0)) - log1p(small)
+        pc[j] = -weight * (f4(1) if a >= f4(0) else small) / (f4(1) + small)
+    for j in range(len(column)):
+        gate[column[j]] = pc[j]
+
+
+@compiled
+def _zinb_cells(  # type: ignore[no-untyped-def]
+    part, parts, head, gate_head, rows, weight_B, value_B, factor_B, softmax, table, sum_PRG
+):
+    """ZINB of whole cells: as the NB's, and between its zeros and its sums the extra zeros."""
+    (bits, bias_G, bias_sum_PG), (starts, columns, values) = head, rows
+    gate_bits, gate_bias_G, gate_sum_PG = gate_head
+    theta_RG, inverse_RG, constant_RG, row_B = table
+    n = len(value_B)
+    raw, mu, genes, counts = working_memory(len(bias_G))
+    gate = working_row(working_rows(1, len(bias_G)), 0)
+    for b in range(n * part // parts, n * (part + 1) // parts):
+        row, weight = row_B[b], weight_B[b]
+        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+        load(bits[b], bias_G, raw)
+        lost = np.float64(means(raw, factor_B[b], softmax, mu))
+        all_zeros(mu, theta_RG[row], inverse_RG[row], genes)
+        positive_counts(column, x_row, mu, theta_RG[row], constant_RG[row], counts)
+        load(gate_bits[b], gate_bias_G, gate)
+        _inflate(gate, genes, column, counts, weight)
+        store(gate, gate_bits[b], gate_sum_PG[part])
+        value_B[b] = gather_cell(lost, column, counts, genes, weight, sum_PRG[part % len(sum_PRG), row])
+        mean_gradient(genes[1], mu, factor_B[b], softmax, weight)
+        store(genes[1], bits[b], bias_sum_PG[part])

@@ -12,7 +12,7 @@ from omicvae._core import DataError
 from omicvae.data import CellStore
 from omicvae.diagnostics.structure import Structure, structure
 from omicvae.model._build import ModelConfig, build_null
-from omicvae.module import CovariateModel
+from omicvae.module import NullModel
 from omicvae.training import derive_seed, evaluating, map_cells, null_log_likelihood, private_generators
 
 #: of the structure check: cells × genes of a simulation, the fewest and most cells, most genes, simulations
@@ -85,7 +85,7 @@ class Background:
         return self.known[key]
 
 
-def unexplained_structure(null: CovariateModel, store: CellStore, seed: int) -> Structure | None:
+def unexplained_structure(null: NullModel, store: CellStore, seed: int) -> Structure | None:
     """Compare cells with simulations from the fitted ``null`` at the same covariates and depths; None for few cells.
 
     On a random part of the cells and the most variable genes; categorical and continuous covariates are taken out,

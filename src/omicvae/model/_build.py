@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from omicvae._core import Batch, SettingError, choose, integral
 from omicvae.data import CellStore, DataSchema
 from omicvae.likelihoods import LIKELIHOODS, Likelihood
-from omicvae.module import Architecture, ConditionalVAE, CovariateModel
+from omicvae.module import Architecture, ConditionalVAE, NullModel
 from omicvae.networks import covariate_width
 from omicvae.priors import PRIORS, PriorSizes
 from omicvae.training import derive_seed, private_generators
@@ -99,9 +99,9 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
         )
 
 
-def build_null(config: ModelConfig, schema: DataSchema) -> CovariateModel:
+def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:
     """Make the z-free model with the same likelihood."""
-    return CovariateModel(build_likelihood(config, schema), **covariate_sizes(schema))
+    return NullModel(build_likelihood(config, schema), **covariate_sizes(schema))
 
 
 def random_cells(store: CellStore, rows: NDArray[np.int64], seed: int) -> Callable[[int], Batch]:

@@ -223,7 +223,7 @@ class TrainingMixin(RescueMixin):
         stopping = Stopping(
             settings.early_stopping, settings.early_stopping_patience, settings.early_stopping_min_delta
         )
-        plan = self._plan(settings, fresh=fresh, half_products=hard.pop("half_products"))
+        plan = self._plan(settings, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
         result = fit(
             plan,
             stopping=stopping,
@@ -236,7 +236,7 @@ class TrainingMixin(RescueMixin):
             **trainer_arguments,
         )
         self.fits.append(result)
-        self.objective = plan.planned.objective.to_dict()
+        self.objective = plan.scheduled.objective.to_dict()
         self._moments = plan.end_moments
         self.train_indices, self.validation_indices = plan.split.train, plan.split.validation
         self._knows_split = self.is_trained_ = True
@@ -298,7 +298,7 @@ class TrainingMixin(RescueMixin):
         )
         return settings
 
-    def _plan(self, settings: RunSettings, *, fresh: bool, half_products: bool) -> TrainingPlan:
+    def _plan(self, settings: RunSettings, *, fresh: bool, bfloat16_products: bool) -> TrainingPlan:
         """Fix split, budget and objective of a run, and initialise the network before the first one."""
         store, seed = self._cells(None), int(settings.seed or 0)
         goal = Objective.parse(settings.objective)
@@ -317,12 +317,12 @@ class TrainingMixin(RescueMixin):
         )
         budget = plan_budget(len(split.train), batch_size, max_epochs=settings.max_epochs, optimisation=optimisation)
         n_genes, n_latent = self.module.n_genes, self.config.architecture.n_latent
-        planned = goal.plan(budget.total_steps, budget.steps_per_epoch, n_genes=n_genes, n_latent=n_latent)
-        if planned.effective_beta != goal.beta:
+        scheduled = goal.scheduled(budget.total_steps, budget.steps_per_epoch, n_genes=n_genes, n_latent=n_latent)
+        if scheduled.effective_beta != goal.beta:
             log.warning(
                 'reduction="mean" averages the reconstruction over %d genes and the KL over %d dimensions: '
                 "beta=%g acts like beta=%.4g on the ELBO.",
-                *(n_genes, n_latent, goal.beta, planned.effective_beta),
+                *(n_genes, n_latent, goal.beta, scheduled.effective_beta),
             )
         if fresh:  # only now that nothing can be refused any more
             self._start_again()
@@ -335,13 +335,13 @@ class TrainingMixin(RescueMixin):
             self.module,
             store,
             split,
-            planned,
+            scheduled,
             budget,
             batch_size=batch_size,
             seed=derive_seed(seed, "noise", len(self.fits)),
             cell_names=self._own_adata().obs_names,
             first_epoch=len(self.history) + 1,
-            half_products=half_products,
+            bfloat16_products=bfloat16_products,
             start_moments=self._moments,
         )
 

@@ -75,7 +75,7 @@ class Dropout(nn.Module):
         return x * ((self.draws(*x.shape).int() >= self.threshold) * self.scale).to(x.dtype)
 
 
-class Tail(nn.Module):
+class NormActivationDropout(nn.Module):
     """Normalisation, activation and dropout behind a linear map."""
 
     def __init__(self, width: int, normalization: str, activation: str, dropout_rate: float) -> None:
@@ -111,7 +111,7 @@ class ConditionedLinear(nn.Module):
         return h_BO if self.covariates is None else h_BO + self.covariates(c_BC)
 
 
-class Perceptron(nn.Module):
+class MLP(nn.Module):
     """``n_layers`` blocks of conditioned linear map, normalisation, activation and dropout.
 
     Parameters
@@ -144,9 +144,9 @@ class Perceptron(nn.Module):
             covariates = n_covariates if layer == 0 or deeply_inject else 0
             # batch normalisation takes a constant away again; its gradient would be rounding, which Adam scales up
             self.linears.append(ConditionedLinear(width, n_hidden, covariates, bias=normalization != "batch"))
-            self.tails.append(Tail(n_hidden, normalization, activation, dropout_rate))
+            self.tails.append(NormActivationDropout(n_hidden, normalization, activation, dropout_rate))
 
-    def blocks(self) -> list[tuple[ConditionedLinear, Tail]]:
+    def blocks(self) -> list[tuple[ConditionedLinear, NormActivationDropout]]:
         """Return the linear map and what follows it, layer by layer."""
         return list(zip(self.linears, self.tails, strict=True))  # type: ignore[arg-type]
 

@@ -6,19 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from omicvae.networks.blocks import Perceptron, full_precision
+from omicvae.networks.blocks import MLP, full_precision
 from omicvae.networks.linear import Linear
 
 
 class Decoder(nn.Module):
-    """Perceptron followed by one linear map per head that the likelihood asks for."""
+    """MLP followed by one linear map per head that the likelihood asks for."""
 
     def __init__(
         self, n_latent: int, n_genes: int, heads: Sequence[str], n_hidden: int, n_layers: int, **block: Any
     ) -> None:
         super().__init__()
         self.n_hidden = n_hidden
-        self.body = Perceptron(n_latent, n_hidden, n_layers, **block)
+        self.body = MLP(n_latent, n_hidden, n_layers, **block)
         self.heads = nn.ModuleDict({head: Linear(n_hidden, n_genes) for head in heads})
 
     @torch.no_grad()

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from omicvae.networks.blocks import Perceptron, full_precision
+from omicvae.networks.blocks import MLP, full_precision
 
 
-def _body(n_in: int, n_covariates: int, n_hidden: int, n_layers: int) -> Perceptron:
+def _body(n_in: int, n_covariates: int, n_hidden: int, n_layers: int) -> MLP:
     # no normalisation over the cells of a minibatch: it would let cells see each other
-    return Perceptron(
+    return MLP(
         n_in,
         n_hidden,
         n_layers,

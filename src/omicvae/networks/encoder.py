@@ -5,14 +5,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from omicvae._core import LatentPosterior, SparseRows
-from omicvae.networks.blocks import Perceptron, full_precision
+from omicvae.networks.blocks import MLP, full_precision
 
 # variance between 5e-7 and 150: wide enough for any useful posterior, narrow enough for finite float32 gradients
 LOG_VARIANCE_BOUNDS = (-14.5, 5.0)
 
 
 class Encoder(nn.Module):
-    """Perceptron with a mean head and a log-variance head (Kingma & Welling 2014).
+    """MLP with a mean head and a log-variance head (Kingma & Welling 2014).
 
     The log variance is clamped to ``log_variance_bounds``. Its head starts at zero weights, so the untrained
     posterior has unit variance.
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.log_variance_bounds = log_variance_bounds
-        self.body = Perceptron(n_in, n_hidden, n_layers, **block)
+        self.body = MLP(n_in, n_hidden, n_layers, **block)
         self.mean = nn.Linear(n_hidden, n_latent)
         self.log_variance = nn.Linear(n_hidden, n_latent)
         nn.init.zeros_(self.log_variance.weight)

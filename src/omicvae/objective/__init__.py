@@ -1,10 +1,10 @@
 """The training objective: KL weight over time, regularised KL, ELBO, further terms. Pure functions and settings."""
 
-from omicvae.objective._objective import Objective, PlannedObjective
+from omicvae.objective._objective import Objective, ScheduledObjective
 from omicvae.objective.adversarial import (
+    Adversary,
     Discriminator,
     LatentAdversary,
-    Opponent,
     Phase,
     adaptive_weight,
     confusion_loss,
@@ -18,16 +18,16 @@ from omicvae.objective.total_correlation import total_correlation
 __all__ = [
     "FREE_BITS_MODES",
     "SCHEDULES",
+    "Adversary",
     "Cyclical",
     "Discriminator",
     "KLControl",
     "LatentAdversary",
     "Objective",
-    "Opponent",
     "Phase",
-    "PlannedObjective",
     "Ramp",
     "Schedule",
+    "ScheduledObjective",
     "adaptive_weight",
     "confusion_loss",
     "elbo_terms",

@@ -7,7 +7,7 @@ from typing import Any
 from omicvae._core import SettingError, choose, integral, real
 from omicvae.objective.adversarial import Discriminator, LatentAdversary, Phase
 from omicvae.objective.kl import FREE_BITS_MODES, Capacity, KLControl, TargetRate, WeightedKL
-from omicvae.objective.schedules import SCHEDULES, Plan, Schedule
+from omicvae.objective.schedules import SCHEDULES, RunSteps, Schedule
 
 REDUCTIONS = ("sum", "mean")
 
@@ -154,7 +154,7 @@ class Objective:
             state["schedule"] = repr(self.schedule)
         return state
 
-    def plan(self, total_steps: int, steps_per_epoch: int, *, n_genes: int, n_latent: int) -> "PlannedObjective":
+    def scheduled(self, total_steps: int, steps_per_epoch: int, *, n_genes: int, n_latent: int) -> "ScheduledObjective":
         """Fix schedules and phases for a run of ``total_steps``.
 
         Raises
@@ -162,7 +162,7 @@ class Objective:
         SettingError
             If the run would end before a weight has reached its final value.
         """
-        schedule = self._planned_schedule(total_steps, steps_per_epoch)
+        schedule = self._schedule_of_run(total_steps, steps_per_epoch)
         effective_beta = self.beta * (n_genes / n_latent if self.reduction == "mean" else 1.0)
         phases: dict[str, Phase] = {
             name: opponent.phase(total_steps, steps_per_epoch)
@@ -170,9 +170,9 @@ class Objective:
             if (opponent := getattr(self, name)) is not None
         }
         control = self._control(schedule, effective_beta)
-        return PlannedObjective(self, schedule, control, effective_beta, phases)
+        return ScheduledObjective(self, schedule, control, effective_beta, phases)
 
-    def _planned_schedule(self, total_steps: int, steps_per_epoch: int) -> Schedule:
+    def _schedule_of_run(self, total_steps: int, steps_per_epoch: int) -> Schedule:
         if self.warmup_steps is not None:
             warmup_steps = integral("warmup_steps", self.warmup_steps, minimum=0)
         elif self.warmup_epochs is not None:
@@ -183,7 +183,7 @@ class Objective:
             warmup_steps = min(round(fraction * total_steps), total_steps - 1)
         schedule = self.schedule
         if isinstance(schedule, str):
-            schedule = SCHEDULES[schedule](Plan(total_steps, warmup_steps, self.n_cycles, self.period))
+            schedule = SCHEDULES[schedule](RunSteps(total_steps, warmup_steps, self.n_cycles, self.period))
         if schedule.settled_step >= total_steps:
             raise SettingError(
                 f"The KL weight would reach its final value at step {schedule.settled_step}, but the planned run "
@@ -200,7 +200,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedObjective:
+class ScheduledObjective:
     """An objective with its schedules in steps, for one run.
 
     Attributes

@@ -36,7 +36,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Opponent:
+class Adversary:
     """Settings of a network that plays against the cVAE.
 
     Attributes
@@ -121,7 +121,7 @@ class Opponent:
 
 
 @dataclass(frozen=True, slots=True)
-class LatentAdversary(Opponent):
+class LatentAdversary(Adversary):
     """A classifier that reads categorical covariates from z; the encoder learns to give it nothing to read.
 
     The classifier minimises its cross-entropy −mean_n log p(c_n | z_n). The encoder minimises the mean over cells of
@@ -133,7 +133,7 @@ class LatentAdversary(Opponent):
     covariates
         Categorical covariates to remove; None for all that the model has.
 
-    See :class:`Opponent` for the others. The weight is in nats of loss for a nat of that divergence, by default 5, and
+    See :class:`Adversary` for the others. The weight is in nats of loss for a nat of that divergence, by default 5, and
     ``adaptive`` is off: the divergence, and its gradient, go to 0 where there is nothing left to remove, and a ratio of
     gradients would then magnify noise. A classifier that lags behind the encoder can be deceived rather than starved,
     so it has several updates at a high rate (``benchmarks/adversary.py``).
@@ -153,14 +153,14 @@ class LatentAdversary(Opponent):
 
 
 @dataclass(frozen=True, slots=True)
-class Discriminator(Opponent):
+class Discriminator(Adversary):
     """A network that tells real from generated cells, in the second phase of a VAE-GAN (Larsen et al. 2016).
 
     Until the start there is only the ELBO, and the discriminator's loss is 0. Then it learns, from log-normalised
     expression and covariates, by the hinge loss mean max(0, 1 − D(real)) + mean max(0, 1 + D(generated)), and the cVAE
     adds −weight · mean D(generated). Generated cells are decoded from prior draws.
 
-    See :class:`Opponent` for the settings. With the default weight of 0.3 the likelihood loses up to 0.3 %
+    See :class:`Adversary` for the settings. With the default weight of 0.3 the likelihood loses up to 0.3 %
     (``benchmarks/discriminator.py``).
     """
 

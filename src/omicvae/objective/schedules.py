@@ -95,7 +95,7 @@ class Cyclical:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunSteps:
     """The steps that a schedule may use: what the objective asks for, resolved against the planned run."""
 
     total_steps: int
@@ -104,26 +104,26 @@ class Plan:
     period: int | None
 
 
-def _constant(plan: Plan) -> Schedule:
+def _constant(steps: RunSteps) -> Schedule:
     return Ramp(_linear, 0)
 
 
-def _ramp(shape: Callable[[float], float]) -> Callable[[Plan], Schedule]:
-    return lambda plan: Ramp(shape, plan.warmup_steps)
+def _ramp(shape: Callable[[float], float]) -> Callable[[RunSteps], Schedule]:
+    return lambda steps: Ramp(shape, steps.warmup_steps)
 
 
-def _cyclical(plan: Plan) -> Schedule:
+def _cyclical(steps: RunSteps) -> Schedule:
     # without a period the cycles share the run, so that the last one ends with it
-    period = plan.total_steps // plan.n_cycles if plan.period is None else plan.period
+    period = steps.total_steps // steps.n_cycles if steps.period is None else steps.period
     if period < 2:
         raise SettingError(
-            f"A cyclical schedule needs at least 2 steps a cycle: {plan.n_cycles} cycles do not fit into the "
-            f"{plan.total_steps} planned steps. Train longer or lower n_cycles."
+            f"A cyclical schedule needs at least 2 steps a cycle: {steps.n_cycles} cycles do not fit into the "
+            f"{steps.total_steps} planned steps. Train longer or lower n_cycles."
         )
-    return Cyclical(period, plan.n_cycles)
+    return Cyclical(period, steps.n_cycles)
 
 
-SCHEDULES: Mapping[str, Callable[[Plan], Schedule]] = {
+SCHEDULES: Mapping[str, Callable[[RunSteps], Schedule]] = {
     "constant": _constant,
     "none": _constant,
     "linear": _ramp(_linear),

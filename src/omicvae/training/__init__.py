@@ -5,14 +5,14 @@ from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpo
 from omicvae.training.evaluation import CellScores, evaluating, map_cells, score_cells
 from omicvae.training.fit import PRECISIONS, Checkpointing, FitResult, Stopping, fit, hardware
 from omicvae.training.history import history_frame
-from omicvae.training.null import null_log_likelihood
+from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
+from omicvae.training.null_model import null_log_likelihood
 from omicvae.training.plan import Split, TrainingPlan
-from omicvae.training.rates import RATES, OneCycle
 from omicvae.training.seeds import derive_seed, private_generators
 
 __all__ = [
+    "LEARNING_RATES",
     "PRECISIONS",
-    "RATES",
     "Budget",
     "CellScores",
     "Checkpoint",

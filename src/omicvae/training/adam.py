@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor, nn
 
-from omicvae._core import Halves
-from omicvae._core.native import bfloat16_bits, compiled, inlined, kernels_apply, run
+from omicvae._core import Bfloat16Copies
+from omicvae._core.native import bfloat16_bits, compiled, inlined, n_threads, run
 from omicvae.training.budget import Optimisation
 
 f4 = np.float32
@@ -17,15 +16,17 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 _ALIGNED = 64  # bytes
+# parameters that are worth a thread
+_SMALLEST_PART = 50_000
 _BLOCK = 2048  # parameters that are updated while their values lie in the nearest cache
 
 
 @inlined
-def _gradient_block(a, b, half, gradient_bits, gradient, wide):  # type: ignore[no-untyped-def]
-    """Return the gradients of the parameters a to b, widened into ``wide`` if they are in bfloat16 at ``half``."""
-    if half < 0:
+def _gradient_block(a, b, place, gradient_bits, gradient, wide):  # type: ignore[no-untyped-def]
+    """Return the gradients of the parameters a to b, widened into ``wide`` if they are in bfloat16 at ``place``."""
+    if place < 0:
         return gradient[a:b]
-    bits = gradient_bits[half : half + b - a]
+    bits = gradient_bits[place : place + b - a]
     for i in range(len(bits)):
         wide[i] = np.int32(np.int32(bits[i]) << np.int32(16)).view(np.float32)
     return wide[: b - a]
@@ -38,40 +39,40 @@ def _share(start, stop, part, parts):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _square_norm(parts, segments, gradient_bits, gradient, sums_P):  # type: ignore[no-untyped-def]
+def _square_norm(part, parts, segments, gradient_bits, gradient, sums_P):  # type: ignore[no-untyped-def]
     """Sum the squares of each part; a square that float32 cannot hold is inf, as it would be in Adam's moments."""
-    for part in prange(parts):
-        wide, total = np.empty(_BLOCK, f4), 0.0
-        for start, stop, half in segments:
-            first, last = _share(start, stop, part, parts)
-            for a in range(first, last, _BLOCK):
-                b = min(a + _BLOCK, last)
-                g = _gradient_block(a, b, half + a - start if half >= 0 else -1, gradient_bits, gradient, wide)
-                for i in range(len(g)):
-                    total += np.float64(g[i] * g[i])
-        sums_P[part] = total
+    wide, total = np.empty(_BLOCK, f4), 0.0
+    for start, stop, narrow in segments:
+        first, last = _share(start, stop, part, parts)
+        for a in range(first, last, _BLOCK):
+            b = min(a + _BLOCK, last)
+            g = _gradient_block(a, b, narrow + a - start if narrow >= 0 else -1, gradient_bits, gradient, wide)
+            for i in range(len(g)):
+                total += np.float64(g[i] * g[i])
+    sums_P[part] = total
 
 
 @compiled
-def _adam(parts, segments, gradient_bits, copy_bits, value, gradient, mean, square, beta1, beta2, rate, root_correction, epsilon, scale, decay, keep):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+def _adam(part, parts, segments, gradient_bits, copy_bits, arrays, numbers):  # type: ignore[no-untyped-def]
     """Kingma & Ba 2015, algorithm 1; ``rate`` is divided by 1 − β₁ᵗ, ``root_correction`` is 1 / √(1 − β₂ᵗ)."""
-    for part in prange(parts):
-        wide = np.empty(_BLOCK, f4)
-        for start, stop, half in segments:
-            first, last = _share(start, stop, part, parts)
-            for a in range(first, last, _BLOCK):
-                b, place = min(a + _BLOCK, last), half + a - start if half >= 0 else -1
-                x, m, v = value[a:b], mean[a:b], square[a:b]
-                g = _gradient_block(a, b, place, gradient_bits, gradient, wide)
-                for i in range(len(x)):
-                    slope = scale * g[i] + decay * x[i]
-                    m[i] += (f4(1) - beta1) * (slope - m[i])
-                    v[i] = beta2 * v[i] + (f4(1) - beta2) * slope * slope
-                    x[i] = keep * x[i] - rate * m[i] / (np.sqrt(v[i]) * root_correction + epsilon)
-                if place >= 0:
-                    bits = copy_bits[place : place + b - a]
-                    for i in range(len(bits)):
-                        bits[i] = bfloat16_bits(x[i])
+    value, gradient, mean, square = arrays
+    beta1, beta2, rate, root_correction, epsilon, scale, decay, keep = numbers
+    wide = np.empty(_BLOCK, f4)
+    for start, stop, narrow in segments:
+        first, last = _share(start, stop, part, parts)
+        for a in range(first, last, _BLOCK):
+            b, place = min(a + _BLOCK, last), narrow + a - start if narrow >= 0 else -1
+            x, m, v = value[a:b], mean[a:b], square[a:b]
+            g = _gradient_block(a, b, place, gradient_bits, gradient, wide)
+            for i in range(len(x)):
+                slope = scale * g[i] + decay * x[i]
+                m[i] += (f4(1) - beta1) * (slope - m[i])
+                v[i] = beta2 * v[i] + (f4(1) - beta2) * slope * slope
+                x[i] = keep * x[i] - rate * m[i] / (np.sqrt(v[i]) * root_correction + epsilon)
+            if place >= 0:
+                bits = copy_bits[place : place + b - a]
+                for i in range(len(bits)):
+                    bits[i] = bfloat16_bits(x[i])
 
 
 class FlatAdam(torch.optim.Optimizer):
@@ -100,22 +101,22 @@ class FlatAdam(torch.optim.Optimizer):
             p.data = self.values[place].view_as(p)
             moments = {"exp_avg": means[place].view_as(p), "exp_avg_sq": squares[place].view_as(p)}
             self.state[p] = {"step": self.steps, **moments}
-        self.halve(())
-        self.claim()
+        self.bfloat16_copies(())
+        self.bind_gradients()
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Set all gradients to 0, in their places."""
         if len(self._copy_bits):
-            self.halve(())
+            self.bfloat16_copies(())
         self.gradients.zero_()
-        self.claim()
+        self.bind_gradients()
 
-    def claim(self) -> None:
+    def bind_gradients(self) -> None:
         """Give every gradient its place in the block, also where others have set it to None."""
         for p, place in zip(self.param_groups[0]["params"], self._places, strict=True):
             p.grad = self.gradients[place].view_as(p)
 
-    def halve(self, chosen: Sequence[Tensor]) -> Halves:
+    def bfloat16_copies(self, chosen: Sequence[Tensor]) -> Bfloat16Copies:
         """Use bfloat16 for some parameters until the next :meth:`zero_grad`.
 
         Returns
@@ -126,38 +127,39 @@ class FlatAdam(torch.optim.Optimizer):
         parameters, sizes = self.param_groups[0]["params"], [p.numel() for p in chosen]
         whole = torch.zeros(2, sum(sizes), dtype=torch.bfloat16)
         self._copy_bits, self._gradient_bits = whole.view(torch.uint16).numpy()
-        # first parameter, last + 1, and where its halves start (−1: it has none)
+        # first parameter, last + 1, and where its bfloat16 copies start (−1: it has none)
         self._segments = np.array([(place.start, place.stop, -1) for place in self._places])
-        halves: dict[Tensor, tuple[Tensor, Tensor]] = {}
+        copies: dict[Tensor, tuple[Tensor, Tensor]] = {}
         for p, stop in zip(chosen, np.cumsum(sizes), strict=True):
-            copy, place = (half[stop - p.numel() : stop].view_as(p) for half in whole)
-            halves[p] = (copy, place)
+            copy, place = (memory[stop - p.numel() : stop].view_as(p) for memory in whole)
+            copies[p] = (copy, place)
             copy.copy_(p.detach())
             self._segments[[p is own for own in parameters], 2] = stop - p.numel()
-        return halves
+        return copies
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters at the present rate, if every gradient is finite."""
-        self.attempt(0.0, self.param_groups[0]["lr"])
+        self.step_if_finite(0.0, self.param_groups[0]["lr"])
 
-    def attempt(self, loss: float, rate: float) -> bool:
+    def step_if_finite(self, loss: float, learning_rate: float) -> bool:
         """Update all parameters, unless the loss or a gradient is not finite; return whether it did."""
-        square_norms = np.zeros(torch.get_num_threads())
-        run(_square_norm, len(self.values), self._segments, self._gradient_bits, self._arrays[1], square_norms)
+        square_norms = np.zeros(n_threads())
+        arrays = (self._segments, self._gradient_bits, self._arrays[1], square_norms)
+        run(_square_norm, len(self.values), *arrays, smallest=_SMALLEST_PART)
         norm = math.sqrt(square_norms.sum()) if np.isfinite(square_norms).all() else math.inf
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return False
         group, o = self.param_groups[0], self.optimisation
-        group["lr"] = rate
+        group["lr"] = learning_rate
         (beta1, beta2), t = group["betas"], float(self.steps.add_(1))
-        step_size, root = rate / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
+        step_size, root = learning_rate / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
         decoupled = o.optimizer == "adamw"
         numbers = (
             *(beta1, beta2, step_size, root, group["eps"], clip_factor(norm, o.gradient_clip_norm)),
-            *((0.0, 1 - rate * o.weight_decay) if decoupled else (o.weight_decay, 1.0)),
+            *((0.0, 1 - learning_rate * o.weight_decay) if decoupled else (o.weight_decay, 1.0)),
         )
-        halves = (self._segments, self._gradient_bits, self._copy_bits)
-        run(_adam, len(self.values), *halves, *self._arrays, *(f4(x) for x in numbers))
+        bfloat16 = (self._segments, self._gradient_bits, self._copy_bits)
+        run(_adam, len(self.values), *bfloat16, self._arrays, tuple(f4(x) for x in numbers), smallest=_SMALLEST_PART)
         return True
 
     def release(self) -> None:
@@ -175,7 +177,7 @@ def clip_factor(norm: float, largest: float | None) -> float:
 def adam(module: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:
     """Adam over all parameters in its fastest form for their device and type."""
     parameters, o = list(module.parameters()), optimisation
-    if kernels_apply(*parameters):
+    if all(p.device.type == "cpu" and p.dtype == torch.float32 for p in parameters):
         return FlatAdam(parameters, o)
     form = torch.optim.AdamW if o.optimizer == "adamw" else torch.optim.Adam
     made = form(parameters, lr=o.learning_rate, betas=BETAS, eps=EPSILON, weight_decay=o.weight_decay, fused=True)
@@ -183,7 +185,7 @@ def adam(module: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer
     return made
 
 
-def update(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> Tensor:
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, learning_rate: float) -> Tensor:
     """Back-propagate and update; a loss or gradient that is not finite leaves the weights as they were.
 
     Returns
@@ -193,9 +195,9 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> Tenso
     if isinstance(optimizer, FlatAdam):
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        return loss.new_tensor(float(not optimizer.attempt(float(loss.detach()), rate)))
+        return loss.new_tensor(float(not optimizer.step_if_finite(float(loss.detach()), learning_rate)))
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = learning_rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]

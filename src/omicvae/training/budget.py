@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from omicvae._core import SettingError, choose, integral, real
 from omicvae.data import minibatch_sizes
-from omicvae.training.rates import RATES, Rate
+from omicvae.training.learning_rate import LEARNING_RATES, LearningRate
 
 OPTIMIZERS = ("adam", "adamw")
 DEFAULT_PEAK_RATE = 1e-2
@@ -24,7 +24,7 @@ class Optimisation:
     learning_rate
         Peak of the one-cycle rate, else where the rate starts.
     schedule
-        Key of ``RATES``: ``"one_cycle"``, ``"plateau"`` or ``"constant"``.
+        Key of ``LEARNING_RATES``: ``"one_cycle"``, ``"plateau"`` or ``"constant"``.
     optimizer
         ``"adam"`` (Kingma & Ba 2015; weight decay is added to the gradient) or ``"adamw"`` (Loshchilov & Hutter 2019;
         weights shrink by rate · decay at each step).
@@ -52,7 +52,7 @@ class Optimisation:
     def __post_init__(self) -> None:
         if real("learning_rate", self.learning_rate) <= 0:
             raise SettingError(f"learning_rate must be a positive number, got {self.learning_rate}.")
-        choose("lr_schedule", self.schedule, RATES)
+        choose("lr_schedule", self.schedule, LEARNING_RATES)
         choose("optimizer", self.optimizer, OPTIMIZERS)
         real("weight_decay", self.weight_decay, minimum=0)
         if self.gradient_clip_norm is not None and real("gradient_clip_norm", self.gradient_clip_norm, minimum=0) == 0:
@@ -82,10 +82,10 @@ class Budget:
         """Planned optimiser steps."""
         return self.max_epochs * self.steps_per_epoch
 
-    def rate(self) -> Rate:
+    def learning_rate(self) -> LearningRate:
         """Make the learning rate over this run."""
         o = self.optimisation
-        return RATES[o.schedule](o.learning_rate, self.total_steps, self.max_epochs)
+        return LEARNING_RATES[o.schedule](o.learning_rate, self.total_steps, self.max_epochs)
 
 
 def plan_budget(

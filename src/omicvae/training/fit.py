@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 
 from omicvae._core import NotSupportedError, SettingError, integral, real
+from omicvae._core.native import own_threads
 from omicvae.training.callbacks import BestWeights, Checkpoints, EpochLog, ProgressBar
 from omicvae.training.checkpoint import Checkpoint, from_json
-from omicvae.training.heap import retained_heap
 from omicvae.training.history import history_frame
 from omicvae.training.plan import TrainingPlan
 from omicvae.training.seeds import private_generators
@@ -123,7 +123,7 @@ def fit(
         **trainer_arguments,
     }
     module.train()
-    with private_generators(), quiet_lightning(), retained_heap():
+    with private_generators(), quiet_lightning(), own_threads():
         trainer = pl.Trainer(max_epochs=budget.max_epochs, **settings)
         if resume_from is not None:
             _resume(trainer, plan, best, callbacks, resume_from)
@@ -150,7 +150,7 @@ def fit(
         history=history_frame(plan.rows, plan.first_epoch),
         best_epoch=None if best.best_epoch is None else best.best_epoch + plan.first_epoch - 1,
         planned_epochs=budget.max_epochs,
-        settled_epoch=plan.planned.settled_step // budget.steps_per_epoch + plan.first_epoch,
+        settled_epoch=plan.scheduled.settled_step // budget.steps_per_epoch + plan.first_epoch,
         stopped_early=best.stopped_early,
         interrupted=trainer.interrupted,
         failure=plan.failure,
@@ -201,13 +201,18 @@ def hardware(accelerator: str, devices: int | str | list[int], precision: str | 
     devices = 1 if devices == "auto" else devices
     if devices not in (1, "1") and not (isinstance(devices, list) and len(devices) == 1):
         raise NotSupportedError(f"Training runs on one device, got devices={devices!r}. Pass 1 or one index, as [0].")
-    half_products = precision == "auto" and accelerator == "cpu" and multiplies_bfloat16()
+    bfloat16_products = precision == "auto" and accelerator == "cpu" and multiplies_bfloat16()
     precision = {"auto": "32-true", "32": "32-true"}.get(str(precision), str(precision))
     if precision not in PRECISIONS:
         raise NotSupportedError(
             f"precision={precision!r} is not offered. Choose one of: auto, {', '.join(PRECISIONS)}."
         )
-    return {"accelerator": accelerator, "devices": devices, "precision": precision, "half_products": half_products}
+    return {
+        "accelerator": accelerator,
+        "devices": devices,
+        "precision": precision,
+        "bfloat16_products": bfloat16_products,
+    }
 
 
 def multiplies_bfloat16() -> bool:

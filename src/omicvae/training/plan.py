@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from omicvae.data import CellStore, minibatch_sizes
 from omicvae.module import ConditionalVAE
-from omicvae.objective import PlannedObjective
+from omicvae.objective import ScheduledObjective
 from omicvae.training.adam import FlatAdam, adam, moments, restore_moments
+from omicvae.training.adversaries import make_adversaries
 from omicvae.training.average import WeightAverage
-from omicvae.training.blame import blame
 from omicvae.training.budget import Budget
 from omicvae.training.checkpoint import Checkpoint, named
-from omicvae.training.compiled import CompiledStep
+from omicvae.training.choice import choose_step
 from omicvae.training.evaluation import score_cells
-from omicvae.training.opponents import make_players
+from omicvae.training.non_finite import explain_non_finite
 from omicvae.training.seeds import derive_seed, private_generators
-from omicvae.training.step import EagerStep, StepTotals
+from omicvae.training.step import StepTotals
 
 logger = logging.getLogger("omicvae")
 
@@ -56,14 +56,14 @@ class TrainingPlan(pl.LightningModule):
         module: ConditionalVAE,
         store: CellStore,
         split: Split,
-        planned: PlannedObjective,
+        scheduled: ScheduledObjective,
         budget: Budget,
         *,
         batch_size: int,
         seed: int,
         cell_names: Sequence[str],
         first_epoch: int = 1,
-        half_products: bool = False,
+        bfloat16_products: bool = False,
         start_moments: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
@@ -71,22 +71,24 @@ class TrainingPlan(pl.LightningModule):
         self.module = module
         self.store = store
         self.split = split
-        self.planned = planned
+        self.scheduled = scheduled
         self.budget = budget
-        self.rate = budget.rate()
+        self.learning_rate = budget.learning_rate()
         self.sizes = minibatch_sizes(len(split.train), batch_size)
         self.seed = seed
         self.cell_names = cell_names
         self.first_epoch = first_epoch
-        self.half_products = half_products
+        self.bfloat16_products = bfloat16_products
         with private_generators():
-            torch.manual_seed(derive_seed(seed, "opponents"))
-            self.players = make_players(planned, module, store, split.train)
-        self.networks = nn.ModuleList(self.players)  # Lightning moves them to the device with the rest
+            torch.manual_seed(derive_seed(seed, "adversaries"))
+            self.adversaries = make_adversaries(scheduled, module, store, split.train)
+        self.networks = nn.ModuleList(self.adversaries)  # Lightning moves them to the device with the rest
         self.rows: list[dict[str, float]] = []
         self.steps_done = 0
         self.bad_steps = 0
         self.failure: str | None = None
+        #: which step the run takes, and why
+        self.step_reason = ""
         self._start_moments = start_moments
         self._resumed: Checkpoint | None = None
 
@@ -98,15 +100,26 @@ class TrainingPlan(pl.LightningModule):
     @property
     def settled_step(self) -> int:
         """First step at which the weights of all terms are final and the rate has settled: best weights count on."""
-        return max(self.planned.settled_step, self.rate.settled_step)
+        return max(self.scheduled.settled_step, self.learning_rate.settled_step)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over all parameters of the cVAE, and one for each opponent, where the run left them if it goes on."""
+        """Adam over all parameters of the cVAE, and one for each adversary, where the run left them if it goes on."""
         self.optimizer = adam(self.module, self.budget.optimisation)
-        for player in self.players:
-            player.configure()
+        for adversary in self.adversaries:
+            adversary.configure()
         if self._start_moments is not None:
             restore_moments(self.module, self.optimizer, dict(self._start_moments))
+        self.step, self.step_reason = choose_step(
+            self.module,
+            self.optimizer,
+            self.scheduled,
+            self.store,
+            self.sizes,
+            self.adversaries,
+            precision=str(self.trainer.precision),
+            bfloat16_products=self.bfloat16_products,
+        )
+        logger.info("Training by the %s.", self.step_reason)
         decay, optimizer = self.budget.optimisation.ema_decay, self.optimizer
         weights = [optimizer.values] if isinstance(optimizer, FlatAdam) else list(self.module.parameters())
         self.average = None if decay is None else WeightAverage(weights, decay)
@@ -119,8 +132,8 @@ class TrainingPlan(pl.LightningModule):
         rng = np.random.default_rng(derive_seed(self.seed, "order", self.current_epoch))
         order = rng.permutation(self.split.train)
         self._minibatches = np.split(order, np.cumsum(self.sizes)[:-1])
-        further = [f"{player.name}_{what}" for player in self.players for what in ("loss", "weight")]
-        if self.planned.objective.total_correlation:
+        further = [f"{adversary.name}_{what}" for adversary in self.adversaries for what in ("loss", "weight")]
+        if self.scheduled.objective.total_correlation:
             further.append("total_correlation")
         self._totals = StepTotals(self.device, further)
         self._bad: list[NDArray[np.int64]] = []
@@ -129,13 +142,12 @@ class TrainingPlan(pl.LightningModule):
     def training_step(self, chunk: int, chunk_idx: int) -> None:
         """Run the minibatches of chunk number ``chunk``."""
         torch.manual_seed(derive_seed(self.seed, "noise", self.current_epoch, chunk))
-        step = self._make_step()
         minibatches = self._minibatches[chunk * CHUNK : (chunk + 1) * CHUNK]
         for first in range(0, len(minibatches), GROUP):
             group = minibatches[first : first + GROUP]
             batch = self.store.batch(np.concatenate(group), device=self.device)
-            for part in step.parts(batch, [len(rows) for rows in group]):
-                step(part, self.steps_done, self.rate(self.steps_done), self._totals)
+            for part in self.step.parts(batch, [len(rows) for rows in group]):
+                self.step(part, self.steps_done, self.learning_rate(self.steps_done), self._totals)
                 if self.average is not None:
                     self.average.update()
                 self.steps_done += 1
@@ -155,14 +167,6 @@ class TrainingPlan(pl.LightningModule):
         if isinstance(optimizer, FlatAdam):
             optimizer.release()
 
-    def _make_step(self) -> CompiledStep | EagerStep:
-        optimizer, full = self.optimizer, self.trainer.precision == "32-true"
-        covered = full and min(self.sizes) > 1 and CompiledStep.applies(self.module, self.planned)
-        if covered and isinstance(optimizer, FlatAdam):
-            given = (self.module, optimizer, self.planned, max(self.sizes))
-            return CompiledStep(*given, half_products=self.half_products, density=self.store.density)
-        return EagerStep(self.module, optimizer, self.planned, len(self.split.train), self.players)
-
     @contextmanager
     def kept_weights(self) -> Iterator[None]:
         """Put the weights in place that this run keeps: their moving average where there is one."""
@@ -179,7 +183,7 @@ class TrainingPlan(pl.LightningModule):
                 self.module, self.store, self.split.validation, seed=derive_seed(self.seed, "validation")
             )
         reconstruction = float(scores.reconstruction_N.mean())
-        cost = self.planned.control.judged(torch.from_numpy(scores.kl_NK), self.steps_done - 1)
+        cost = self.scheduled.control.judged(torch.from_numpy(scores.kl_NK), self.steps_done - 1)
         metrics = {
             "loss_validation": reconstruction + float(cost),
             "recon_validation": reconstruction,
@@ -188,7 +192,7 @@ class TrainingPlan(pl.LightningModule):
         }
         self.rows[-1] |= metrics
         if self.steps_done > self.settled_step:
-            self.rate.observe(metrics["loss_validation"])
+            self.learning_rate.observe(metrics["loss_validation"])
         self.log_dict(metrics, batch_size=len(self.split.validation))
 
     def _close_epoch(self) -> None:
@@ -196,13 +200,13 @@ class TrainingPlan(pl.LightningModule):
         last = self.steps_done - 1
         row = {name if name.endswith("_weight") else f"{name}_train": v for name, v in self._totals.means().items()}
         row |= {
-            "kl_weight": self.planned.control.weight(last),
-            "lr": self.rate(last),
+            "kl_weight": self.scheduled.control.weight(last),
+            "lr": self.learning_rate(last),
             "cells_per_second": len(self.split.train) / (time.perf_counter() - self._started),
-            **self.planned.control.columns(last),
+            **self.scheduled.control.columns(last),
         }
-        if "discriminator" in self.planned.phases:
-            row["phase"] = 1.0 + (last >= self.planned.phases["discriminator"].start_step)
+        if "discriminator" in self.scheduled.phases:
+            row["phase"] = 1.0 + (last >= self.scheduled.phases["discriminator"].start_step)
         if self._bad:
             row["skipped_steps"] = float(len(self._bad))
             self._judge_bad_steps()
@@ -213,8 +217,8 @@ class TrainingPlan(pl.LightningModule):
         """Warn of steps that were skipped; end the run where they are too many."""
         self.bad_steps += len(self._bad)
         epoch, n = self.first_epoch + self.current_epoch, len(self.sizes)
-        reason = blame(
-            self.module, self.store, np.concatenate(self._bad), self.cell_names, self.rate(self.steps_done - 1)
+        reason = explain_non_finite(
+            self.module, self.store, np.concatenate(self._bad), self.cell_names, self.learning_rate(self.steps_done - 1)
         )
         text = (
             f"Epoch {epoch}: {len(self._bad)} of {n} steps had a loss or gradient that was not finite and were skipped "
@@ -227,10 +231,10 @@ class TrainingPlan(pl.LightningModule):
             logger.warning(text)
 
     def notes(self) -> list[str]:
-        """Return what the log line says of opponents."""
+        """Return what the log line says of adversaries."""
         row, notes = self.rows[-1], []
-        for player in self.players:
-            name, start = player.name, player.phase.start_step
+        for adversary in self.adversaries:
+            name, start = adversary.name, adversary.phase.start_step
             if self.steps_done <= start:
                 notes.append(f"{name} off until step {start + 1}: a zero loss is expected")
             else:
@@ -242,18 +246,18 @@ class TrainingPlan(pl.LightningModule):
         tensors = {
             **named("module", self.module.state_dict()),
             **named("moments", moments(self.module, self.optimizer)),
-            **named("control", self.planned.control.state()),
+            **named("control", self.scheduled.control.state()),
         }
-        for player in self.players:
-            tensors |= named(f"{player.name}.network", player.network.state_dict())
-            tensors |= named(f"{player.name}.moments", moments(player.network, player.optimizer))
+        for adversary in self.adversaries:
+            tensors |= named(f"{adversary.name}.network", adversary.network.state_dict())
+            tensors |= named(f"{adversary.name}.moments", moments(adversary.network, adversary.optimizer))
         state: dict[str, Any] = {
             "epochs": len(self.rows),
             "steps": self.steps_done,
             "bad_steps": self.bad_steps,
             "failure": self.failure,
             "rows": self.rows,
-            "rate": self.rate.state(),
+            "learning_rate": self.learning_rate.state(),
         }
         if self.average is not None:
             tensors |= named("average", {str(i): value for i, value in enumerate(self.average.averages)})
@@ -266,17 +270,17 @@ class TrainingPlan(pl.LightningModule):
         self.module.load_state_dict(checkpoint.part("module"))
         state = checkpoint.state
         self.rows, self.steps_done, self.bad_steps = list(state["rows"]), state["steps"], state["bad_steps"]
-        self.failure = state.get("failure")  # older checkpoints do not hold it
-        self.rate.restore(state["rate"])
+        self.failure = state["failure"]
+        self.learning_rate.restore(state["learning_rate"])
 
     @torch.no_grad()
     def _restore(self, checkpoint: Checkpoint) -> None:
         restore_moments(self.module, self.optimizer, checkpoint.part("moments"))
-        for name, value in self.planned.control.state().items():
+        for name, value in self.scheduled.control.state().items():
             value.copy_(checkpoint.part("control")[name])
-        for player in self.players:
-            player.network.load_state_dict(checkpoint.part(f"{player.name}.network"))
-            restore_moments(player.network, player.optimizer, checkpoint.part(f"{player.name}.moments"))
+        for adversary in self.adversaries:
+            adversary.network.load_state_dict(checkpoint.part(f"{adversary.name}.network"))
+            restore_moments(adversary.network, adversary.optimizer, checkpoint.part(f"{adversary.name}.moments"))
         if self.average is not None:
             saved = checkpoint.part("average")
             for i, average in enumerate(self.average.averages):

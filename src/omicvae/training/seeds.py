@@ -6,7 +6,18 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-PURPOSES = ("weights", "split", "order", "noise", "validation", "latent", "null", "diagnosis", "opponents", "structure")
+PURPOSES = [
+    "weights",
+    "split",
+    "order",
+    "noise",
+    "validation",
+    "latent",
+    "null",
+    "diagnosis",
+    "adversaries",
+    "structure",
+]
 
 
 def derive_seed(seed: int, purpose: str, *path: int) -> int:

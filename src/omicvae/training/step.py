@@ -1,17 +1,14 @@
-"""The training step in its eager form: the reference that faster forms must agree with."""
+"""The seam of training: what a step is, what it gets, and where it adds what it found."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from omicvae._core import Batch, SparseRows
-from omicvae.module import ConditionalVAE, CovariateModel
-from omicvae.objective import PlannedObjective, elbo_terms, total_correlation
-from omicvae.training.adam import update
-from omicvae.training.opponents import Player, StepView
 
 
 class StepTotals:
@@ -68,63 +65,13 @@ class Prepared:
     c_BC: Tensor | None = None
 
 
-class EagerStep:
-    """One update of the cVAE on one minibatch, plain autograd, no synchronisation with the host.
-
-    Parameters
-    ----------
-    n_cells
-        Training cells.
-    players
-        Opponents; each updates itself after the cVAE, once its phase has begun.
-    """
-
-    def __init__(
-        self,
-        module: ConditionalVAE,
-        optimizer: torch.optim.Optimizer,
-        planned: PlannedObjective,
-        n_cells: int,
-        players: Sequence[Player] = (),
-    ) -> None:
-        self.module, self.optimizer, self.planned = module, optimizer, planned
-        self.n_cells, self.players = n_cells, players
-        norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-        both = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
-        self._statistics = [value for value in both if value is not None]
+class Step(Protocol):
+    """One update of the cVAE on one minibatch; :func:`omicvae.training.choice.choose_step` picks the form for a run."""
 
     def parts(self, batch: Batch, sizes: Sequence[int]) -> list[Prepared]:
-        """Cut ``batch`` into minibatches of the given sizes; each minibatch is prepared when it is used."""
-        return [Prepared(part) for part in batch.cut(sizes)]
+        """Cut ``batch`` into minibatches of the given sizes, and prepare what is made faster at one go."""
+        ...
 
-    def __call__(self, prepared: Prepared, step: int, rate: float, totals: StepTotals) -> None:
+    def __call__(self, prepared: Prepared, step: int, learning_rate: float, totals: StepTotals) -> None:
         """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
-        batch, module, planned = prepared.batch, self.module, self.planned
-        statistics = [value.clone() for value in self._statistics]
-        posterior = module.encode(batch)
-        z_BK = posterior.sample()
-        heads = module.decode(z_BK, batch)
-        kl_BK = module.prior_at(batch).kl(posterior, z_BK)
-        terms = elbo_terms(-module.likelihood.cell_log_prob(batch, heads), kl_BK, control=planned.control, step=step)
-        reconstruction, kl, loss = terms.reconstruction_B.mean(), kl_BK.detach().sum() / len(batch), terms.loss
-        figures = {"recon": reconstruction, "kl": kl}
-        if planned.objective.total_correlation:
-            figures["total_correlation"] = total_correlation(z_BK, posterior, self.n_cells)
-            loss = loss + planned.total_correlation_weight(step) * figures["total_correlation"]
-        view = StepView(batch, z_BK, reconstruction)
-        playing = [player for player in self.players if step >= player.phase.start_step]
-        for player in playing:
-            cost, figures[f"{player.name}_weight"] = player.cost(module, view, step)
-            loss = loss + cost
-        bad = update(self.optimizer, loss, rate)
-        for value, before in zip(self._statistics, statistics, strict=True):
-            value.copy_(torch.where(bad > 0, before, value))  # they moved before it was known that the step is bad
-        for player in playing:
-            figures[f"{player.name}_loss"] = player.learn(view)
-        planned.control.observe(torch.where(bad > 0, torch.nan, kl))
-        totals.add({"loss": loss, **figures}, len(batch), bad)
-
-
-def null_update(model: CovariateModel, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> None:
-    """One update of the z-free null model: loss = mean_n −log p(x_n | c_n)."""
-    update(optimizer, -model(batch).mean(), rate)
+        ...

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
-class Rate(ABC):
+class LearningRate(ABC):
     """Learning rate at every step."""
 
     @property
@@ -18,7 +18,7 @@ class Rate(ABC):
     def __call__(self, step: int) -> float:
         """Rate at update ``step`` (from 0)."""
 
-    def observe(self, loss: float) -> None:  # noqa: B027  # most rates learn nothing
+    def observe(self, loss: float) -> None:  # noqa: B027  # most learn nothing
         """Learn the validation objective of an epoch that counts, nats per cell."""
 
     def state(self) -> dict[str, float]:
@@ -30,7 +30,7 @@ class Rate(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class OneCycle(Rate):
+class OneCycle(LearningRate):
     """One-cycle learning rate (Smith & Topin 2018): cosine up to the peak, cosine down to almost 0.
 
     Attributes
@@ -61,7 +61,7 @@ class OneCycle(Rate):
         return self.peak * (low + (1 - low) * (1 + math.cos(math.pi * min(1.0, u))) / 2)
 
 
-class Constant(Rate):
+class Constant(LearningRate):
     """The same rate throughout."""
 
     def __init__(self, rate: float) -> None:
@@ -108,7 +108,7 @@ class Plateau(Constant):
 
 
 #: name → (rate, planned steps, planned epochs) → rate over the run
-RATES: Mapping[str, Callable[[float, int, int], Rate]] = {
+LEARNING_RATES: Mapping[str, Callable[[float, int, int], LearningRate]] = {
     "one_cycle": lambda rate, steps, epochs: OneCycle(rate, steps),
     "plateau": lambda rate, steps, epochs: Plateau(rate, max(5, math.ceil(0.05 * epochs))),
     "constant": lambda rate, steps, epochs: Constant(rate),

@@ -8,23 +8,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import Batch, SparseRows
-from omicvae._core.native import kernels_apply
 from omicvae.module import ConditionalVAE
-from omicvae.networks.covariates import OneHot
-from omicvae.networks.explicit import Heads, Hidden, Posterior, gradient, is_explicit
-from omicvae.objective import PlannedObjective
-from omicvae.priors import StandardNormal
+from omicvae.networks.explicit import Heads, Hidden, Posterior, gradient
+from omicvae.objective import ScheduledObjective
 from omicvae.training.adam import FlatAdam
 from omicvae.training.step import Prepared, StepTotals
 
 #: share of non-zeros up to which a product with them alone is faster than a dense one in bfloat16
-MOSTLY_ZERO = 0.12
+SPARSE_FIRST_LAYER = 0.12
 
 
-class CompiledStep:
+class ExplicitStep:
     """One update of the cVAE on one minibatch of at most ``n_cells`` cells.
 
-    Layers overwrite their parameters' gradients in place, and the likelihood what the heads gave. ``half_products``
+    Layers overwrite their parameters' gradients in place, and the likelihood what the heads gave. ``bfloat16_products``
     has products with the weights of genes computed in bfloat16: the heads', and the first layer's if more than a
     certain share of the data, its ``density``, is not zero: fewer non-zeros are multiplied faster one by one.
     """
@@ -33,40 +30,26 @@ class CompiledStep:
         self,
         module: ConditionalVAE,
         optimizer: FlatAdam,
-        planned: PlannedObjective,
+        scheduled: ScheduledObjective,
         n_cells: int,
         *,
-        half_products: bool = False,
+        bfloat16_products: bool = False,
         density: float = 0.0,
     ) -> None:
-        self.module, self.optimizer, self.planned = module, optimizer, planned
+        self.module, self.optimizer, self.scheduled = module, optimizer, scheduled
         encoder, decoder = module.encoder, module.decoder
-        optimizer.claim()
+        optimizer.bind_gradients()
         blocks = encoder.body.blocks()
         widest = [head.weight_IO for head in decoder.heads.values()]
-        if density > MOSTLY_ZERO:
+        if density > SPARSE_FIRST_LAYER:
             widest.append(blocks[0][0].linear.weight_IO)
-        halves = optimizer.halve(widest if half_products else [])  # type: ignore[arg-type]
-        self._encoder = [Hidden(*block, n_cells, halves, first=depth == 0) for depth, block in enumerate(blocks)]
+        copies = optimizer.bfloat16_copies(widest if bfloat16_products else [])  # type: ignore[arg-type]
+        self._encoder = [Hidden(*block, n_cells, copies, first=depth == 0) for depth, block in enumerate(blocks)]
         self._posterior = Posterior(encoder, n_cells)
         self._decoder = [Hidden(*block, n_cells) for block in decoder.body.blocks()]
-        self._heads = Heads(decoder.heads, n_cells, halves)
+        self._heads = Heads(decoder.heads, n_cells, copies)
         self._own_gradients = [gradient(parameter) for parameter in module.likelihood.parameters()]
         self._weights: dict[int, NDArray[np.float32]] = {}
-
-    @staticmethod
-    def applies(module: ConditionalVAE, planned: PlannedObjective) -> bool:
-        """Whether it covers these: on a CPU, batch normalisation, ReLU, one-hot covariates, N(0, I), no opponents."""
-        return (
-            kernels_apply(*module.parameters())
-            and all(parameter.requires_grad for parameter in module.parameters())  # frozen ones have no gradient
-            and is_explicit(module.encoder.body)
-            and is_explicit(module.decoder.body)
-            and all(isinstance(level, OneHot) for level in module.covariates.levels)
-            and type(module.prior) is StandardNormal  # others may have another KL
-            and not planned.phases
-            and planned.objective.total_correlation == 0
-        )
 
     @torch.no_grad()
     def parts(self, batch: Batch, sizes: Sequence[int]) -> list[Prepared]:
@@ -76,10 +59,10 @@ class CompiledStep:
         return [Prepared(*part) for part in zip(batch.cut(sizes), x_parts, c_BC.split(list(sizes)), strict=True)]
 
     @torch.no_grad()
-    def __call__(self, prepared: Prepared, step: int, rate: float, totals: StepTotals) -> None:
+    def __call__(self, prepared: Prepared, step: int, learning_rate: float, totals: StepTotals) -> None:
         """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
         batch, c_BC = prepared.batch, prepared.c_BC
-        n, control = len(batch), self.planned.control
+        n, control = len(batch), self.scheduled.control
         assert prepared.x is not None
         assert c_BC is not None
         h: Tensor = prepared.x  # type: ignore[assignment]
@@ -104,7 +87,7 @@ class CompiledStep:
             h_gradient = layer.backward(h_gradient)
         reconstruction = -float(value_B.mean())
         loss = reconstruction + cost
-        if self.optimizer.attempt(loss, rate):
+        if self.optimizer.step_if_finite(loss, learning_rate):
             for layer in (*self._encoder, *self._decoder):
                 layer.track()
             control.observe(kl)
@@ -114,11 +97,11 @@ class CompiledStep:
 
     def _kl_cost(self, kl_BK: Tensor, kl: Tensor, step: int) -> tuple[float, float | Tensor]:
         """Cost of the KL, and its derivative in each entry of the KL (one number where all are equal)."""
-        weight = self.planned.control.flat_weight(step)
+        weight = self.scheduled.control.flat_weight(step)
         if weight is not None:
             return weight * float(kl), weight / len(kl_BK)
         leaf_BK = kl_BK.clone().requires_grad_()
         with torch.enable_grad():
-            cost = self.planned.control.cost(leaf_BK, step)
+            cost = self.scheduled.control.cost(leaf_BK, step)
             cost.backward()  # type: ignore[no-untyped-call]
         return float(cost), gradient(leaf_BK)

@@ -12,14 +12,14 @@ from omicvae._core import Batch, SettingError
 from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
 from omicvae.networks import LatentClassifier, RealnessScore
-from omicvae.objective import Opponent, Phase, PlannedObjective, adaptive_weight, confusion_loss, hinge_loss
+from omicvae.objective import Adversary, Phase, ScheduledObjective, adaptive_weight, confusion_loss, hinge_loss
 from omicvae.training.adam import adam, update
 from omicvae.training.budget import Optimisation
 
 
 @dataclass(frozen=True, slots=True)
 class StepView:
-    """What one step of the cVAE computed, for its opponents.
+    """What one step of the cVAE computed, for its adversaries.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class StepView:
     reconstruction: Tensor
 
 
-class Player(nn.Module, ABC):
+class AdversaryTraining(nn.Module, ABC):
     """A network with an optimiser of its own, that acts and learns from the first step of its phase on.
 
     Parameters
@@ -45,7 +45,7 @@ class Player(nn.Module, ABC):
 
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, name: str, network: nn.Module, settings: Opponent, phase: Phase) -> None:
+    def __init__(self, name: str, network: nn.Module, settings: Adversary, phase: Phase) -> None:
         super().__init__()
         self.name, self.network, self.settings, self.phase = name, network, settings, phase
 
@@ -64,7 +64,7 @@ class Player(nn.Module, ABC):
         return weight * term, weight
 
     def learn(self, view: StepView) -> Tensor:
-        """Update the opponent; return the loss that it had, before the first of its updates."""
+        """Update the adversary; return the loss that it had, before the first of its updates."""
         losses = []
         for _ in range(self.settings.updates):
             losses.append(self._own_loss(view))
@@ -81,10 +81,10 @@ class Player(nn.Module, ABC):
 
     @abstractmethod
     def _own_loss(self, view: StepView) -> Tensor:
-        """Return what the opponent wants small, differentiable in its own parameters only; scalar."""
+        """Return what the adversary wants small, differentiable in its own parameters only; scalar."""
 
 
-class LatentPlayer(Player):
+class LatentAdversaryTraining(AdversaryTraining):
     """Reads categorical covariates from z; see :class:`omicvae.objective.LatentAdversary`.
 
     Parameters
@@ -96,7 +96,7 @@ class LatentPlayer(Player):
     """
 
     def __init__(
-        self, network: LatentClassifier, settings: Opponent, phase: Phase, columns: list[int], shares: list[Tensor]
+        self, network: LatentClassifier, settings: Adversary, phase: Phase, columns: list[int], shares: list[Tensor]
     ) -> None:
         super().__init__("adversary", network, settings, phase)
         self.columns, self.shares = columns, nn.ParameterList(nn.Parameter(s, requires_grad=False) for s in shares)
@@ -115,7 +115,7 @@ class LatentPlayer(Player):
         return torch.stack(losses).sum()
 
 
-class RealnessPlayer(Player):
+class DiscriminatorTraining(AdversaryTraining):
     """Tells real from generated cells; see :class:`omicvae.objective.Discriminator`.
 
     Generated are cells from prior draws, for the covariates and libraries of the minibatch: those from posterior draws
@@ -123,7 +123,7 @@ class RealnessPlayer(Player):
     (straight through).
     """
 
-    def __init__(self, network: RealnessScore, settings: Opponent, phase: Phase) -> None:
+    def __init__(self, network: RealnessScore, settings: Adversary, phase: Phase) -> None:
         super().__init__("discriminator", network, settings, phase)
         self._seen: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -148,19 +148,19 @@ class RealnessPlayer(Player):
         return hinge_loss(self.network(real_BG, c_BC), self.network(generated_BG, c_BC))
 
 
-def make_players(
-    planned: PlannedObjective, module: ConditionalVAE, store: CellStore, train: NDArray[np.int64]
-) -> list[Player]:
-    """Make the opponents that the objective asks for.
+def make_adversaries(
+    scheduled: ScheduledObjective, module: ConditionalVAE, store: CellStore, train: NDArray[np.int64]
+) -> list[AdversaryTraining]:
+    """Make what trains the adversaries that the objective asks for.
 
     Raises
     ------
     SettingError
         If a covariate to remove is none of the model's categorical ones.
     """
-    players: list[Player] = []
-    adversary, discriminator = planned.objective.adversary, planned.objective.discriminator
-    if isinstance(adversary, Opponent):
+    made: list[AdversaryTraining] = []
+    adversary, discriminator = scheduled.objective.adversary, scheduled.objective.discriminator
+    if isinstance(adversary, Adversary):
         known = [levels.key for levels in store.schema.categorical]
         chosen = known if adversary.covariates is None else list(adversary.covariates)
         if not chosen or not set(chosen) <= set(known):
@@ -174,13 +174,13 @@ def make_players(
         shares = [torch.from_numpy(count / count.sum()).float() for count in counts]
         n_latent = module.architecture.n_latent
         network = LatentClassifier(n_latent, sizes, n_hidden=adversary.n_hidden, n_layers=adversary.n_layers)
-        players.append(LatentPlayer(network, adversary, planned.phases["adversary"], columns, shares))
-    if isinstance(discriminator, Opponent):
+        made.append(LatentAdversaryTraining(network, adversary, scheduled.phases["adversary"], columns, shares))
+    if isinstance(discriminator, Adversary):
         score = RealnessScore(
             module.n_genes,
             module.covariates.width,
             n_hidden=discriminator.n_hidden,
             n_layers=discriminator.n_layers,
         )
-        players.append(RealnessPlayer(score, discriminator, planned.phases["discriminator"]))
-    return players
+        made.append(DiscriminatorTraining(score, discriminator, scheduled.phases["discriminator"]))
+    return made

@@ -14,7 +14,7 @@ OUTLYING = 1e6
 SHOWN = 5
 
 
-def blame(
+def explain_non_finite(
     module: ConditionalVAE, store: CellStore, rows: NDArray[np.int64], cell_names: Sequence[str], learning_rate: float
 ) -> str:
     """Say what the minibatches made of the cells ``rows`` failed on, in one or two sentences.

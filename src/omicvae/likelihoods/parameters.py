@@ -1,0 +1,102 @@
+"""A parameter of every entry: one per gene, per gene and batch, per gene and cell (a decoder head), or fixed.
+
+All four offer the same to a likelihood; values are unbounded, such as a logarithm.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from omicvae._core import Batch, HeadOutput
+from omicvae._core.native import as_array
+from omicvae.likelihoods._base import Array
+
+
+class Parameter(nn.Module):
+    """A value per gene for all cells, ``raw`` (G,); other kinds change where the values come from."""
+
+    heads: tuple[str, ...] = ()
+    raw: Tensor
+
+    def __init__(self, name: str, n_genes: int, n_batches: int) -> None:
+        super().__init__()
+        self.create(name, n_genes, n_batches)
+
+    def create(self, name: str, n_genes: int, n_batches: int) -> None:
+        """Create own values, or name the decoder's head."""
+        self.raw = nn.Parameter(torch.zeros(n_genes))
+
+    def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
+        """Start at these values; return a bias for each head."""
+        with torch.no_grad():
+            self.raw.copy_(value_G.expand_as(self.raw))
+        return {}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the values, shape (G,) or (B, G)."""
+        return self.raw
+
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
+        """Return the values as a table (R, G), and the row that holds for each cell."""
+        return as_array(self.raw)[None], torch.zeros(len(batch), dtype=torch.int64)
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Return the gradient in the table as one in own parameters, or give it to the head."""
+        return tuple(gradient_RG.reshape(own.shape) for own in self.parameters())
+
+
+class GeneParameter(Parameter):
+    """One learned value per gene."""
+
+
+class FixedParameter(Parameter):
+    """The value 0 for every gene."""
+
+    def create(self, name: str, n_genes: int, n_batches: int) -> None:
+        """Keep zeros beside the parameters."""
+        self.register_buffer("raw", torch.zeros(n_genes), persistent=False)
+
+
+class GeneBatchParameter(Parameter):
+    """One learned value per level of the batch covariate and gene; ``raw`` has shape (n_batches, G)."""
+
+    def create(self, name: str, n_genes: int, n_batches: int) -> None:
+        """Create a row for each level."""
+        self.raw = nn.Parameter(torch.zeros(n_batches, n_genes))
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the rows of the cells' levels; shape (G,) where no batch covariate was registered."""
+        if batch.categories_BD.shape[1] == 0:
+            return self.raw[0]
+        return nn.functional.embedding(batch.categories_BD[:, 0], self.raw)
+
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
+        """Return a row for each level."""
+        one = torch.zeros(len(batch), dtype=torch.int64)
+        return as_array(self.raw), batch.categories_BD[:, 0] if batch.categories_BD.shape[1] else one
+
+
+class GeneCellParameter(Parameter):
+    """One value per gene and cell, from the decoder head called ``name``."""
+
+    def create(self, name: str, n_genes: int, n_batches: int) -> None:
+        """Name the head."""
+        self.heads = (name,)
+
+    def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
+        """Start the head at these values."""
+        return {self.heads[0]: value_G.to(torch.get_default_dtype())}
+
+    def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
+        """Return the head, shape (B, G)."""
+        return heads[self.heads[0]]
+
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
+        """Return a row for each cell."""
+        return outputs[self.heads[0]].values().numpy(), torch.arange(len(batch))
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Give the gradient to the head."""
+        outputs[self.heads[0]].overwrite(torch.from_numpy(gradient_RG))
+        return ()

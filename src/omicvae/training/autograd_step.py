@@ -1,0 +1,75 @@
+"""The training step by autograd: covers everything, and is the reference for the explicit step."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from omicvae._core import Batch
+from omicvae.module import ConditionalVAE, NullModel
+from omicvae.objective import ScheduledObjective, elbo_terms, total_correlation
+from omicvae.training.adam import update
+from omicvae.training.adversaries import AdversaryTraining, StepView
+from omicvae.training.step import Prepared, StepTotals
+
+
+class AutogradStep:
+    """One update of the cVAE on one minibatch, plain autograd, no synchronisation with the host.
+
+    Parameters
+    ----------
+    n_cells
+        Training cells.
+    adversaries
+        Their training; each updates itself after the cVAE, once its phase has begun.
+    """
+
+    def __init__(
+        self,
+        module: ConditionalVAE,
+        optimizer: torch.optim.Optimizer,
+        scheduled: ScheduledObjective,
+        n_cells: int,
+        adversaries: Sequence[AdversaryTraining] = (),
+    ) -> None:
+        self.module, self.optimizer, self.scheduled = module, optimizer, scheduled
+        self.n_cells, self.adversaries = n_cells, adversaries
+        norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+        both = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
+        self._statistics = [value for value in both if value is not None]
+
+    def parts(self, batch: Batch, sizes: Sequence[int]) -> list[Prepared]:
+        """Cut ``batch`` into minibatches of the given sizes; each minibatch is prepared when it is used."""
+        return [Prepared(part) for part in batch.cut(sizes)]
+
+    def __call__(self, prepared: Prepared, step: int, learning_rate: float, totals: StepTotals) -> None:
+        """Train on a minibatch as update ``step`` (from 0) and add its loss to ``totals``."""
+        batch, module, scheduled = prepared.batch, self.module, self.scheduled
+        statistics = [value.clone() for value in self._statistics]
+        posterior = module.encode(batch)
+        z_BK = posterior.sample()
+        heads = module.decode(z_BK, batch)
+        kl_BK = module.prior_at(batch).kl(posterior, z_BK)
+        terms = elbo_terms(-module.likelihood.cell_log_prob(batch, heads), kl_BK, control=scheduled.control, step=step)
+        reconstruction, kl, loss = terms.reconstruction_B.mean(), kl_BK.detach().sum() / len(batch), terms.loss
+        figures = {"recon": reconstruction, "kl": kl}
+        if scheduled.objective.total_correlation:
+            figures["total_correlation"] = total_correlation(z_BK, posterior, self.n_cells)
+            loss = loss + scheduled.total_correlation_weight(step) * figures["total_correlation"]
+        view = StepView(batch, z_BK, reconstruction)
+        playing = [adversary for adversary in self.adversaries if step >= adversary.phase.start_step]
+        for adversary in playing:
+            cost, figures[f"{adversary.name}_weight"] = adversary.cost(module, view, step)
+            loss = loss + cost
+        bad = update(self.optimizer, loss, learning_rate)
+        for value, before in zip(self._statistics, statistics, strict=True):
+            value.copy_(torch.where(bad > 0, before, value))  # they moved before it was known that the step is bad
+        for adversary in playing:
+            figures[f"{adversary.name}_loss"] = adversary.learn(view)
+        scheduled.control.observe(torch.where(bad > 0, torch.nan, kl))
+        totals.add({"loss": loss, **figures}, len(batch), bad)
+
+
+def null_update(model: NullModel, optimizer: torch.optim.Optimizer, batch: Batch, learning_rate: float) -> None:
+    """One update of the z-free null model: loss = mean_n −log p(x_n | c_n)."""
+    update(optimizer, -model(batch).mean(), learning_rate)
