@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from omicvae.training.rates import RATES, OneCycle
+from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
 
 
 def test_one_cycle_by_hand():
@@ -28,20 +28,20 @@ def test_one_cycle_rises_to_its_peak_and_falls_from_there(rise):
 
 
 def test_the_rates_of_the_table():
-    cycle = RATES["one_cycle"](0.01, 200, 10)
+    cycle = LEARNING_RATES["one_cycle"](0.01, 200, 10)
     assert (cycle.settled_step, cycle(0), cycle(50)) == (50, pytest.approx(4e-4), pytest.approx(0.01))
-    plateau = RATES["plateau"](0.01, 200, 10)
+    plateau = LEARNING_RATES["plateau"](0.01, 200, 10)
     assert (plateau(7), plateau.settled_step) == (0.01, 0)
     # patience of 5 epochs, or a twentieth of the run, rounded up
     for epochs, patience in ((10, 5), (100, 5), (101, 6), (400, 20)):
-        assert RATES["plateau"](0.01, 200, epochs).patience == patience
-    constant = RATES["constant"](0.01, 200, 10)
+        assert LEARNING_RATES["plateau"](0.01, 200, epochs).patience == patience
+    constant = LEARNING_RATES["constant"](0.01, 200, 10)
     constant.observe(math.inf)
     assert (constant(199), constant.settled_step, constant.state()) == (0.01, 0, {})
 
 
 def test_a_plateau_lowers_the_rate_once_its_patience_is_over():
-    rate = RATES["plateau"](1.0, 200, 10)
+    rate = LEARNING_RATES["plateau"](1.0, 200, 10)
     losses = [9.0, 8.0, 8.0, 8.5, math.nan, 8.0, 8.0, 7.0, *[7.0] * 5, 7.5]
     seen = []
     for loss in losses:
@@ -49,7 +49,7 @@ def test_a_plateau_lowers_the_rate_once_its_patience_is_over():
         seen.append(rate(0))
     assert seen == pytest.approx([1.0] * 6 + [0.3] * 6 + [0.09] * 2)
     assert rate.state() == {"rate": pytest.approx(0.09), "best": 7.0, "waited": 1}
-    again = RATES["plateau"](1.0, 200, 10)
+    again = LEARNING_RATES["plateau"](1.0, 200, 10)
     again.restore(rate.state())
     for _ in range(4):
         again.observe(7.0)
