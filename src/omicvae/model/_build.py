@@ -1,8 +1,8 @@
 """From configuration and schema to a network; the same function serves a new and a loaded model."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -42,12 +42,18 @@ class ModelConfig:
         choose("prior", self.prior, PRIORS)
         object.__setattr__(self, "n_pseudo_inputs", integral("n_pseudo_inputs", self.n_pseudo_inputs, minimum=1))
 
+    @classmethod
+    def of(cls, named: Mapping[str, Any], architecture: Architecture) -> Self:
+        """Take the settings out of all arguments of a call, by name."""
+        own = [setting.name for setting in fields(cls) if setting.name != "architecture"]
+        return cls(architecture=architecture, **{name: named[name] for name in own})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> "ModelConfig":
+    def from_dict(cls, state: dict[str, Any]) -> Self:
         """Inverse of ``to_dict``."""
         return cls(**{**state, "architecture": Architecture(**state["architecture"])})
 

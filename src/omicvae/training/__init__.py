@@ -1,14 +1,28 @@
 """Training on Lightning: plan, step, callbacks, history, and passes over the cells."""
 
-from omicvae.training.budget import Budget, Optimisation, default_weight_decay, plan_budget
+from omicvae.training.budget import Budget, Optimisation, default_weight_decay, make_budget
+from omicvae.training.callbacks import CheckpointWriter
 from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
-from omicvae.training.evaluation import CellScores, evaluating, map_cells, score_cells
-from omicvae.training.fit import PRECISIONS, Checkpointing, FitResult, Stopping, fit, hardware
+from omicvae.training.evaluation import (
+    CellScores,
+    decode_cells,
+    encode_cells,
+    evaluating,
+    map_cells,
+    marginal_log_likelihood,
+    prior_moments,
+    reconstruction_errors,
+    sample_cells,
+    score_cells,
+    tempered_bounds,
+)
+from omicvae.training.fit import PRECISIONS, FitResult, Stopping, fit, hardware
 from omicvae.training.history import history_frame
 from omicvae.training.null import null_log_likelihood
 from omicvae.training.plan import Split, TrainingPlan
 from omicvae.training.rates import RATES, OneCycle
 from omicvae.training.seeds import derive_seed, private_generators
+from omicvae.training.settings import RunSettings
 
 __all__ = [
     "PRECISIONS",
@@ -16,24 +30,32 @@ __all__ = [
     "Budget",
     "CellScores",
     "Checkpoint",
-    "Checkpointing",
+    "CheckpointWriter",
     "FitResult",
     "OneCycle",
     "Optimisation",
+    "RunSettings",
     "Split",
     "Stopping",
     "TrainingPlan",
+    "decode_cells",
     "default_weight_decay",
     "derive_seed",
+    "encode_cells",
     "evaluating",
     "fit",
     "hardware",
     "has_checkpoint",
     "history_frame",
+    "make_budget",
     "map_cells",
+    "marginal_log_likelihood",
     "null_log_likelihood",
-    "plan_budget",
+    "prior_moments",
     "private_generators",
     "read_checkpoint",
+    "reconstruction_errors",
+    "sample_cells",
     "score_cells",
+    "tempered_bounds",
 ]

@@ -88,8 +88,8 @@ class Budget:
         return RATES[o.schedule](o.learning_rate, self.total_steps, self.max_epochs)
 
 
-def plan_budget(
-    n_train: int, batch_size: int, *, max_epochs: int | None = None, optimisation: Optimisation | None = None
+def make_budget(
+    n_train: int, batch_size: int, optimisation: Optimisation | None = None, *, max_epochs: int | None = None
 ) -> Budget:
     """Fix the epochs; None follows the rule chosen by ``benchmarks/defaults.py``.
 

@@ -90,21 +90,21 @@ class BestWeights(pl.Callback):
         self.weights = {name: value.clone() for name, value in weights.items()}
 
 
-class Checkpoints(pl.callbacks.Checkpoint):
+class CheckpointWriter(pl.callbacks.Checkpoint):
     """Write a checkpoint after every ``every`` epochs and after the last; a disk that is full ends no run.
 
     Parameters
     ----------
     settings
         What the run was started with, to be compared when it is resumed.
-    others
-        The user's callbacks, whose state is kept too.
     """
 
-    def __init__(
-        self, folder: Path, every: int, settings: Mapping[str, Any], best: BestWeights, others: Sequence[pl.Callback]
-    ) -> None:
-        self.folder, self.every, self.settings, self.best, self.others = folder, every, settings, best, others
+    def __init__(self, folder: Path, every: int, settings: Mapping[str, Any]) -> None:
+        self.folder, self.every, self.settings = folder, every, settings
+
+    def include(self, best: BestWeights, others: Sequence[pl.Callback]) -> None:
+        """Write the best weights, and the state of the user's callbacks, with the rest."""
+        self.best, self.others = best, others
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write one, if it is time to."""
