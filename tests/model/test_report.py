@@ -7,6 +7,7 @@ import pytest
 
 import omicvae as ov
 from omicvae._core import DataError, NotSupportedError, SavingError, SettingError
+from omicvae.model._state import ModelState
 
 from ..report.pages import assert_sound, text_of
 from .conftest import FAST
@@ -72,8 +73,8 @@ def test_a_collapsed_fit_without_labels(collapsed, tmp_path):
 
 def test_without_umap_and_with_a_diagnosis_nothing_is_computed(healthy, tmp_path, monkeypatch):
     model, diagnosis = healthy
-    for name in ("diagnose", "get_latent_representation", "_cells"):
-        monkeypatch.delattr(ov.CVAE, name) if name in vars(ov.CVAE) else monkeypatch.setattr(ov.CVAE, name, None)
+    monkeypatch.setattr(ov.CVAE, "diagnose", None)
+    monkeypatch.setattr(ModelState, "cells", None)
     page = model.report(tmp_path / "report.html", diagnosis=diagnosis, umap=False).read_text(encoding="utf-8")
     assert_sound(page)
     assert "UMAP of" not in page

@@ -9,6 +9,7 @@ import pytest
 import omicvae as ov
 from omicvae._core.errors import NotSupportedError, SettingError
 from omicvae.diagnostics import Remedy
+from omicvae.model import _rescue
 from omicvae.model._rescue import Attempt
 
 DEAR = {"beta": 1e4}
@@ -137,12 +138,12 @@ def scripted(collapsed, monkeypatch):
     def run(given, *attempts, **settings):
         tried, outcomes = [], iter(attempts)
 
-        def fit(self, remedy, labels_key, arguments):
+        def fit(model, remedy, labels_key, arguments):
             tried.append(remedy)
             remedies, elbo = next(outcomes)
-            return self, Attempt(remedy, replace(ill, verdict="overfit", remedies=remedies), elbo, self.history, 0.0)
+            return model, Attempt(remedy, replace(ill, verdict="overfit", remedies=remedies), elbo, model.history, 0.0)
 
-        monkeypatch.setattr(ov.CVAE, "_tried", fit)
+        monkeypatch.setattr(_rescue, "try_remedy", fit)
         monkeypatch.setattr(ov.CVAE, "diagnose", lambda self, *args, **kwargs: replace(ill, remedies=given))
         return ov.rescue(collapsed, **settings), tried
 
