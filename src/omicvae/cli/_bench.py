@@ -54,6 +54,8 @@ def run(options: argparse.Namespace) -> None:
     machine = hardware(options.accelerator)
     console.print(speed_table(summary, title, f"scvi-tools {comparison.peer}"))
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()), highlight=False)
+    for step in dict.fromkeys(run["step"] for run in runs if run["step"]):
+        console.print(f"omicvae trained by the {step}.", highlight=False)
     if comparison.differs:
         console.print(f"Not the same model: {comparison.differs}.", highlight=False)
     if options.json is not None:

@@ -1,7 +1,6 @@
 """The fits of the demo side by side, for a terminal."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,14 +24,6 @@ def number(value: float) -> str:
 def styled(verdict: str) -> str:
     """Colour a verdict as rich markup."""
     return f"[{STYLES.get(verdict, 'bold red')}]{verdict}[/]"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the table: what it is called, and how to read it from a fit."""
-
-    name: str
-    read: "Callable[[DemoFit], str]"
 
 
 def _check(name: str) -> "Callable[[DemoFit], str]":
@@ -59,23 +50,21 @@ def _truth(effect: str) -> "Callable[[DemoFit], str]":
     return lambda fit: f"{fit.truth[effect]:.3f}" if effect in fit.truth else ""
 
 
-LINES = (
-    Line("verdict", lambda fit: styled(fit.diagnosis.verdict)),
-    Line("KL", _check("rate (KL)")),
-    Line(
-        "active dimensions",
-        lambda fit: f"{_check('active units')(fit)} of {len(fit.diagnosis.kl_per_dimension)}",
-    ),
-    Line("cost of a wrong z", _check("decoder use")),
-    Line("gain over no latent", _check("gain over null")),
-    Line("labels from one draw", _probe("posterior draw")),
-    Line("  by chance, at most", _probe("posterior draw", "permuted_high")),
-    Line("  from rescaled means", _probe("standardised means")),
-    Line("  from PCA", _probe("PCA")),
-    Line("true batch effects, r", _truth("batch_effect")),
-    Line("true disease effects, r", _truth("disease_effect")),
-    Line("training, s", lambda fit: f"{fit.seconds:.1f}"),
-)
+#: A line of the table: what it is called, and how to read it from a fit.
+LINES: "dict[str, Callable[[DemoFit], str]]" = {
+    "verdict": lambda fit: styled(fit.diagnosis.verdict),
+    "KL": _check("rate (KL)"),
+    "active dimensions": lambda fit: f"{_check('active units')(fit)} of {len(fit.diagnosis.kl_per_dimension)}",
+    "cost of a permuted z": _check("decoder use"),
+    "gain over no latent": _check("gain over null"),
+    "labels from one draw": _probe("posterior draw"),
+    "  by chance, at most": _probe("posterior draw", "permuted_high"),
+    "  from rescaled means": _probe("standardised means"),
+    "  from PCA": _probe("PCA"),
+    "true batch effects, r": _truth("batch_effect"),
+    "true disease effects, r": _truth("disease_effect"),
+    "training, s": lambda fit: f"{fit.seconds:.1f}",
+}
 
 
 def comparison_table(fits: "Sequence[DemoFit]") -> "Table":
@@ -91,8 +80,8 @@ def comparison_table(fits: "Sequence[DemoFit]") -> "Table":
     table.add_column("")
     for fit in fits:
         table.add_column(fit.title.replace(", ", "\n", 1), justify="right", no_wrap=True)
-    for line in LINES:
-        table.add_row(line.name, *(line.read(fit) for fit in fits))
+    for name, read in LINES.items():
+        table.add_row(name, *(read(fit) for fit in fits))
     return table
 
 

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example",
     )
     settings.add_argument("--seed", type=int, default=0, help="default: 0")
-    settings.add_argument("--rescue", action="store_true", help="where the fit is ill, try its remedies, keep the best")
+    settings.add_argument(
+        "--rescue", action="store_true", help="where the fit is not sound, try its remedies"
+    )
     settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")
     settings.add_argument("--resume-from", type=Path, metavar="FOLDER", help="go on with an interrupted run")
 
@@ -95,3 +97,5 @@ def run(options: argparse.Namespace) -> None:
     write_h5ad(adata, options.out)
     print(model.diagnose(labels_key=options.labels_key))
     print(f"Model: {options.model}\nLatents: obsm of {options.out}")
+    if model.fits[-1].step:
+        print(f"Trained by the {model.fits[-1].step}")

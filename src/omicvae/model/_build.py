@@ -79,11 +79,11 @@ def covariate_sizes(schema: DataSchema) -> dict[str, Any]:
     }
 
 
-def prior_sizes(config: ModelConfig, schema: DataSchema) -> PriorSizes:
-    """Sizes as the priors take them."""
+def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
+    """Make the network with weights that are a function of the seed."""
     sizes, architecture = covariate_sizes(schema), config.architecture
     n_levels, n_continuous = sizes["n_levels"], sizes["n_continuous"]
-    return PriorSizes(
+    of_prior = PriorSizes(
         n_latent=architecture.n_latent,
         n_genes=sizes["n_genes"],
         n_categorical=len(n_levels),
@@ -91,18 +91,9 @@ def prior_sizes(config: ModelConfig, schema: DataSchema) -> PriorSizes:
         covariate_width=covariate_width(n_levels, n_continuous, encoding=architecture.covariate_encoding),
         n_pseudo_inputs=config.n_pseudo_inputs,
     )
-
-
-def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
-    """Make the network with weights that are a function of the seed."""
     with private_generators():
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        return ConditionalVAE(
-            build_likelihood(config, schema),
-            PRIORS[config.prior](prior_sizes(config, schema)),
-            config.architecture,
-            **covariate_sizes(schema),
-        )
+        return ConditionalVAE(build_likelihood(config, schema), PRIORS[config.prior](of_prior), architecture, **sizes)
 
 
 def build_null(config: ModelConfig, schema: DataSchema) -> CovariateModel:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ log = logging.getLogger("omicvae")
 
 #: Verdicts under which there is nothing to mend.
 SOUND = ("healthy", "no_signal")
+
+#: What a rescue may be given within ``train(rescue={...})``.
+LIMITS = ("labels_key", "max_attempts", "max_seconds")
 
 #: Terms of the objective that a remedy leaves as they are: they are what the user wants, not what went wrong.
 KEPT_TERMS = ("adversary", "discriminator", "total_correlation")
@@ -140,48 +144,6 @@ class RescuableModel(Protocol):
         """Mean bound of the cells, nats."""
 
 
-def search(
-    model: RescuableModel,
-    arguments: Mapping[str, Any],
-    *,
-    labels_key: str | None = None,
-    max_attempts: int = 6,
-    max_seconds: float | None = None,
-    failure: str = "",
-) -> Rescue:
-    """Try remedies until a fit is sound or the budget is spent, and choose the best of all fits."""
-    max_attempts, state = integral("max_attempts", max_attempts, minimum=1), model.state
-    state.require_trained("rescue()")
-    if state.split is not None and not len(state.split.validation):
-        raise SettingError(
-            "rescue() compares fits on validation cells, and train_size=1.0 left none. Train anew: "
-            "model.train(fresh=True, train_size=0.9)."
-        )
-    started = time.perf_counter()
-    attempts, models, tried = [judge(model, None, labels_key, started, failure)], [model], set[str]()
-    while not attempts[-1].sound and len(attempts) <= max_attempts:
-        remedy = next(_untried(attempts, tried), None)
-        if remedy is None or (max_seconds is not None and time.perf_counter() - started >= max_seconds):
-            break
-        tried.add(_key(remedy))
-        other, attempt = try_remedy(model, remedy, labels_key, arguments)
-        log.info(
-            "rescue, attempt %d: %s (ELBO %.6g): %s",
-            *(len(attempts), attempt.diagnosis.verdict, attempt.elbo, remedy.line),
-        )
-        attempts.append(attempt)
-        models.append(other)
-    chosen = max(range(len(attempts)), key=lambda i: attempts[i].rank)
-    outcome = Rescue(models[chosen], tuple(attempts), chosen)
-    outcome.model.state.attempts = outcome.attempts
-    if not outcome.healed:
-        log.warning(
-            "rescue: none of %d attempts was sound; the best is %s. See attempts for what was tried.",
-            *(len(attempts) - 1, outcome.diagnosis.verdict),
-        )
-    return outcome
-
-
 def try_remedy(
     model: RescuableModel, remedy: Remedy, labels_key: str | None, arguments: Mapping[str, Any]
 ) -> tuple[RescuableModel, Attempt]:
@@ -192,28 +154,23 @@ def try_remedy(
     own = {name: value for name, value in remedy.arguments.items() if name != "fresh"}  # a twin is new
     kept = {name: model.state.objective[name] for name in KEPT_TERMS if model.state.objective.get(name)}
     remedy = replace(remedy, settings={**kept, **remedy})
-    failure = ""
-    try:
+    with suppress(TrainingError):  # the model has its best weights, and its fit says why
         twin.train(objective=remedy, **{**arguments, **own})
-    except TrainingError as error:  # the model has its best weights
-        failure = str(error)
-    return twin, judge(twin, remedy, labels_key, started, failure)
+    return twin, judge(twin, remedy, labels_key, started)
 
 
-def judge(
-    model: RescuableModel, remedy: Remedy | None, labels_key: str | None, started: float, failure: str
-) -> Attempt:
+def judge(model: RescuableModel, remedy: Remedy | None, labels_key: str | None, started: float) -> Attempt:
     """Diagnose a fit that was begun at ``started``."""
     diagnosis, elbo = model.diagnose(labels_key, umap=False), float("-inf")
     seconds = time.perf_counter() - started
     if diagnosis.verdict != "diverged":
         rows = model.state.require_split("rescue()").validation
         elbo = float(model.get_elbo(indices=rows.tolist()))
-    return Attempt(remedy, diagnosis, elbo, model.state.history, seconds, failure)
+    return Attempt(remedy, diagnosis, elbo, model.state.history, seconds, model.state.fits[-1].failure or "")
 
 
 def rescue(
-    model: Any,
+    model: RescuableModel,
     *,
     labels_key: str | None = None,
     max_attempts: int = 6,
@@ -255,5 +212,33 @@ def rescue(
     SettingError
         If there are no validation cells to compare fits on.
     """
-    limits: dict[str, Any] = {"labels_key": labels_key, "max_attempts": max_attempts, "max_seconds": max_seconds}
-    return search(model, train_arguments, **limits)
+    max_attempts, state = integral("max_attempts", max_attempts, minimum=1), model.state
+    state.require_trained("rescue()")
+    if state.split is not None and not len(state.split.validation):
+        raise SettingError(
+            "rescue() compares fits on validation cells, and train_size=1.0 left none. Train anew: "
+            "model.train(fresh=True, train_size=0.9)."
+        )
+    started = time.perf_counter()
+    attempts, models, tried = [judge(model, None, labels_key, started)], [model], set[str]()
+    while not attempts[-1].sound and len(attempts) <= max_attempts:
+        remedy = next(_untried(attempts, tried), None)
+        if remedy is None or (max_seconds is not None and time.perf_counter() - started >= max_seconds):
+            break
+        tried.add(_key(remedy))
+        other, attempt = try_remedy(model, remedy, labels_key, train_arguments)
+        log.info(
+            "rescue, attempt %d: %s (ELBO %.6g): %s",
+            *(len(attempts), attempt.diagnosis.verdict, attempt.elbo, remedy.line),
+        )
+        attempts.append(attempt)
+        models.append(other)
+    chosen = max(range(len(attempts)), key=lambda i: attempts[i].rank)
+    outcome = Rescue(models[chosen], tuple(attempts), chosen)
+    outcome.model.state.attempts = outcome.attempts
+    if not outcome.healed:
+        log.warning(
+            "rescue: none of %d attempts was sound; the best is %s. See attempts for what was tried.",
+            *(len(attempts) - 1, outcome.diagnosis.verdict),
+        )
+    return outcome

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-import pandas as pd
 import torch
 from anndata import AnnData, read_h5ad
 from safetensors import SafetensorError
@@ -103,7 +102,7 @@ class SavingMixin(HasState):
             {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         )
         state.module.eval()
-        state.fits = [_fit_from_dict(fit) for fit in record["fits"]]
+        state.fits = [FitResult.from_dict(fit) for fit in record["fits"]]
         state.objective = record["objective"]
         # row numbers mean something for the cells of the training only
         if "split.train" in tensors and state.fingerprint == record["fingerprint"]:
@@ -122,19 +121,8 @@ def _record(state: ModelState) -> dict[str, Any]:
         "config": state.config.to_dict(),
         "data": state.schema.to_dict(),
         "objective": state.objective,
-        "fits": [_fit_to_dict(fit) for fit in state.fits],
+        "fits": [fit.to_dict() for fit in state.fits],
     }
-
-
-def _fit_to_dict(fit: FitResult) -> dict[str, Any]:
-    state = {name: getattr(fit, name) for name in FitResult.__slots__ if name != "history"}
-    return {**state, "history": json.loads(fit.history.to_json(orient="split", double_precision=15))}
-
-
-def _fit_from_dict(state: dict[str, Any]) -> FitResult:
-    table = state.pop("history")
-    index = pd.RangeIndex(table["index"][0], table["index"][-1] + 1, name="epoch") if table["index"] else None
-    return FitResult(history=pd.DataFrame(table["data"], index, table["columns"], dtype=float), **state)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnData | None]:

@@ -13,7 +13,8 @@ import numpy as np
 from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
 from omicvae.model._build import random_cells
-from omicvae.model._rescue import RescuableModel, search
+from omicvae.model._rescue import LIMITS, RescuableModel
+from omicvae.model._rescue import rescue as mend
 from omicvae.model._setup import check_unchanged
 from omicvae.model._state import HasState, ModelState
 from omicvae.objective import Objective
@@ -133,6 +134,9 @@ class TrainingMixin(HasState):
         settings, state = RunSettings.of(locals()), self.state
         check_unchanged(state.own_adata(), self.schema.keys.layer, state.fingerprint)
         choose("on_bad_steps", on_bad_steps, ON_BAD_STEPS)
+        limits: dict[str, Any] = dict(rescue) if isinstance(rescue, Mapping) else {}
+        if not set(limits) <= set(LIMITS):
+            raise SettingError(f"rescue takes True or a mapping with {', '.join(LIMITS)}, got {sorted(limits)}.")
         if rescue and train_size == 1:
             raise SettingError(
                 "rescue compares fits on validation cells, and train_size=1.0 leaves none. Leave some, as with 0.9."
@@ -171,9 +175,7 @@ class TrainingMixin(HasState):
         if rescue:
             kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
             hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
-            asked = dict(rescue) if isinstance(rescue, Mapping) else {}
-            arguments = {**kept, **hardware_too, **trainer_arguments}
-            outcome = search(cast(RescuableModel, self), arguments, failure=failure or "", **asked)
+            outcome = mend(cast(RescuableModel, self), **limits, **{**kept, **hardware_too, **trainer_arguments})
             self.state = outcome.model.state
             failure = outcome.attempts[outcome.chosen].failure
         if failure:
@@ -249,7 +251,13 @@ def make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, half_pro
         state.schema = state.schema.fit_scaling(store, split.train)
         state.store = store = store.with_schema(state.schema)
         state.module.initialise(store.moments(split.train), random_cells(store, split.train, seed))
-        name_constant_genes(state)
+        left_out = [state.schema.gene_names[g] for g in state.module.likelihood.constant_genes.tolist()]
+        if left_out:
+            log.warning(
+                "%d gene(s) are constant over the training cells and are left out of the likelihood, such as %s.",
+                len(left_out),
+                ", ".join(left_out[:5]),
+            )
     return TrainingPlan(
         state.module,
         store,
@@ -263,14 +271,3 @@ def make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, half_pro
         half_products=half_products,
         start_moments=state.moments,
     )
-
-
-def name_constant_genes(state: ModelState) -> None:
-    """Warn of genes that the likelihood leaves out."""
-    left_out = [state.schema.gene_names[g] for g in state.module.likelihood.constant_genes.tolist()]
-    if left_out:
-        log.warning(
-            "%d gene(s) are constant over the training cells and are left out of the likelihood, such as %s.",
-            len(left_out),
-            ", ".join(left_out[:5]),
-        )

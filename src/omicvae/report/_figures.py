@@ -57,7 +57,7 @@ def _latent(diagnosis: "Diagnosis") -> Iterator[Figure]:
             "kl-dimensions",
             "KL of each latent dimension",
             "Each bar is a latent dimension, largest first: blue ones tell something about the cell, grey ones below "
-            "the dashed line (0.01 nats) nothing. Some unused dimensions are no illness; if all are unused, "
+            "the dashed line (0.01 nats) nothing. Some unused dimensions do no harm; if all are unused, "
             "the latent is empty.",
         )
     probes = diagnosis.probes
@@ -81,7 +81,7 @@ def map_figures(maps: CellMaps) -> list[Figure]:
     classes = "k-means classes of the data, as there are no labels" if maps.labels_are_kmeans else str(labels.name)
     reading = (
         f"{shown}, coloured by {classes}. Colours that hold together in the means but mix in the draw are too faint "
-        "for the decoder, which sees draws only. UMAP keeps neighbours, not distances, and acquits nobody."
+        "for the decoder, which sees draws only. UMAP keeps neighbours, not distances, and proves nothing alone."
     )
     with page_style():
         return [
@@ -105,7 +105,7 @@ def covariate_figures(maps: CellMaps) -> list[Figure]:
 
 
 def training_figures(history: pd.DataFrame) -> list[Figure]:
-    """Draw the curves that the history has: losses, ELBO, KL weight, opponents."""
+    """Draw the curves that the history has: losses, ELBO, KL weight, adversaries."""
     # cells that were never held out leave columns without an entry, which are no curves
     history = history.dropna(axis=1, how="all")
     if not {"recon_train", "kl_train"} <= set(history.columns):
@@ -156,7 +156,7 @@ def _training(history: pd.DataFrame) -> Iterator[Figure]:
     for name in ("adversary", "discriminator"):
         if f"{name}_loss_train" in history.columns:
             yield _figure(
-                pl.opponent_curve(history, name, _panel()),
+                pl.adversary_curve(history, name, _panel()),
                 name,
                 f"Loss and weight of the {name} over the epochs",
                 f"{_phase(history, name)} Line: the {name}'s own loss. Grey area: mean weight of its term in the loss "

@@ -1,12 +1,13 @@
 """One run of training on Lightning's Trainer."""
 
+import json
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import lightning.pytorch as pl
 import pandas as pd
@@ -49,6 +50,19 @@ class FitResult:
     interrupted: bool
     failure: str | None = None
     step: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values as JSON takes them."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "history"}
+        return {**plain, "history": json.loads(self.history.to_json(orient="split", double_precision=15))}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Inverse of :meth:`to_dict`."""
+        table = state["history"]
+        index = pd.RangeIndex(table["index"][0], table["index"][-1] + 1, name="epoch") if table["index"] else None
+        history = pd.DataFrame(table["data"], index, table["columns"], dtype=float)
+        return cls(**{**state, "history": history})
 
 
 @dataclass(frozen=True, slots=True)
