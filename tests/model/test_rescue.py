@@ -178,6 +178,8 @@ def test_what_cannot_be_rescued_says_so(cells):
     model = ov.CVAE(cells)
     with pytest.raises(SettingError, match=r"train_size=1\.0 leaves none"):
         model.train(2, train_size=1.0, rescue=True)
+    with pytest.raises(SettingError, match="a mapping with labels_key, max_attempts, max_seconds, got"):
+        model.train(2, rescue={"attempts": 3})
     assert not model.fits
     with pytest.raises(NotSupportedError, match="needs a trained model"):
         ov.rescue(model)
