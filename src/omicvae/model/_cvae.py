@@ -159,14 +159,8 @@ class CVAE(
         DataError
             On missing columns or values, NaN or inf, duplicate gene names, or no cells or genes.
         """
-        setup = SetupKeys(
-            layer,
-            batch_key,
-            labels_key,
-            categorical_covariate_keys,  # type: ignore[arg-type]  # normalised to a tuple by SetupKeys
-            continuous_covariate_keys,  # type: ignore[arg-type]
-            size_factor_key,
-        )
+        named = locals()
+        setup = SetupKeys(**{role.name: named[role.name] for role in fields(SetupKeys)})
         own_memory(adata)
         DataSchema.register(adata, setup)
         record_setup(adata, setup)

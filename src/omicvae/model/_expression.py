@@ -11,7 +11,6 @@ from scvi.model.base import RNASeqMixin
 
 from omicvae._core import DataError, NotSupportedError, SettingError, integral
 from omicvae.model._state import HasState
-from omicvae.training import decode_cells, sample_cells
 
 
 class ExpressionMixin(HasState):
@@ -69,7 +68,8 @@ class ExpressionMixin(HasState):
         if weights not in (None, "uniform"):
             raise SettingError(f'weights must be None or "uniform", got {weights!r}.')
         self._check_library_size(library_size)
-        store, rows = self.state.chosen_cells("get_normalized_expression()", adata, indices)
+        passes = self.state.passes("get_normalized_expression()", adata, indices, batch_size)
+        rows = np.asarray(passes.rows)
         overall, single = n_samples_overall, integral("n_samples", n_samples, minimum=1) == 1
         if overall is not None:
             overall, single = integral("n_samples_overall", overall, minimum=1), False
@@ -80,17 +80,13 @@ class ExpressionMixin(HasState):
                 f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {(len(rows), len(genes))} "
                 "(cells, genes)."
             )
-        values = decode_cells(
-            self.module,
-            store,
-            rows,
-            n_samples=None if single else int(n_samples),
+        values = passes.decode(
+            genes,
+            self._batch_codes(transform_batch),
             seed=self.state.seed_for("latent"),
-            batch_codes=self._batch_codes(transform_batch),
-            genes=genes,
+            n_samples=None if single else int(n_samples),
             scale=float(library_size),
             average=average,
-            batch_size=batch_size,
             out=out,
         )
         if out is not None:
@@ -137,20 +133,12 @@ class ExpressionMixin(HasState):
         """
         import sparse
 
-        store, rows = self.state.chosen_cells("posterior_predictive_sample()", adata, indices)
+        passes = self.state.passes("posterior_predictive_sample()", adata, indices, batch_size)
         codes = self._batch_codes(transform_batch)
         if len(codes) > 1:
             raise SettingError("Samples cannot be averaged over batches; pass one level as transform_batch.")
-        values = sample_cells(
-            self.module,
-            store,
-            rows,
-            n_samples=integral("n_samples", n_samples, minimum=1),
-            seed=self.state.seed_for("latent", seed),
-            batch_code=codes[0],
-            genes=self._gene_columns(gene_list),
-            batch_size=batch_size,
-        )
+        n_samples, seed = integral("n_samples", n_samples, minimum=1), self.state.seed_for("latent", seed)
+        values = passes.sample(self._gene_columns(gene_list), codes[0], seed=seed, n_samples=n_samples)
         return sparse.GCXS.from_numpy(values)
 
     def differential_expression(self, adata: AnnData | None = None, **arguments: Any) -> pd.DataFrame:

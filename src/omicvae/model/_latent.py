@@ -6,16 +6,14 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
 from anndata import AnnData
 from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import LatentPosterior, SettingError, integral, keys
-from omicvae.data import CellStore
 from omicvae.model._setup import check_unchanged
 from omicvae.model._state import HasState
-from omicvae.training import CellScores, encode_cells, marginal_log_likelihood, score_cells
+from omicvae.training import CellPasses, CellScores, score_cells
 
 
 class LatentMixin(HasState):
@@ -59,17 +57,17 @@ class LatentMixin(HasState):
         DataError
             On unseen levels or missing genes, unless told how to treat them.
         """
-        store, rows = self.state.chosen_cells(
-            "get_latent_representation()", adata, indices, unseen=unseen, missing_genes=missing_genes
+        passes = self.state.passes(
+            "get_latent_representation()", adata, indices, batch_size, unseen=unseen, missing_genes=missing_genes
         )
-        generator = torch.Generator(self.module.device).manual_seed(self.state.seed_for("latent", seed))
+        generator = passes.generator(self.state.seed_for("latent", seed))
 
         def read(q: LatentPosterior) -> Tensor | tuple[Tensor, ...]:
             if return_dist:
                 return q.mean_BK, q.log_variance_BK.exp()
             return q.mean_BK if give_mean else q.sample(generator)
 
-        outputs = encode_cells(self.module, store, rows, read, batch_size=batch_size)
+        outputs = passes.encode(read)
         return (outputs[0], outputs[1]) if return_dist else outputs[0]
 
     def write_latent(
@@ -127,8 +125,8 @@ class LatentMixin(HasState):
 
         The expectation is over ``n_samples`` draws. Returns the mean over cells, or shape (N,).
         """
-        store, rows = self.state.chosen_cells("get_elbo()", adata, indices, unseen=unseen, missing_genes=missing_genes)
-        elbo_N = self._scores(store, rows, batch_size, n_samples).elbo_N
+        passes = self.state.passes("get_elbo()", adata, indices, batch_size, unseen=unseen, missing_genes=missing_genes)
+        elbo_N = self._scores(passes, n_samples).elbo_N
         return float(elbo_N.mean()) if return_mean else elbo_N
 
     def get_reconstruction_error(
@@ -144,13 +142,14 @@ class LatentMixin(HasState):
 
         The mapping is scvi-tools' form; its value is the mean over cells, or shape (N,).
         """
-        store, rows = self.state.chosen_cells("get_reconstruction_error()", adata, indices)
-        error_N = self._scores(store, rows, batch_size, n_samples).reconstruction_N
+        passes = self.state.passes("get_reconstruction_error()", adata, indices, batch_size)
+        error_N = self._scores(passes, n_samples).reconstruction_N
         return {"reconstruction_loss": float(error_N.mean()) if return_mean else error_N}
 
-    def _scores(self, store: CellStore, rows: NDArray[np.int64], batch_size: int | None, n_samples: int) -> CellScores:
-        seed, n_samples = self.state.seed_for("latent"), integral("n_samples", n_samples, minimum=1)
-        return score_cells(self.module, store, rows, seed=seed, n_samples=n_samples, batch_size=batch_size)
+    def _scores(self, passes: CellPasses, n_samples: int) -> CellScores:
+        n_samples, seed = integral("n_samples", n_samples, minimum=1), self.state.seed_for("latent")
+        cells = (passes.module, passes.store, passes.rows)
+        return score_cells(*cells, seed=seed, n_samples=n_samples, batch_size=passes.batch_size)
 
     def get_marginal_ll(
         self,
@@ -165,9 +164,7 @@ class LatentMixin(HasState):
 
         In nats per cell (Burda et al. 2016); a lower bound in expectation that tightens with the number S of draws.
         """
-        store, rows = self.state.chosen_cells("get_marginal_ll()", adata, indices)
+        passes = self.state.passes("get_marginal_ll()", adata, indices, batch_size)
         n_samples, seed = integral("n_mc_samples", n_mc_samples, minimum=1), self.state.seed_for("latent")
-        value_N = marginal_log_likelihood(
-            self.module, store, rows, seed=seed, n_samples=n_samples, batch_size=batch_size
-        )
+        value_N = passes.marginal_log_likelihood(seed=seed, n_samples=n_samples)
         return float(value_N.mean()) if return_mean else value_N

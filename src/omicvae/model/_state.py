@@ -16,7 +16,7 @@ from omicvae.model._background import Background
 from omicvae.model._build import ModelConfig, build_module
 from omicvae.model._setup import own_memory
 from omicvae.module import ConditionalVAE
-from omicvae.training import FitResult, Split, derive_seed, history_frame
+from omicvae.training import CellPasses, FitResult, Split, derive_seed, history_frame
 
 if TYPE_CHECKING:
     from omicvae.model._rescue import Attempt
@@ -126,13 +126,18 @@ class ModelState:
         check_support(store.audit, self.module.likelihood.support)
         return store
 
-    def chosen_cells(
-        self, what: str, adata: AnnData | None, indices: Sequence[int] | None, **choices: Any
-    ) -> tuple[CellStore, NDArray[np.int64]]:
-        """Return store and row numbers for method ``what`` of a trained model; ``choices`` as in :meth:`cells`."""
+    def passes(
+        self,
+        what: str,
+        adata: AnnData | None,
+        indices: Sequence[int] | None,
+        batch_size: int | None = None,
+        **choices: Any,
+    ) -> CellPasses:
+        """Return the passes over chosen cells for method ``what``; ``choices`` as in :meth:`cells`."""
         self.require_trained(what)
         store = self.cells(adata, **choices)
-        return store, rows_of(indices, store.n_cells)
+        return CellPasses(self.module, store, rows_of(indices, store.n_cells), batch_size)
 
     def seed_for(self, purpose: str, seed: int | None = None) -> int:
         """Derive the seed of a purpose from what the user gave, or else from the model's seed."""

@@ -12,7 +12,7 @@ from omicvae.diagnostics import FitEvidence, permute_within_strata
 from omicvae.metrics import kmeans_classes
 from omicvae.metrics.linear import residuals
 from omicvae.model._state import ModelState
-from omicvae.training import encode_cells, prior_moments, reconstruction_errors, score_cells, tempered_bounds
+from omicvae.training import CellPasses, score_cells
 from omicvae.training.structure import covariate_design
 
 FALLBACK_CLASSES = 8
@@ -39,8 +39,8 @@ def gather_inputs(
     """
     store, module, schema, last = state.cells(), state.module, state.schema, state.fits[-1]
     mean_NK, sd_NK, draw_NK, reference_NK = latent_views(state, seed)
-    scores = score_cells(module, store, judged, seed=seed)
-    prior_mean_NK, prior_sd_NK = prior_moments(module, store)
+    passes = CellPasses(module, store, judged)
+    prior_mean_NK, prior_sd_NK = CellPasses(module, store).prior_moments()
     location_WK, scale_WK, z_WK = prior_mean_NK[judged], prior_sd_NK[judged], draw_NK[judged]
     order = permute_within_strata(store.codes_ND[judged], np.random.default_rng([seed, 1]))
     # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
@@ -53,13 +53,13 @@ def gather_inputs(
         mean_NK=mean_NK,
         sd_NK=sd_NK,
         draw_NK=draw_NK,
-        kl_WK=scores.kl_NK,
-        nll_W=reconstruction_errors(module, store, judged, z_WK),
-        nll_permuted_W=reconstruction_errors(module, store, judged, permuted_WK),
+        kl_WK=score_cells(module, store, judged, seed=seed).kl_NK,
+        nll_W=passes.reconstruction_errors(z_WK),
+        nll_permuted_W=passes.reconstruction_errors(permuted_WK),
         null_nll_W=null.nll_W,
         train_elbo_T=None if judged_train else score_cells(module, store, null.seen, seed=seed).elbo_N,
         train_null_nll_T=None if judged_train else null.seen_nll_T,
-        tempered_SW=tempered_bounds(module, store, judged, given, (location_WK, scale_WK)) if gaussian else {},
+        tempered_SW=passes.tempered_bounds(given, (location_WK, scale_WK)) if gaussian else {},
         structure=null.structure,
         gaussian_prior=gaussian,
         prior_mean_NK=prior_mean_NK,
@@ -85,7 +85,7 @@ def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...
     Covariates are taken out of PCA, as the latent need not tell what the decoder is given.
     """
     store, module = state.cells(), state.module
-    mean_NK, variance_NK = encode_cells(module, store, None, lambda q: (q.mean_BK, q.log_variance_BK.exp()))
+    mean_NK, variance_NK = CellPasses(module, store).encode(lambda q: (q.mean_BK, q.log_variance_BK.exp()))
     sd_NK = np.sqrt(variance_NK)
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
     return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference(state, store, seed)

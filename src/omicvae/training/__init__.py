@@ -3,19 +3,7 @@
 from omicvae.training.budget import Budget, Optimisation, default_weight_decay, make_budget
 from omicvae.training.callbacks import CheckpointWriter
 from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
-from omicvae.training.evaluation import (
-    CellScores,
-    decode_cells,
-    encode_cells,
-    evaluating,
-    map_cells,
-    marginal_log_likelihood,
-    prior_moments,
-    reconstruction_errors,
-    sample_cells,
-    score_cells,
-    tempered_bounds,
-)
+from omicvae.training.evaluation import CellPasses, CellScores, evaluating, map_cells, score_cells
 from omicvae.training.fit import PRECISIONS, FitResult, Stopping, fit, hardware
 from omicvae.training.history import history_frame
 from omicvae.training.null import null_log_likelihood
@@ -28,6 +16,7 @@ __all__ = [
     "PRECISIONS",
     "RATES",
     "Budget",
+    "CellPasses",
     "CellScores",
     "Checkpoint",
     "CheckpointWriter",
@@ -38,10 +27,8 @@ __all__ = [
     "Split",
     "Stopping",
     "TrainingPlan",
-    "decode_cells",
     "default_weight_decay",
     "derive_seed",
-    "encode_cells",
     "evaluating",
     "fit",
     "hardware",
@@ -49,13 +36,8 @@ __all__ = [
     "history_frame",
     "make_budget",
     "map_cells",
-    "marginal_log_likelihood",
     "null_log_likelihood",
-    "prior_moments",
     "private_generators",
     "read_checkpoint",
-    "reconstruction_errors",
-    "sample_cells",
     "score_cells",
-    "tempered_bounds",
 ]
