@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from omicvae.data import CellStore
 from omicvae.data.schema import obs_column
 from omicvae.diagnostics import FitEvidence, permute_within_strata
 from omicvae.metrics import kmeans_classes
@@ -88,14 +87,9 @@ def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...
     mean_NK, variance_NK = CellPasses(module, store).encode(lambda q: (q.mean_BK, q.log_variance_BK.exp()))
     sd_NK = np.sqrt(variance_NK)
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
-    return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference(state, store, seed)
-
-
-def reference(state: ModelState, store: CellStore, seed: int) -> NDArray[np.float32]:
-    """PCA with as many dimensions as the latent has, covariates taken out, (N, K)."""
-    n_latent, support = state.config.architecture.n_latent, state.module.likelihood.support
-    scores_NK = state.background.reference(store, n_latent, support, seed)
-    return residuals(scores_NK, covariate_design(store)).astype(np.float32)
+    pca_NK = state.background.reference(store, mean_NK.shape[1], module.likelihood.support, seed)
+    reference_NK = residuals(pca_NK, covariate_design(store)).astype(np.float32)
+    return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference_NK
 
 
 def labels_of(state: ModelState, labels_key: str | None) -> NDArray[Any] | None:

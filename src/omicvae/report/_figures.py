@@ -1,4 +1,4 @@
-"""The figures of a report, each with a sentence on how to read it."""
+"""The figures of a report, each with a sentence on how to read it; to be drawn in ``page_style``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from omicvae import plotting as pl
 from omicvae.plotting._axes import BLUE, ORANGE, literal, new_axes
 from omicvae.report._maps import CellMaps
-from omicvae.report._svg import as_svg, line, marker, page_style
+from omicvae.report._svg import as_svg, line, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,13 +43,8 @@ class Figure:
     legend: Legend | None = None
 
 
-def latent_figures(diagnosis: "Diagnosis") -> list[Figure]:
+def latent_figures(diagnosis: "Diagnosis") -> Iterator[Figure]:
     """Draw what the latent space holds: KL of each dimension and the classification check, where there are any."""
-    with page_style():
-        return list(_latent(diagnosis))
-
-
-def _latent(diagnosis: "Diagnosis") -> Iterator[Figure]:
     kl_K = np.asarray(diagnosis.kl_per_dimension, dtype=float)
     if len(kl_K) and np.isfinite(kl_K).all():
         yield _figure(
@@ -83,11 +78,10 @@ def map_figures(maps: CellMaps) -> list[Figure]:
         f"{shown}, coloured by {classes}. Colours that hold together in the means but mix in the draw are too faint "
         "for the decoder, which sees draws only. UMAP keeps neighbours, not distances, and proves nothing alone."
     )
-    with page_style():
-        return [
-            _map(_panel(SQUARE, SQUARE), f"map-{number}", xy_M2, labels, f"UMAP of {name}", reading, WIDE_LEGEND)
-            for number, (name, xy_M2) in enumerate(maps.coordinates.items())
-        ]
+    return [
+        _map(_panel(SQUARE, SQUARE), f"map-{number}", xy_M2, labels, f"UMAP of {name}", reading, WIDE_LEGEND)
+        for number, (name, xy_M2) in enumerate(maps.coordinates.items())
+    ]
 
 
 def covariate_figures(maps: CellMaps) -> list[Figure]:
@@ -100,18 +94,7 @@ def covariate_figures(maps: CellMaps) -> list[Figure]:
         f"The same UMAP of {name}, coloured by {key}: where its levels keep apart, the latent still holds {key}, or "
         "what goes with it."
     )
-    with page_style():
-        return [_map(_panel(), "map-covariate", xy_M2, maps.covariate, f"Draw, by {key}", reading, NARROW_LEGEND)]
-
-
-def training_figures(history: pd.DataFrame) -> list[Figure]:
-    """Draw the curves that the history has: losses, ELBO, KL weight, adversaries."""
-    # cells that were never held out leave columns without an entry, which are no curves
-    history = history.dropna(axis=1, how="all")
-    if not {"recon_train", "kl_train"} <= set(history.columns):
-        return []
-    with page_style():
-        return list(_training(history))
+    return [_map(_panel(), "map-covariate", xy_M2, maps.covariate, f"Draw, by {key}", reading, NARROW_LEGEND)]
 
 
 def curves_legend(history: pd.DataFrame) -> Legend:
@@ -122,7 +105,12 @@ def curves_legend(history: pd.DataFrame) -> Legend:
     return Legend("Curves", tuple(lines), 0)
 
 
-def _training(history: pd.DataFrame) -> Iterator[Figure]:
+def training_figures(history: pd.DataFrame) -> Iterator[Figure]:
+    """Draw the curves that the history has: losses, ELBO, KL weight, adversaries."""
+    # cells that were never held out leave columns without an entry, which are no curves
+    history = history.dropna(axis=1, how="all")
+    if not {"recon_train", "kl_train"} <= set(history.columns):
+        return
     panels = pl.loss_curves(history, [_panel() for _ in range(3)])
     readings = (
         "What training minimised: reconstruction, the weighted KL and further terms. It rises where their weights do, "
