@@ -45,7 +45,7 @@ def draw_kl(fits: list[DemoFit], out: Path) -> Path:
     return _save(axes[0], out / "kl_per_dimension.png")
 
 
-def umaps(adata: "AnnData", key: str, *, seed: int) -> dict[str, np.ndarray]:
+def _umaps(adata: "AnnData", key: str, *, seed: int) -> dict[str, np.ndarray]:
     """Return UMAP coordinates of posterior means and of one posterior draw, shape (cells, 2)."""
     from omicvae._core import keys
     from omicvae.diagnostics.embedding import umap_coordinates
@@ -62,8 +62,8 @@ def draw_pbmc(adata: "AnnData", collapsed: DemoFit, defaults: DemoFit, out: Path
     from omicvae._core import keys
 
     coordinates = {
-        collapsed.title: umaps(adata, COLLAPSED_KEY, seed=seed),
-        defaults.title: umaps(adata, keys.LATENT, seed=seed),
+        collapsed.title: _umaps(adata, COLLAPSED_KEY, seed=seed),
+        defaults.title: _umaps(adata, keys.LATENT, seed=seed),
     }
     adata.obsm[keys.UMAP] = coordinates[defaults.title]["means"]
     adata.obsm[f"{COLLAPSED_KEY}_umap"] = coordinates[collapsed.title]["means"]

@@ -41,7 +41,7 @@ PBMC_FITS: dict[str, dict[str, Any]] = {
 }
 
 
-def fit_and_diagnose(
+def _fit_and_diagnose(
     name: str,
     adata: "AnnData",
     *,
@@ -80,7 +80,7 @@ def prepare_pbmc() -> "AnnData":
 
 def fit_pbmc(name: str, adata: "AnnData", *, seed: int) -> DemoFit:
     """Make one of ``PBMC_FITS``."""
-    return fit_and_diagnose(name, adata, seed=seed, **PBMC_FITS[name])
+    return _fit_and_diagnose(name, adata, seed=seed, **PBMC_FITS[name])
 
 
 def fit_bulk(*, n_samples: int, n_genes: int, max_epochs: int, seed: int) -> tuple["AnnData", DemoFit]:
@@ -89,7 +89,7 @@ def fit_bulk(*, n_samples: int, n_genes: int, max_epochs: int, seed: int) -> tup
 
     adata = ov.datasets.simulate_bulk(n_samples, n_genes, seed=seed)
     ov.CVAE.setup_anndata(adata, batch_key="batch", continuous_covariate_keys=["age"], labels_key="tissue")
-    fit = fit_and_diagnose(
+    fit = _fit_and_diagnose(
         "bulk_gaussian",
         adata,
         title="Bulk, Gaussian",
@@ -98,10 +98,10 @@ def fit_bulk(*, n_samples: int, n_genes: int, max_epochs: int, seed: int) -> tup
         training={"max_epochs": max_epochs},
         umap=False,  # three UMAPs of 3000 samples would take longer than the fit
     )
-    return adata, replace(fit, truth=recovered_truth(fit.model, adata))
+    return adata, replace(fit, truth=_recovered_truth(fit.model, adata))
 
 
-def recovered_truth(model: "CVAE", adata: "AnnData") -> dict[str, float]:
+def _recovered_truth(model: "CVAE", adata: "AnnData") -> dict[str, float]:
     """Correlate decoded effects with the simulated ones, over genes.
 
     ``batch_effect``: every sample decoded as if from each batch; differences to the first batch, against the

@@ -21,7 +21,7 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def styled(verdict: str) -> str:
+def _styled(verdict: str) -> str:
     """Colour a verdict as rich markup."""
     return f"[{STYLES.get(verdict, 'bold red')}]{verdict}[/]"
 
@@ -52,7 +52,7 @@ def _truth(effect: str) -> "Callable[[DemoFit], str]":
 
 #: A line of the table: what it is called, and how to read it from a fit.
 LINES: "dict[str, Callable[[DemoFit], str]]" = {
-    "verdict": lambda fit: styled(fit.diagnosis.verdict),
+    "verdict": lambda fit: _styled(fit.diagnosis.verdict),
     "KL": _check("rate (KL)"),
     "active dimensions": lambda fit: f"{_check('active units')(fit)} of {len(fit.diagnosis.kl_per_dimension)}",
     "cost of a permuted z": _check("decoder use"),

@@ -20,7 +20,7 @@ SEEN_CELLS = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NullFit:
+class _NullFit:
     """The best decoder without z.
 
     Attributes
@@ -55,15 +55,15 @@ class Background:
         train: NDArray[np.int64],
         judged: NDArray[np.int64],
         device: torch.device,
-    ) -> NullFit:
+    ) -> _NullFit:
         """Fit the best decoder without z on ``train``; evaluate it on ``judged`` and on some of ``train``."""
 
-        def make() -> NullFit:
+        def make() -> _NullFit:
             null = build_null(config, store.schema)
             seen = np.sort(np.random.default_rng(config.seed).permutation(train)[:SEEN_CELLS])
             loglik_W = null_log_likelihood(null, store, train, judged, seed=config.seed, device=device)
             (seen_T,) = map_cells(null, store, seen, lambda batch, start: null(batch), device=device)
-            return NullFit(-loglik_W, seen, -seen_T, unexplained_structure(null, store, config.seed))
+            return _NullFit(-loglik_W, seen, -seen_T, unexplained_structure(null, store, config.seed))
 
         likelihood = (config.likelihood, config.dispersion, config.seed)
         return self._once(("null", *likelihood, train.tobytes(), judged.tobytes()), make)

@@ -58,7 +58,7 @@ class ModelConfig:
         return cls(**{**state, "architecture": Architecture(**state["architecture"])})
 
 
-def build_likelihood(config: ModelConfig, schema: DataSchema) -> Likelihood:
+def _build_likelihood(config: ModelConfig, schema: DataSchema) -> Likelihood:
     """Make the likelihood for the genes and batches of ``schema``."""
     if config.dispersion == "gene-batch" and schema.keys.batch_key is None:
         raise SettingError('dispersion="gene-batch" needs a batch_key; pass one to setup_anndata.')
@@ -70,7 +70,7 @@ def build_likelihood(config: ModelConfig, schema: DataSchema) -> Likelihood:
     )
 
 
-def covariate_sizes(schema: DataSchema) -> dict[str, Any]:
+def _covariate_sizes(schema: DataSchema) -> dict[str, Any]:
     """Sizes of the covariates, as the modules take them."""
     return {
         "n_genes": len(schema.gene_names),
@@ -81,7 +81,7 @@ def covariate_sizes(schema: DataSchema) -> dict[str, Any]:
 
 def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
     """Make the network with weights that are a function of the seed."""
-    sizes, architecture = covariate_sizes(schema), config.architecture
+    sizes, architecture = _covariate_sizes(schema), config.architecture
     n_levels, n_continuous = sizes["n_levels"], sizes["n_continuous"]
     of_prior = PriorSizes(
         n_latent=architecture.n_latent,
@@ -93,12 +93,12 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
     )
     with private_generators():
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        return ConditionalVAE(build_likelihood(config, schema), PRIORS[config.prior](of_prior), architecture, **sizes)
+        return ConditionalVAE(_build_likelihood(config, schema), PRIORS[config.prior](of_prior), architecture, **sizes)
 
 
 def build_null(config: ModelConfig, schema: DataSchema) -> CovariateModel:
     """Make the z-free model with the same likelihood."""
-    return CovariateModel(build_likelihood(config, schema), **covariate_sizes(schema))
+    return CovariateModel(_build_likelihood(config, schema), **_covariate_sizes(schema))
 
 
 def random_cells(store: CellStore, rows: NDArray[np.int64], seed: int) -> Callable[[int], Batch]:

@@ -88,13 +88,13 @@ class DiagnosisMixin(HasState):
             diagnosis = self.diagnose(labels_key, seed=seed, umap=umap)
         elif not isinstance(diagnosis, Diagnosis):
             raise SettingError(f"diagnosis takes what model.diagnose() returned, got {type(diagnosis).__name__}.")
-        maps = cell_maps(self.state, labels_key or probed_labels(diagnosis), seed) if umap else None
+        maps = _cell_maps(self.state, labels_key or _probed_labels(diagnosis), seed) if umap else None
         target = Path(path)
-        write_text(render(diagnosis, self.history, model_facts(self.state), maps), target)
+        write_text(render(diagnosis, self.history, _model_facts(self.state), maps), target)
         return target
 
 
-def cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> CellMaps | None:
+def _cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> CellMaps | None:
     """Map the model's own cells: a draw, the means and PCA, as the diagnosis has them."""
     adata, seed = state.own_adata(), diagnosis_seed(state, seed)
     mean_NK, _, draw_NK, reference_NK = latent_views(state, seed)
@@ -112,7 +112,7 @@ def cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> Ce
     )
 
 
-def model_facts(state: ModelState) -> ModelFacts:
+def _model_facts(state: ModelState) -> ModelFacts:
     """Say in plain values what data and model are."""
     schema, last, split = state.schema, state.fits[-1], state.require_split("report()")
     endings = {"stopped early": last.stopped_early, "interrupted": last.interrupted, "failed": bool(last.failure)}
@@ -136,7 +136,7 @@ def model_facts(state: ModelState) -> ModelFacts:
     )
 
 
-def probed_labels(diagnosis: Diagnosis) -> str | None:
+def _probed_labels(diagnosis: Diagnosis) -> str | None:
     """Name of the labels that a diagnosis classified, None where they were k-means classes or there were none."""
     probes = diagnosis.probes
     return None if probes.empty or probes["fallback"].any() else str(probes["labels"].iloc[0])

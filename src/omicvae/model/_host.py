@@ -37,7 +37,7 @@ class _Field(BaseAnnDataField):
         """Nothing to show."""
 
 
-class MatrixField(_Field):
+class _MatrixField(_Field):
     """Where the data matrix is."""
 
     registry_key = REGISTRY_KEYS.X_KEY
@@ -56,7 +56,7 @@ class MatrixField(_Field):
         return {"n_vars": state_registry["n_vars"], "n_cells": state_registry["n_obs"]}
 
 
-class LevelsField(_Field):
+class _LevelsField(_Field):
     """Where a categorical column is, and its levels."""
 
     attr_name = "obs"
@@ -81,9 +81,9 @@ def _make_manager(adata: AnnData, schema: DataSchema, model_name: str) -> AnnDat
     batch = schema.categorical[0] if schema.keys.batch_key is not None else None
     manager = AnnDataManager(
         fields=[
-            MatrixField(schema),
-            LevelsField(REGISTRY_KEYS.BATCH_KEY, batch),
-            LevelsField(REGISTRY_KEYS.LABELS_KEY, schema.labels),
+            _MatrixField(schema),
+            _LevelsField(REGISTRY_KEYS.BATCH_KEY, batch),
+            _LevelsField(REGISTRY_KEYS.LABELS_KEY, schema.labels),
         ],
         setup_method_args={
             "model_name": model_name,

@@ -47,7 +47,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class _Comparison:
     """What the peer of a likelihood is.
 
     Attributes
@@ -68,7 +68,7 @@ class Comparison:
     differs: str = ""
 
 
-def log_normalise(adata: AnnData) -> None:
+def _log_normalise(adata: AnnData) -> None:
     """Replace counts by log1p of counts per 10,000."""
     # not by scanpy, whose numba kernels change the number of threads that torch uses
     entries_N = np.diff(adata.X.indptr)
@@ -76,33 +76,33 @@ def log_normalise(adata: AnnData) -> None:
     adata.X.data[:] = np.log1p(adata.X.data * np.repeat(1e4 / library_N, entries_N))
 
 
-def binarise(adata: AnnData) -> None:
+def _binarise(adata: AnnData) -> None:
     """Replace counts by whether there are any."""
     adata.X.data[:] = 1.0
 
 
 COMPARISONS = {
-    "nb": Comparison("SCVI", {"gene_likelihood": "nb"}),
-    "zinb": Comparison("SCVI", {"gene_likelihood": "zinb"}),
-    "poisson": Comparison("SCVI", {"gene_likelihood": "poisson"}),
-    "gaussian": Comparison(
+    "nb": _Comparison("SCVI", {"gene_likelihood": "nb"}),
+    "zinb": _Comparison("SCVI", {"gene_likelihood": "zinb"}),
+    "poisson": _Comparison("SCVI", {"gene_likelihood": "poisson"}),
+    "gaussian": _Comparison(
         "SCVI",
         {"gene_likelihood": "normal", "log_variational": False},
-        log_normalise,
+        _log_normalise,
         "SCVI's normal has the mean row sum × softmax, one SD per gene and its input as given; omicvae's has an "
         "unbounded mean and standardised input",
     ),
-    "bernoulli": Comparison(
+    "bernoulli": _Comparison(
         "PEAKVI",
         {},
-        binarise,
+        _binarise,
         "PEAKVI encodes the cell's depth by a second network as wide as the first, has a factor per gene, LayerNorm "
         "and AdamW; omicvae's has neither network nor factor, BatchNorm and Adam",
     ),
 }
 
 
-def build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
+def _build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     """Return a ``CVAE`` and the arguments of its ``train``."""
     CVAE.setup_anndata(adata, batch_key=BATCH_KEY)
     sizes: dict[str, Any] = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, "n_layers": run.n_layers}
@@ -110,7 +110,7 @@ def build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     return model, {"progress_bar": False, "precision": run.precision}
 
 
-def build_scvi(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
+def _build_scvi(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     """Return the peer and the arguments of its ``train``; sets scvi-tools' global seed."""
     import scvi
 
@@ -123,7 +123,7 @@ def build_scvi(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     return kind(adata, **sizes, **arguments), {"enable_progress_bar": False}
 
 
-SIDES = {"omicvae": build_omicvae, "scvi": build_scvi}
+SIDES = {"omicvae": _build_omicvae, "scvi": _build_scvi}
 
 
 def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:

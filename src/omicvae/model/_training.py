@@ -144,20 +144,20 @@ class TrainingMixin(HasState):
         checkpoint = None
         if resume_from is not None:
             checkpoint = read_checkpoint(Path(resume_from))
-            settings = settings.resumed(run_of(checkpoint, state))
+            settings = settings.resumed(_run_of(checkpoint, state))
         elif checkpoint_dir is not None and has_checkpoint(Path(checkpoint_dir)):
             raise SettingError(
                 f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
                 f"{str(checkpoint_dir)!r}), or choose an empty folder."
             )
         else:
-            settings = continued(settings, state, fresh)
+            settings = _continued(settings, state, fresh)
         folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
         if folder is not None:
             every = integral("checkpoint_every", checkpoint_every, minimum=1)
-            writer = CheckpointWriter(Path(folder), every, {**identity(state), "run": settings.to_dict()})
+            writer = CheckpointWriter(Path(folder), every, {**_identity(state), "run": settings.to_dict()})
         hard = hardware(accelerator, devices, settings.precision)
-        plan = make_plan(settings, state, fresh=fresh, half_products=hard.pop("half_products"))
+        plan = _make_plan(settings, state, fresh=fresh, half_products=hard.pop("half_products"))
         result = fit(
             plan,
             stopping=settings.stopping(),
@@ -185,18 +185,18 @@ class TrainingMixin(HasState):
             log.warning(text)
 
 
-def identity(state: ModelState) -> dict[str, Any]:
+def _identity(state: ModelState) -> dict[str, Any]:
     """Return what must be the same for a run to be resumed, JSON-able."""
     own = {"config": state.config.to_dict(), "data": state.fingerprint, "epochs_before": len(state.history)}
     plain: dict[str, Any] = json.loads(json.dumps(own))
     return plain
 
 
-def run_of(checkpoint: Checkpoint, state: ModelState) -> dict[str, Any]:
+def _run_of(checkpoint: Checkpoint, state: ModelState) -> dict[str, Any]:
     """Return the settings of the run that a checkpoint belongs to, if it is one of this model."""
     saved = dict(checkpoint.state["settings"])
     run: dict[str, Any] = saved.pop("run")
-    own = identity(state)
+    own = _identity(state)
     other = [name for name in own if own[name] != saved[name]]
     if other:
         shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
@@ -207,7 +207,7 @@ def run_of(checkpoint: Checkpoint, state: ModelState) -> dict[str, Any]:
     return run
 
 
-def continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSettings:
+def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSettings:
     """Settle what a new run takes over from the one before: seed, objective, and a word on it."""
     settings = replace(settings, seed=state.config.seed if settings.seed is None else settings.seed)
     if not state.fits or fresh:
@@ -227,7 +227,7 @@ def continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSetti
     return settings
 
 
-def make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, half_products: bool) -> TrainingPlan:
+def _make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, half_products: bool) -> TrainingPlan:
     """Fix split, budget and objective of a run, and initialise the network before the first one."""
     store, seed = state.cells(), int(settings.seed or 0)
     goal = Objective.parse(settings.objective)

@@ -26,7 +26,7 @@ WIDE_LEGEND, NARROW_LEGEND = 40, 12
 
 
 @dataclass(frozen=True, slots=True)
-class Legend:
+class _Legend:
     """What the colours of a map mean: a name, symbols with levels, and how many levels found no room."""
 
     name: str
@@ -40,7 +40,7 @@ class Figure:
 
     svg: Markup
     reading: str
-    legend: Legend | None = None
+    legend: _Legend | None = None
 
 
 def latent_figures(diagnosis: "Diagnosis") -> Iterator[Figure]:
@@ -97,12 +97,12 @@ def covariate_figures(maps: CellMaps) -> list[Figure]:
     return [_map(_panel(), "map-covariate", xy_M2, maps.covariate, f"Draw, by {key}", reading, NARROW_LEGEND)]
 
 
-def curves_legend(history: pd.DataFrame) -> Legend:
+def curves_legend(history: pd.DataFrame) -> _Legend:
     """Say which line is which, beside the panels: inside, it would hide some curve."""
     lines = [(line("-", BLUE), "training cells (with dropout)")]
     if "elbo_validation" in history.columns and history["elbo_validation"].notna().any():
         lines.append((line("--", ORANGE), "cells held out"))
-    return Legend("Curves", tuple(lines), 0)
+    return _Legend("Curves", tuple(lines), 0)
 
 
 def training_figures(history: pd.DataFrame) -> Iterator[Figure]:
@@ -179,4 +179,4 @@ def _map(ax: "Axes", name: str, xy_M2: np.ndarray, values: pd.Series, title: str
     svg = as_svg(_without_legend(ax), name, f"{title}, coloured by {values.name}")
     levels = list(values.cat.categories)
     entries = tuple((marker(code), level) for code, level in enumerate(levels[:limit]))
-    return Figure(svg, reading, Legend(str(values.name), entries, max(0, len(levels) - limit)))
+    return Figure(svg, reading, _Legend(str(values.name), entries, max(0, len(levels) - limit)))

@@ -17,7 +17,7 @@ from omicvae.training.plan import TrainingPlan
 logger = logging.getLogger("omicvae")
 
 
-def last_line(plan: pl.LightningModule) -> str:
+def _last_line(plan: pl.LightningModule) -> str:
     """Log line of the epoch that ended."""
     assert isinstance(plan, TrainingPlan)
     if not plan.rows:
@@ -139,7 +139,7 @@ class EpochLog(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the epoch that ended."""
-        logger.info(last_line(pl_module))
+        logger.info(_last_line(pl_module))
 
 
 class ProgressBar(pl.Callback):
@@ -162,7 +162,7 @@ class ProgressBar(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Move the bar by one epoch."""
         if self._task is not None:
-            self._bar.update(self._task, advance=1, description=last_line(pl_module))
+            self._bar.update(self._task, advance=1, description=_last_line(pl_module))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the terminal in order, also after an error."""

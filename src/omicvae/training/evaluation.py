@@ -33,7 +33,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def rows_per_batch(entries: int, batch_size: int | None = None) -> int:
+def _rows_per_batch(entries: int, batch_size: int | None = None) -> int:
     """Cells in an evaluation batch, each of so many numbers."""
     if batch_size is not None:
         return integral("batch_size", batch_size, minimum=1)
@@ -63,7 +63,7 @@ def map_cells(
         Array to write the first output into: anything that takes slices of rows, such as an array on disk.
     """
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
-    size = rows_per_batch(store.n_genes if entries is None else entries, batch_size)
+    size = _rows_per_batch(store.n_genes if entries is None else entries, batch_size)
     joined: list[Any] = []
     with evaluating(module), retained_heap(give_back=False) if len(rows) > size else nullcontext():
         for start in range(0, len(rows), size):
@@ -131,7 +131,7 @@ def score_cells(
     return CellScores(reconstruction_N, kl_NK)
 
 
-def as_batch(batch: Batch, code: int | None) -> Batch:
+def _as_batch(batch: Batch, code: int | None) -> Batch:
     """Return the minibatch with every cell in the batch ``code``; None leaves it as it is."""
     if code is None:
         return batch
@@ -157,7 +157,7 @@ class CellPasses:
     rows: NDArray[np.int64] | None = None
     batch_size: int | None = None
 
-    def map(self, function: Callable[[Batch, int], Tensor | tuple[Tensor, ...]], **settings: Any) -> list[Any]:
+    def _map(self, function: Callable[[Batch, int], Tensor | tuple[Tensor, ...]], **settings: Any) -> list[Any]:
         """Apply ``function`` as :func:`map_cells` does."""
         device = self.module.device
         return map_cells(
@@ -174,7 +174,7 @@ class CellPasses:
         if module.device.type == "cpu":  # a non-zero is a gene and a value, and a layer keeps what it was given
             numbers = round(2 * (store.density * store.n_genes + module.architecture.n_hidden))
             entries = min(numbers, store.n_genes)
-        return self.map(lambda batch, start: read(module.encode(batch)), entries=entries)
+        return self._map(lambda batch, start: read(module.encode(batch)), entries=entries)
 
     def prior_moments(self) -> list[NDArray[np.float32]]:
         """Mean and SD of p(z | c), each (N, K)."""
@@ -182,7 +182,7 @@ class CellPasses:
         def moments(batch: Batch, start: int) -> tuple[Tensor, ...]:
             return tuple(value.expand(len(batch), -1) for value in self.module.prior_at(batch).moments())
 
-        return self.map(moments)
+        return self._map(moments)
 
     def reconstruction_errors(self, z_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """−log p(x_n | z_n, c_n) under the given z, nats, (N,)."""
@@ -191,7 +191,7 @@ class CellPasses:
         def reconstruction(batch: Batch, start: int) -> Tensor:
             return self.module.reconstruction(z[start : start + len(batch)], batch)
 
-        return self.map(reconstruction)[0]
+        return self._map(reconstruction)[0]
 
     def tempered_bounds(
         self, posterior: tuple[NDArray[np.float32], ...], prior: tuple[NDArray[np.float32], ...]
@@ -230,7 +230,7 @@ class CellPasses:
                 weights.append(log_ratio_B - module.reconstruction(z_BK, batch))
             return torch.logsumexp(torch.stack(weights), 0) - np.log(n_samples)
 
-        return self.map(marginal)[0]
+        return self._map(marginal)[0]
 
     def decode(
         self,
@@ -263,12 +263,12 @@ class CellPasses:
             draws = [q.mean_BK] if n_samples is None else [q.sample(generator) for _ in range(n_samples)]
             values = []
             for z_BK in draws:
-                heads = [module.decode(z_BK, as_batch(batch, code)) for code in batch_codes]
+                heads = [module.decode(z_BK, _as_batch(batch, code)) for code in batch_codes]
                 decoded = [module.likelihood.normalized(raw)[:, genes] for raw in heads]
                 values.append(torch.stack(decoded).mean(0) * scale)
             return torch.stack(values).mean(0) if average else torch.stack(values, dim=1)
 
-        return self.map(expression, out=out)[0]
+        return self._map(expression, out=out)[0]
 
     def sample(
         self, genes: Sequence[int], batch_code: int | None = None, *, seed: int, n_samples: int
@@ -276,10 +276,10 @@ class CellPasses:
         """Draw x̂ ~ p(x | z, c) with z ~ q(z | x, c) and each cell's own library; (N, G), or (N, G, S) of several."""
 
         def sample(batch: Batch, start: int) -> Tensor:
-            q, target = self.module.encode(batch), as_batch(batch, batch_code)
+            q, target = self.module.encode(batch), _as_batch(batch, batch_code)
             draws = [self.module.distribution(q.sample(), target).sample()[:, genes] for _ in range(n_samples)]
             return torch.stack(draws, dim=-1) if n_samples > 1 else draws[0]
 
         with private_generators():
             torch.manual_seed(seed)
-            return self.map(sample)[0]
+            return self._map(sample)[0]

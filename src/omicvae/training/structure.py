@@ -44,7 +44,7 @@ def unexplained_structure(null: CovariateModel, store: CellStore, seed: int) -> 
         if likelihood.support == "real":  # no depth couples genes: shuffled ones have the right noise, whatever it is
             left_NG = residuals(x_NG[:, genes], design_NC)
             for _ in range(N_SIMULATIONS):
-                yield shuffled_genes(left_NG, store.codes_ND[rows], rng)
+                yield _shuffled_genes(left_NG, store.codes_ND[rows], rng)
             return
         sized = store.schema.keys.size_factor_key is not None
         with evaluating(null), private_generators():
@@ -75,7 +75,7 @@ def covariate_design(store: CellStore, rows: NDArray[np.int64] | slice = slice(N
     return np.hstack([*one_hot, *(continuous_NV**power for power in (1, 2, 3))])
 
 
-def shuffled_genes(
+def _shuffled_genes(
     values_NG: NDArray[np.float64], codes_ND: NDArray[np.integer[Any]], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Shuffle every gene over the cells of each joint level of the categorical covariates."""
