@@ -141,17 +141,7 @@ class TrainingMixin(HasState):
             raise SettingError(
                 "rescue compares fits on validation cells, and train_size=1.0 leaves none. Leave some, as with 0.9."
             )
-        checkpoint = None
-        if resume_from is not None:
-            checkpoint = read_checkpoint(Path(resume_from))
-            settings = settings.resumed(_run_of(checkpoint, state))
-        elif checkpoint_dir is not None and has_checkpoint(Path(checkpoint_dir)):
-            raise SettingError(
-                f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
-                f"{str(checkpoint_dir)!r}), or choose an empty folder."
-            )
-        else:
-            settings = _continued(settings, state, fresh)
+        settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
         folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
         if folder is not None:
             every = integral("checkpoint_every", checkpoint_every, minimum=1)
@@ -183,6 +173,25 @@ class TrainingMixin(HasState):
             if on_bad_steps == "raise":
                 raise TrainingError(text)
             log.warning(text)
+
+
+def _begun(
+    settings: RunSettings,
+    state: ModelState,
+    fresh: bool,
+    checkpoint_dir: str | Path | None,
+    resume_from: str | Path | None,
+) -> tuple[RunSettings, Checkpoint | None]:
+    """Return the settings of a run that is resumed, with its checkpoint, or else of a new one."""
+    if resume_from is not None:
+        checkpoint = read_checkpoint(Path(resume_from))
+        return settings.resumed(_run_of(checkpoint, state)), checkpoint
+    if checkpoint_dir is not None and has_checkpoint(Path(checkpoint_dir)):
+        raise SettingError(
+            f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
+            f"{str(checkpoint_dir)!r}), or choose an empty folder."
+        )
+    return _continued(settings, state, fresh), None
 
 
 def _identity(state: ModelState) -> dict[str, Any]:
