@@ -14,13 +14,6 @@ STYLES = {"healthy": "bold green", "undertrained": "bold yellow"}
 MISSING = "–"
 
 
-def number(value: float) -> str:
-    """Write a value with three significant digits, and a missing one as a dash."""
-    if value != value:
-        return MISSING
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def _styled(verdict: str) -> str:
     """Colour a verdict as rich markup."""
     return f"[{STYLES.get(verdict, 'bold red')}]{verdict}[/]"
@@ -28,6 +21,8 @@ def _styled(verdict: str) -> str:
 
 def _check(name: str) -> "Callable[[DemoFit], str]":
     def read(fit: "DemoFit") -> str:
+        from omicvae.report import number
+
         evidence = fit.diagnosis.evidence
         values = evidence.loc[evidence["check"] == name, "value"]
         return number(values.iloc[0]) if len(values) else MISSING
