@@ -26,8 +26,8 @@ def make(likelihood="nb"):
         adata.X = np.log1p(adata.X.toarray()).astype(np.float32)
     ov.CVAE.setup_anndata(adata, batch_key="batch")
     return ov.CVAE(adata, likelihood, 4, n_hidden=16, seed=3)
-OPPONENTS = {"adversary": {"start": 0.1}, "discriminator": {"start": 0.3, "ramp": 0.05}}
-RUN = {"max_epochs": 40, "progress_bar": False, "accelerator": "cpu", "objective": OPPONENTS}
+ADVERSARIES = {"adversary": {"start": 0.1}, "discriminator": {"start": 0.3, "ramp": 0.05}}
+RUN = {"max_epochs": 40, "progress_bar": False, "accelerator": "cpu", "objective": ADVERSARIES}
 """
 
 # a run that loses its disk on the way, then runs whose memory is damaged: set-up refuses such values
@@ -160,7 +160,7 @@ def cut(tmp_path_factory, spoiled):
     process = child(CUT, ended, killed)
     wait_for(ended, 5, process)
     process.send_signal(signal.SIGINT)
-    wait_for(killed, 14, process)  # both opponents play
+    wait_for(killed, 14, process)  # both play
     process.send_signal(signal.SIGKILL)
     out, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL

@@ -205,7 +205,7 @@ def test_the_bound_is_drawn_higher_is_better(history):
         elbo_curve(history[["kl_train"]])
 
 
-def test_an_opponent_is_drawn_from_its_start_on(history):
+def test_an_adversary_is_drawn_from_its_start_on(history):
     on = np.arange(EPOCHS) >= 10
     table = history.assign(adversary_loss_train=np.where(on, 0.7, 0.0), adversary_weight=np.where(on, 5.0, 0.0))
     ax = adversary_curve(table, "adversary")
