@@ -375,7 +375,7 @@ def test_the_moving_average_is_what_is_validated_and_kept(counts):
     best = model.fits[0].best_epoch
     scores = score_cells(
         model.module,
-        model._store,
+        model.state.store,
         model.validation_indices,
         seed=derive_seed(derive_seed(0, "noise", 0), "validation"),
     )
@@ -387,7 +387,7 @@ def test_validation_figures_are_means_over_all_validation_cells(counts):
     model.train(**{**FAST, "max_epochs": 40}, early_stopping=False)
     best = model.fits[0].best_epoch
     seed = derive_seed(derive_seed(0, "noise", 0), "validation")
-    scores = score_cells(model.module, model._store, model.validation_indices, seed=seed)
+    scores = score_cells(model.module, model.state.store, model.validation_indices, seed=seed)
     assert len(scores.elbo_N) == len(model.validation_indices)
     row = model.history.loc[best]
     assert row["recon_validation"] == pytest.approx(scores.reconstruction_N.mean(), rel=1e-5)

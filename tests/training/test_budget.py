@@ -3,31 +3,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omicvae._core import SettingError
-from omicvae.training import OneCycle, Optimisation, plan_budget
+from omicvae.training import OneCycle, Optimisation, make_budget
 from omicvae.training.learning_rate import LEARNING_RATES, Plateau
 from omicvae.training.seeds import derive_seed
 
 
 @given(n=st.integers(1, 200_000), batch_size=st.integers(2, 1024))
 def test_budgets_are_in_steps_not_epochs(n, batch_size):
-    budget = plan_budget(n, batch_size)
+    budget = make_budget(n, batch_size)
     assert budget.total_steps == budget.max_epochs * budget.steps_per_epoch
     assert budget.total_steps >= 100
 
 
 def test_small_data_get_many_epochs_and_large_data_few():
-    small, large = plan_budget(43, 128), plan_budget(200_000, 128)
+    small, large = make_budget(43, 128), make_budget(200_000, 128)
     assert small.max_epochs > 20 * large.max_epochs
 
 
 def test_given_epochs_and_rate_are_kept():
-    budget = plan_budget(1000, 128, max_epochs=5.0, optimisation=Optimisation(0.5))
+    budget = make_budget(1000, 128, max_epochs=5.0, optimisation=Optimisation(0.5))
     assert (budget.max_epochs, budget.steps_per_epoch, budget.learning_rate().peak) == (5, 8, 0.5)
 
 
 def test_a_run_has_an_epoch():
     with pytest.raises(SettingError, match="max_epochs must be at least 1"):
-        plan_budget(1000, 128, max_epochs=0)
+        make_budget(1000, 128, max_epochs=0)
 
 
 @pytest.mark.parametrize(
