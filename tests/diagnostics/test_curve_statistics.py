@@ -15,7 +15,7 @@ def frame(**columns):
 
 def test_readings_of_a_finished_run(sim):
     curves = of_fit(sim.history(epochs=40, settled=12, gap=7.0, pace=0.3))
-    assert (curves.n_epochs, curves.settled_epoch, curves.settled, curves.n_settled) == (40, 12, True, 29)
+    assert (curves.n_epochs, curves.settled_at, curves.settled, curves.n_settled) == (40, 11, True, 29)
     assert curves.annealed
     assert curves.gap == pytest.approx(7.0)
     assert curves.n_non_finite == 0
@@ -43,24 +43,24 @@ def test_pace_before_the_weight_has_settled_does_not_count():
     recon = np.where(epoch < 5, 600.0 - 20 * epoch, 500.0)
     weight = np.minimum(1, epoch / 5)
     curves = of_fit(frame(recon_validation=recon, kl_validation=np.zeros(8), kl_weight=weight))
-    assert curves.settled_epoch == 5
+    assert curves.settled_at == 4
     assert curves.improvement == 0
 
 
 @pytest.mark.parametrize(
-    ("weights", "settled_epoch", "settled"),
+    ("weights", "settled_at", "settled"),
     [
-        ([1, 1, 1, 1], 1, True),
-        ([0.2, 0.6, 1, 1], 3, True),
-        ([0.25, 0.5, 0.75, 1], 4, False),
-        ([0.5, 1, 0.5, 1, 1], 4, True),
-        ([0, 0, 0], 1, True),
+        ([1, 1, 1, 1], 0, True),
+        ([0.2, 0.6, 1, 1], 2, True),
+        ([0.25, 0.5, 0.75, 1], 3, False),
+        ([0.5, 1, 0.5, 1, 1], 3, True),
+        ([0, 0, 0], 0, True),
     ],
 )
-def test_settling_is_read_from_the_weight_whatever_its_scale(weights, settled_epoch, settled):
+def test_settling_is_read_from_the_weight_whatever_its_scale(weights, settled_at, settled):
     for scale in (1.0, 72.0, 1e-6):
         curves = of_fit(frame(kl_weight=scale * np.array(weights, dtype=float)))
-        assert (curves.settled_epoch, curves.settled) == (settled_epoch, settled)
+        assert (curves.settled_at, curves.settled) == (settled_at, settled)
 
 
 def test_announced_settling_serves_where_the_weight_is_unknown():

@@ -4,7 +4,8 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pandas as pd
 
 from omicvae._core.errors import DataError
 from omicvae.curves.names import EPOCH, STEP, log_name
-from omicvae.curves.table import Log, Row, as_number, log_table
+from omicvae.curves.table import Log, as_number, log_table
 from omicvae.curves.text import TEXT_FORMS, plain_lines, read_text
 
 #: Columns without which there is nothing to judge.
 JUDGED = ("loss", "recon", "kl", "elbo", "minus_elbo")
+#: What no name of a column holds: a sign between name and value, or a number.
+NO_NAME = re.compile(r"[=:]|(^|\s)[-+]?\.?\d")
 SHOWN_LINES, SHOWN_WIDTH = 3, 100
 
 
@@ -109,12 +112,11 @@ def _from_mapping(source: Mapping[str, Any]) -> Log:
 
 def _joined(tables: Mapping[str, "pd.DataFrame | pd.Series[Any]"]) -> pd.DataFrame:
     """Join one-column tables by epoch; those that count something else (steps) are left out."""
-    columns = [
-        (column.iloc[:, 0] if isinstance(column, pd.DataFrame) else column).rename(name)
-        for name, column in tables.items()
-    ]
-    clock = EPOCH if any(column.index.name == EPOCH for column in columns) else columns[0].index.name
-    frame = pd.concat([column for column in columns if column.index.name == clock], axis=1)
+    columns = {name: c.iloc[:, 0] if isinstance(c, pd.DataFrame) else c for name, c in tables.items()}
+    clocks = [column.index.name for column in columns.values()]
+    clock = EPOCH if EPOCH in clocks else clocks[0]
+    counted = {name: column for name, column in columns.items() if column.index.name == clock}
+    frame = pd.concat(counted, axis=1)
     frame.index.name = clock
     return frame
 
@@ -201,20 +203,12 @@ def _from_text(text: str, where: str = "This text") -> Log:
 
 
 def _json(text: str) -> Log | None:
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return _from_object(json.loads(text))
-    except json.JSONDecodeError:
-        return _json_lines(text)
-
-
-def _json_lines(text: str) -> Log | None:
-    try:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except json.JSONDecodeError:
-        return None
-    return _from_rows(rows) if all(isinstance(row, Mapping) for row in rows) else None
+    """Read one JSON value, or a row per line: joined by commas, lines are a list of rows."""
+    if text.lstrip().startswith(("{", "[")):
+        for value in (text, f"[{','.join(line for line in text.splitlines() if line.strip())}]"):
+            with suppress(json.JSONDecodeError):
+                return _from_object(json.loads(value))
+    return None
 
 
 def _csv(text: str) -> Log | None:
@@ -225,18 +219,11 @@ def _csv(text: str) -> Log | None:
     lines = [line for line in text.splitlines() if line.strip()]
     for delimiter in ",;\t":
         names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=delimiter), [])]
-        if len(names) > 1 and any(log_name(name) for name in names) and all(_is_name(name) for name in names):
-            return Log("table", list(_csv_rows(lines[1:], names, delimiter)), several="mean")
+        if len(names) > 1 and any(log_name(name) for name in names) and not any(map(NO_NAME.search, names)):
+            rows = csv.DictReader(lines[1:], names, delimiter=delimiter)
+            cells = [{name: cell for name, cell in row.items() if name and cell and cell.strip()} for row in rows]
+            return Log("table", cells, several="mean")
     return None
-
-
-def _is_name(text: str) -> bool:
-    return re.search(r"[=:]|(^|\s)[-+]?\.?\d", text) is None
-
-
-def _csv_rows(lines: list[str], names: list[str], delimiter: str) -> Iterator[Row]:
-    for cells in csv.reader(lines, delimiter=delimiter):
-        yield {name: cell for name, cell in zip(names, cells, strict=False) if cell.strip()}
 
 
 #: Form → what it looks like, beside the forms of text.

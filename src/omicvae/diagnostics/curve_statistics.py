@@ -15,9 +15,9 @@ from scipy.stats import linregress
 from omicvae.diagnostics import thresholds
 from omicvae.metrics.labels import Array, FloatArray
 
-#: What may be judged, best first. The first is the objective at its final weight: it compares epochs of a
-#: ramp, in which the logged loss rises with β although nothing gets worse.
-KINDS = ("recon + weight · KL", "loss", "−ELBO", "recon")
+#: The curve that is judged where it is known: the objective at its final weight. It compares the epochs of a ramp, in
+#: which the logged loss rises with β although nothing gets worse.
+OBJECTIVE = "recon + weight · KL"
 #: Quantities of which a value that is not finite counts.
 LOSSES = ("loss", "recon", "kl", "elbo", "minus_elbo")
 LATE_SHARE = 0.25
@@ -110,14 +110,8 @@ class CurveStatistics:
         return int(np.flatnonzero(off_E)[-1]) + 1 if off_E.any() else 0
 
     @property
-    def settled_epoch(self) -> float:
-        """Number (from 1) of that epoch; NaN where the weight is unknown."""
-        unknown = len(self._seen_weights) < 2 and self.settled_from is None
-        return float("nan") if unknown else float(self.settled_at + 1)
-
-    @property
     def n_settled(self) -> int:
-        """Epochs from there to the end."""
+        """Epochs with the final weight."""
         return int((np.arange(self.n_epochs) >= self.settled_at).sum())
 
     @property
@@ -149,25 +143,40 @@ class CurveStatistics:
     # the curve that is judged
 
     @cached_property
+    def _curves(self) -> dict[str, dict[str, FloatArray]]:
+        """Part of the cells → kind → curve that may be judged, best first, as far as they are known."""
+        return {part: self._curves_of(part) for part in ("train", "validation")}
+
+    def _curves_of(self, part: str) -> dict[str, FloatArray]:
+        recon_E, minus_elbo_E = self.column(f"recon_{part}"), self.column(f"minus_elbo_{part}")
+        curves = {OBJECTIVE: recon_E + (1.0 if self.in_nats else self.weight) * self.column(f"kl_{part}")}
+        if not self.in_nats:
+            # scvi-tools logs a positive −ELBO as "elbo"
+            elbo_E = self.column(f"elbo_{part}")
+            if not np.isfinite(minus_elbo_E).any():
+                minus_elbo_E = elbo_E if np.nanmedian(np.append(elbo_E, 0)) > 0 else -elbo_E
+            curves |= {"loss": self.column(f"loss_{part}"), "−ELBO": minus_elbo_E, "recon": recon_E}
+        return {kind: curve_E for kind, curve_E in curves.items() if np.isfinite(curve_E).any()}
+
+    @property
     def kind(self) -> str | None:
-        """Which of ``KINDS`` is judged: the best that validation cells have, else training cells."""
-        return self._first_kind("validation") or self._first_kind("train")
+        """Which curve is judged: the best that validation cells have, else training cells."""
+        return next(iter(self._curves["validation"] or self._curves["train"]), None)
 
     @cached_property
     def judged_E(self) -> FloatArray:
         """The judged curve of validation cells, else of training cells; lower is better."""
-        validation_E = self._curve(self.kind, "validation")
-        return validation_E if np.isfinite(validation_E).any() else self.train_E
+        return self._curves["validation"].get(self.kind or "", self.train_E)
 
     @cached_property
     def train_E(self) -> FloatArray:
         """The same curve of training cells; NaN where they do not have it."""
-        return self._curve(self.kind, "train")
+        return self._curves["train"].get(self.kind or "", np.full(self.n_epochs, np.nan))
 
     @property
     def has_validation(self) -> bool:
         """Whether any loss of validation cells was logged."""
-        return self._first_kind("validation") is not None
+        return bool(self._curves["validation"])
 
     @cached_property
     def after_E(self) -> Array:
@@ -177,20 +186,6 @@ class CurveStatistics:
         """
         start = 0 if self.settled is False and not self.in_nats else self.settled_at
         return np.arange(self.n_epochs) >= start
-
-    def _first_kind(self, part: str) -> str | None:
-        kinds = KINDS[:1] if self.in_nats else KINDS
-        return next((kind for kind in kinds if np.isfinite(self._curve(kind, part)).any()), None)
-
-    def _curve(self, kind: str | None, part: str) -> FloatArray:
-        recon_E, minus_elbo_E = self.column(f"recon_{part}"), self.column(f"minus_elbo_{part}")
-        if not np.isfinite(minus_elbo_E).any():
-            # scvi-tools logs a positive −ELBO as "elbo"
-            elbo_E = self.column(f"elbo_{part}")
-            minus_elbo_E = elbo_E if np.nanmedian(np.append(elbo_E, 0)) > 0 else -elbo_E
-        objective_E = recon_E + (1.0 if self.in_nats else self.weight) * self.column(f"kl_{part}")
-        curves = dict(zip(KINDS, (objective_E, self.column(f"loss_{part}"), minus_elbo_E, recon_E), strict=True))
-        return np.full(self.n_epochs, np.nan) if kind is None else curves[kind]
 
     def _has(self, name: str) -> bool:
         return bool(np.isfinite(self.column(name)).any())
@@ -204,7 +199,7 @@ class CurveStatistics:
     def fall(self) -> float:
         """How far the judged curve fell from its first value to its best."""
         # at its final weight the objective compares the epochs of a ramp as well
-        whole = self.kind == KINDS[0]
+        whole = self.kind == OBJECTIVE
         values = self.judged_E[np.isfinite(self.judged_E)] if whole else self._compared(self.judged_E)
         return float(values[0] - values.min()) if len(values) > 1 else float("nan")
 
@@ -257,14 +252,14 @@ class CurveStatistics:
         reconstruction pays for a KL that falls, the objective for a weight that is unknown. 0 unless it
         stands out of the noise.
         """
-        curves = [self._curve(self._first_kind("train"), "train"), self.column("recon_train")]
+        curves = [*list(self._curves["train"].values())[:1], self.column("recon_train")]
         compared = [values for curve in curves if len(values := self._compared(curve)) > 2]
         return min((_rise(values) for values in compared), default=float("nan"))
 
     @property
     def ramp_explains_rise(self) -> bool:
         """Whether a rising loss may be a rising β: weight not at rest or unknown, and no sign to the contrary."""
-        at_one_weight = self.settled is True or self._first_kind("train") == KINDS[0]
+        at_one_weight = self.settled is True or OBJECTIVE in self._curves["train"]
         both_rise = self._has("recon_train") and self.kl_end >= self.kl_first
         return not (at_one_weight or both_rise)
 
