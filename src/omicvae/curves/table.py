@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from omicvae.curves.names import EPOCH, STEP, log_name
+from omicvae.curves.names import EPOCH, STEP, column_of, log_name
 from omicvae.metrics.labels import FloatArray
 
 Row = Mapping[str, Any]
@@ -89,15 +89,10 @@ def _clock(rows: Sequence[Row]) -> tuple[str, FloatArray]:
 
 
 def _times(rows: Sequence[Row], clock: str) -> "pd.Series[float]":
-    known = ((as_number(value) for name, value in row.items() if _column(name) == clock) for row in rows)
+    known = ((as_number(value) for name, value in row.items() if column_of(name) == clock) for row in rows)
     return pd.Series(
         [next((number for number in numbers if number is not None), np.nan) for numbers in known], dtype=float
     )
-
-
-def _column(name: object) -> str:
-    known = log_name(str(name))
-    return "" if known is None else known.column
 
 
 def _filled(times: "pd.Series[float]", steps: "pd.Series[float]") -> FloatArray:
@@ -114,7 +109,7 @@ def _filled(times: "pd.Series[float]", steps: "pd.Series[float]") -> FloatArray:
 def _by_validation(rows: Sequence[Row], steps: FloatArray) -> FloatArray:
     """Without epochs a validation ends one: training steps count towards the next validation."""
     validated = [
-        any(_column(name).endswith("_validation") and as_number(value) is not None for name, value in row.items())
+        any(column_of(name).endswith("_validation") and as_number(value) is not None for name, value in row.items())
         for row in rows
     ]
     if not any(validated):

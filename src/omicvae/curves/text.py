@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omicvae.curves.names import EPOCH, STEP, TRAIN, VALIDATION, log_name
+from omicvae.curves.names import EPOCH, STEP, TRAIN, VALIDATION, column_of, log_name
 from omicvae.curves.table import Log
 
 Values = dict[str, float]
@@ -70,26 +70,20 @@ def parse_values(line: str) -> Values:
         cells, read_to = "", 0
         for pair in PAIR.finditer(segment):
             before = re.findall(WORD, segment[read_to : pair.end(1)].lower())
-            cells = next((word for word in reversed(before) if word in _CELLS), cells)
+            cells = next((word for word in reversed(before) if word in TRAIN or word in VALIDATION), cells)
             read_to = pair.end()
             if name := _known_end(pair[1]):
                 known = log_name(name)
-                found[f"{cells} {name}" if cells and known and not known.cells else name] = _number(pair[2])
+                number = float(pair[2].rstrip("%")) / (100 if pair[2].endswith("%") else 1)
+                found[f"{cells} {name}" if cells and known and not known.cells else name] = number
     return found
-
-
-_CELLS = TRAIN | set(VALIDATION)
 
 
 def _known_end(words: str) -> str | None:
     """Return the longest end of the words that is a known name: "step - loss" ends in "loss"."""
     parts = words.split()
     ends = (" ".join(parts[start:]) for start in range(len(parts)))
-    return next((end for end in ends if (known := log_name(end)) and known.column not in (EPOCH, STEP)), None)
-
-
-def _number(text: str) -> float:
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    return next((end for end in ends if column_of(end) not in ("", EPOCH, STEP)), None)
 
 
 def _epoch_lines(lines: Sequence[str]) -> list[Values]:

@@ -18,7 +18,7 @@ from omicvae.metrics.labels import Array, FloatArray
 #: The curve that is judged where it is known: the objective at its final weight. It compares the epochs of a ramp, in
 #: which the logged loss rises with β although nothing gets worse.
 OBJECTIVE = "recon + weight · KL"
-#: Quantities of which a value that is not finite counts.
+#: Quantities that are judged: a value that is not finite counts.
 LOSSES = ("loss", "recon", "kl", "elbo", "minus_elbo")
 LATE_SHARE = 0.25
 #: Epochs of our own fits to which a line is fitted at least.
