@@ -170,7 +170,7 @@ def test_a_shift_of_the_reconstruction_changes_nothing(name):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_noise_convicts_nobody(seed):
+def test_noise_alone_is_healthy(seed):
     for noise in (0.5, 2.0):
         assert diagnose_history(run(kl=RISING, noise=noise, seed=seed)).verdict == "healthy"
 

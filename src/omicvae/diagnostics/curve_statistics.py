@@ -89,8 +89,6 @@ class CurveStatistics:
         """Whether any of the last quarter of the epochs was not finite."""
         return bool(self._non_finite_E[-max(1, int(self.n_epochs * LATE_SHARE)) :].any())
 
-    # settings of the run
-
     @cached_property
     def weight_E(self) -> FloatArray:
         """KL weight of every epoch; gaps filled from the epoch before."""
@@ -106,7 +104,7 @@ class CurveStatistics:
         """Position of the first epoch with the final weight; 0 where the weight is unknown."""
         if len(self._seen_weights) < 2:
             return 0 if self.settled_from is None else self.settled_from - 1
-        off_E = np.abs(self.weight_E - self.weight) > self._same_weight
+        off_E = self._off(self.weight_E)
         return int(np.flatnonzero(off_E)[-1]) + 1 if off_E.any() else 0
 
     @property
@@ -118,8 +116,12 @@ class CurveStatistics:
     def settled(self) -> bool | None:
         """Whether the weight was seen to stand still at its end; None where it is unknown."""
         if len(seen := self._seen_weights) > 1:
-            return bool(abs(seen[-1] - seen[-2]) <= self._same_weight)
+            return not self._off(seen)[-2]
         return None if self.settled_from is None or not self.n_epochs else self.settled_from <= self.n_epochs
+
+    def _off(self, weights: FloatArray) -> Array:
+        """Whether weights differ from the final one."""
+        return np.abs(weights - self.weight) > thresholds.SETTLED_WEIGHT * np.abs(self.weight_E).max(initial=0)
 
     @property
     def _known_weight_E(self) -> FloatArray:
@@ -131,16 +133,10 @@ class CurveStatistics:
         return self._known_weight_E[np.isfinite(self._known_weight_E)]
 
     @property
-    def _same_weight(self) -> float:
-        return float(thresholds.SETTLED_WEIGHT * np.abs(self.weight_E).max(initial=0))
-
-    @property
     def annealed(self) -> bool:
         """Whether the learning rate had fallen to a tenth of its peak."""
-        rate_E = self.column("lr")
-        return bool(len(rate_E) and rate_E[-1] <= thresholds.ANNEALED_RATE * np.max(rate_E))
-
-    # the curve that is judged
+        lr_E = self.column("lr")
+        return bool(len(lr_E) and lr_E[-1] <= thresholds.ANNEALED_RATE * np.max(lr_E))
 
     @cached_property
     def _curves(self) -> dict[str, dict[str, FloatArray]]:
@@ -184,8 +180,7 @@ class CurveStatistics:
 
         In our own fits those alone count: before, the network is another one.
         """
-        start = 0 if self.settled is False and not self.in_nats else self.settled_at
-        return np.arange(self.n_epochs) >= start
+        return np.arange(self.n_epochs) >= (0 if self.settled is False and not self.in_nats else self.settled_at)
 
     def _has(self, name: str) -> bool:
         return bool(np.isfinite(self.column(name)).any())
@@ -193,14 +188,11 @@ class CurveStatistics:
     def _compared(self, values_E: FloatArray) -> FloatArray:
         return np.asarray(values_E[self.after_E & np.isfinite(values_E)], dtype=np.float64)
 
-    # how it runs
-
     @cached_property
     def fall(self) -> float:
         """How far the judged curve fell from its first value to its best."""
         # at its final weight the objective compares the epochs of a ramp as well
-        whole = self.kind == OBJECTIVE
-        values = self.judged_E[np.isfinite(self.judged_E)] if whole else self._compared(self.judged_E)
+        values = self.judged_E[np.isfinite(self.judged_E) & (self.after_E | (self.kind == OBJECTIVE))]
         return float(values[0] - values.min()) if len(values) > 1 else float("nan")
 
     @cached_property
@@ -259,9 +251,8 @@ class CurveStatistics:
     @property
     def ramp_explains_rise(self) -> bool:
         """Whether a rising loss may be a rising β: weight not at rest or unknown, and no sign to the contrary."""
-        at_one_weight = self.settled is True or OBJECTIVE in self._curves["train"]
-        both_rise = self._has("recon_train") and self.kl_end >= self.kl_first
-        return not (at_one_weight or both_rise)
+        at_one_weight = self.settled or OBJECTIVE in self._curves["train"]
+        return not (at_one_weight or (self._has("recon_train") and self.kl_end >= self.kl_first))
 
     @cached_property
     def worse(self) -> float:
@@ -292,12 +283,10 @@ class CurveStatistics:
         gap = (self.judged_E - self.train_E)[seen_E]
         return float(gap[int(np.argmin(self.judged_E[seen_E]))]), float(gap[-1])
 
-    # its two parts
-
     @property
     def reconstruction_end(self) -> float:
         """Training reconstruction at the last epoch."""
-        return float(_last(self.column("recon_train")))
+        return _last(self.column("recon_train"))
 
     @property
     def reconstruction_best(self) -> float:
@@ -307,8 +296,8 @@ class CurveStatistics:
     @cached_property
     def change(self) -> float:
         """Range of the reconstruction over the run; of the judged curve where there is none."""
-        recon_E = self.column("recon_train" if self._has("recon_train") else "recon_validation")
-        values_E = recon_E if np.isfinite(recon_E).any() else self.judged_E
+        known = (name for name in ("recon_train", "recon_validation") if self._has(name))
+        values_E = next((self.column(name) for name in known), self.judged_E)
         return float(np.fmax.reduce(values_E, initial=np.nan) - np.fmin.reduce(values_E, initial=np.nan))
 
     @cached_property
@@ -335,8 +324,7 @@ class CurveStatistics:
     @property
     def kl_first(self) -> float:
         """First KL at the final weight."""
-        values = self._compared(self.kl_E)
-        return float(values[0]) if len(values) else float("nan")
+        return float(next(iter(self._compared(self.kl_E)), np.nan))
 
     @property
     def kl_of_peak(self) -> float:
@@ -369,8 +357,7 @@ def finite_column(table: pd.DataFrame, name: str) -> FloatArray:
 
 
 def _last(values_E: FloatArray) -> float:
-    seen = values_E[np.isfinite(values_E)]
-    return float(seen[-1]) if len(seen) else float("nan")
+    return float(next(iter(values_E[np.isfinite(values_E)][::-1]), np.nan))
 
 
 def _ratio(value: float, unit: float) -> float:
