@@ -38,9 +38,8 @@ def _rows_per_batch(entries: int, batch_size: int | None = None) -> int:
     """Cells in an evaluation batch, each of so many numbers."""
     if batch_size is not None:
         return integral("batch_size", batch_size, minimum=1)
-    return int(
-        np.clip(BATCH_ENTRIES // max(1, entries) // 16 * 16, 16, 8192)
-    )  # torch draws 16 normal numbers at a time
+    # torch draws 16 normal numbers at a time
+    return int(np.clip(BATCH_ENTRIES // max(1, entries) // 16 * 16, 16, 8192))
 
 
 def map_cells(
