@@ -101,7 +101,7 @@ def fit_scvi(fit: ad.AnnData, seed: int, *, accelerator: str = "cpu", callbacks:
     """
     import scvi
 
-    from omicvae.model._speed import timed
+    from omicvae.training.clock import timed
 
     scvi.settings.seed = seed
     max_epochs = settings.pop("max_epochs", None)

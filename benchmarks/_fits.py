@@ -50,7 +50,7 @@ def fit(
     there is one. ``prepare`` changes the data before they are split.
     """
     import omicvae as ov
-    from omicvae.model._speed import timed
+    from omicvae.training.clock import timed
 
     adata, batch, label = read(data)
     cells, test = hold_out(adata if prepare is None else prepare(adata), batch, 0)

@@ -50,13 +50,16 @@ def pca_draw_score(model: Any) -> float | None:
     λ: variance of a score; σ²: mean variance of the other directions of the same data. None without labels.
     """
     from omicvae.metrics import probe
-    from omicvae.model._background import unexplained
+    from omicvae.metrics.linear import residuals
+    from omicvae.model.inputs import diagnosis_seed
+    from omicvae.training.structure import covariate_design
 
     labels_key = model.schema.keys.labels_key
     if labels_key is None:
         return None
-    store, seed, support = model._cells(None), model._diagnosis_seed(None), model.module.likelihood.support
-    t_NK = model._background.reference(store, model.config.architecture.n_latent, support, seed)
+    state, support = model.state, model.module.likelihood.support
+    store, seed = state.cells(), diagnosis_seed(state, None)
+    t_NK = state.background.reference(store, model.config.architecture.n_latent, support, seed)
     x_NG = store.log_normalised(support=support)
     if isinstance(x_NG, np.ndarray):
         total = float((x_NG.std(0) > 0).sum())  # PCA is of standardised values
@@ -65,7 +68,7 @@ def pca_draw_score(model: Any) -> float | None:
     lambda_K = t_NK.var(0).astype(float)
     noise = (total - lambda_K.sum()) / (store.n_genes - len(lambda_K))
     share_K = np.clip(noise / lambda_K, 0.0, 1.0)
-    t_NK = unexplained(t_NK, store)
+    t_NK = residuals(t_NK, covariate_design(store))
     z_NK = np.sqrt((1 - share_K) / lambda_K) * t_NK + np.sqrt(share_K) * np.random.default_rng(seed).standard_normal(
         t_NK.shape
     )

@@ -38,7 +38,7 @@ from _common import (
     write,
 )
 
-from omicvae.model._speed import now, timed
+from omicvae.training.clock import now, timed
 
 STEPS = (20, 40, 80, 160, 320, 640, 1280)
 TRACE_POINTS = 40

@@ -1,4 +1,4 @@
-"""Training and latent throughput of two source trees, interleaved: has a change cost speed, or moved the bound?
+"""Training and latent throughput of two source trees, interleaved: what a change cost.
 
     python benchmarks/two_revisions.py --before ../other_checkout/src
 

@@ -14,15 +14,15 @@ import pytest
 
 import omicvae as ov
 from omicvae.cli import VERBS, build_parser
+from omicvae.curves import HISTORY_RULES
 from omicvae.data import SetupKeys
-from omicvae.diagnostics import HISTORY_RULES
 from omicvae.diagnostics.verdict import HEALTHY, RULES
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._refusals import REASONS
 from omicvae.networks import ACTIVATIONS, NORMALIZATIONS
 from omicvae.objective import FREE_BITS_MODES, SCHEDULES
 from omicvae.priors import PRIORS
-from omicvae.training import plan_budget
+from omicvae.training import make_budget
 from omicvae.training.budget import DEFAULT_PEAK_RATE
 from omicvae.training.history import COLUMNS
 
@@ -266,7 +266,7 @@ def test_offered_methods_exist_and_are_not_refused():
 def test_budgets_in_the_docs_are_the_defaults():
     rows = table("training.md", "## Length and learning rate")
     for n_train, steps, epochs in rows:
-        budget = plan_budget(int(n_train), 128)
+        budget = make_budget(int(n_train), 128)
         assert budget.max_epochs == int(epochs)
         assert budget.total_steps == pytest.approx(int(steps), abs=budget.steps_per_epoch)
     assert f"(default {DEFAULT_PEAK_RATE:g})" in (DOCS / "training.md").read_text()

@@ -48,18 +48,14 @@ def cvae(
     -------
     The fitted model; ``model.diagnosis`` is what was found.
     """
+    named = locals().copy()
     import json
+    from dataclasses import fields
 
+    from omicvae.data import SetupKeys
     from omicvae.model import CVAE
 
-    given: dict[str, Any] = {
-        "layer": layer,
-        "batch_key": batch_key,
-        "labels_key": labels_key,
-        "categorical_covariate_keys": categorical_covariate_keys,
-        "continuous_covariate_keys": continuous_covariate_keys,
-        "size_factor_key": size_factor_key,
-    }
+    given: dict[str, Any] = {role.name: named[role.name] for role in fields(SetupKeys)}
     if any(value is not None for value in given.values()) or keys.SETUP not in adata.uns.get(keys.UNS, {}):
         CVAE.setup_anndata(adata, **given)
     model = CVAE(adata, likelihood, n_latent, seed=seed, **(model_arguments or {}))

@@ -1,5 +1,6 @@
 """CVAE as a scvi-tools model, in scanpy pipelines, and what it refuses."""
 
+import dataclasses
 import inspect
 import json
 
@@ -10,6 +11,9 @@ from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 import omicvae as ov
 from omicvae._core import NotSupportedError, SettingError
 from omicvae.model._refusals import REASONS
+from omicvae.model._state import HasState
+from omicvae.module import Architecture
+from omicvae.training import RunSettings
 
 from .conftest import FAST
 
@@ -117,3 +121,31 @@ def test_draws_spread_as_the_posterior_says(fitted):
 def test_an_untrained_model_says_what_is_missing(counts):
     with pytest.raises(NotSupportedError, match=r"call train\(\) first"):
         ov.CVAE(counts, "nb").get_latent_representation()
+
+
+def test_the_parts_of_the_model_stand_side_by_side():
+    parts = [base for base in ov.CVAE.__bases__ if base.__module__.startswith("omicvae")]
+    assert set(vars(ov.CVAE)).isdisjoint({"train", "diagnose", "save", "get_elbo"})
+    for part in parts:
+        assert [c for c in part.__mro__ if c.__module__.startswith("omicvae")] in ([part], [part, HasState])
+        others = {name for other in parts if other is not part for name in vars(other) if not name.startswith("__")}
+        assert not others & set(vars(part)), f"{part.__name__} has names of another part"
+
+
+@pytest.mark.parametrize(("function", "settings"), [(ov.CVAE.train, RunSettings), (ov.CVAE.__init__, Architecture)])
+def test_a_signature_shows_the_settings_with_their_defaults(function, settings):
+    shown = inspect.signature(function).parameters
+    for setting in dataclasses.fields(settings):
+        given = shown[setting.name].default
+        # the default of the dropout rate depends on the number of cells
+        assert given == setting.default or (setting.name, given) == ("dropout_rate", None), setting.name
+
+
+def test_a_model_that_takes_over_the_state_of_another_is_that_other(fitted, counts):
+    other = ov.CVAE(counts, "nb", 2, n_hidden=8)
+    assert other.train_indices is None
+    assert other.objective == {}
+    other.state = fitted.state
+    np.testing.assert_array_equal(other.get_latent_representation(), fitted.get_latent_representation())
+    assert repr(other) == repr(fitted)
+    assert other.objective == fitted.objective != {}

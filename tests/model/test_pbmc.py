@@ -7,6 +7,7 @@ import pytest
 
 import omicvae as ov
 from omicvae.diagnostics import diagnose
+from omicvae.model.inputs import gather_inputs
 
 
 def fit(n_latent, **training):
@@ -72,18 +73,17 @@ def test_its_draw_classifies_no_better_than_permuted_labels_while_its_means_look
 def test_the_verdict_comes_from_evidence_and_not_from_settings(collapsed, healthy):
     for model, diagnosis in (collapsed, healthy):
         told, fits = model.objective, model.fits
-        model.objective = {"beta": 1.0 if told["reduction"] == "mean" else 72.0, "schedule": "linear"}
+        model.state.objective = {"beta": 1.0 if told["reduction"] == "mean" else 72.0, "schedule": "linear"}
         history = fits[0].history.assign(kl_weight=fits[0].history["kl_weight"] / fits[0].history["kl_weight"].max())
-        model.fits = [replace(fits[0], history=history)]
+        model.state.fits = [replace(fits[0], history=history)]
         again = model.diagnose(umap=False)
-        model.objective, model.fits = told, fits
+        model.state.objective, model.state.fits = told, fits
         assert again.verdict == diagnosis.verdict
 
 
 def test_dead_dimensions_change_no_verdict(healthy):
     model, diagnosis = healthy
-    store = model._cells(None)
-    evidence = model._evidence(store, model.validation_indices, "bulk_labels", 0)
+    evidence = gather_inputs(model.state, model.validation_indices, "bulk_labels", 0)
     rng = np.random.default_rng(0)
     n, w = len(evidence.mean_NK), len(evidence.kl_WK)
     wide = replace(

@@ -7,7 +7,9 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 import omicvae as ov
 from omicvae._core import LatentPosterior
+from omicvae.model.inputs import gather_inputs
 from omicvae.priors import PRIORS
+from omicvae.training import CellPasses
 
 from .conftest import FAST, SETUP, STEPS
 
@@ -41,14 +43,14 @@ def test_the_marginal_likelihood_is_the_integral_over_the_latent(counts, prior):
     model = train(counts, prior, n_latent=1, epochs=15)
     indices = [0, 1, 2, 3]
     estimate = model.get_marginal_ll(indices=indices, n_mc_samples=4000, return_mean=False)
-    batch = model._store.batch(indices)
+    batch = model.state.store.batch(indices)
     grid = torch.linspace(-12, 12, 4001)
     with torch.inference_mode():
         densities = torch_prior(model, batch)
         log_joint = torch.stack(
             [
                 densities[b].log_prob(grid[:, None])
-                - model.module.reconstruction(grid[:, None], model._store.batch([b] * len(grid)))
+                - model.module.reconstruction(grid[:, None], model.state.store.batch([b] * len(grid)))
                 for b in range(len(batch))
             ]
         )
@@ -95,7 +97,7 @@ def test_pseudo_inputs_start_at_training_cells_by_the_seed(counts, monkeypatch):
     assert torch.equal(x, again[0])
     assert not torch.equal(x, other[0])
     np.testing.assert_array_equal(models[0].get_latent_representation(), models[1].get_latent_representation())
-    batch = models[0]._store.batch(models[0].train_indices)
+    batch = models[0].state.store.batch(models[0].train_indices)
     cells = models[0].module.likelihood.encoder_input(batch).to_dense()
     found = torch.stack([(cells - row).abs().sum(1).argmin() for row in x])
     assert len(found.unique()) == len(x) == 10
@@ -131,7 +133,7 @@ def test_a_latent_that_repeats_its_covariates_is_not_active(counts):
         module.encode = lambda batch: LatentPosterior(
             module.prior_at(batch).mean_BK, module.prior_at(batch).log_variance_BK
         )
-    evidence = model._evidence(model._store, model.validation_indices, "label", seed=0)
+    evidence = gather_inputs(model.state, model.validation_indices, "label", seed=0)
     assert evidence.mean_NK.var(0).min() > 1
     assert abs(evidence.standard_mean_NK).max() < 1e-5
     assert abs(evidence.kl_WK).max() < 1e-6
@@ -139,7 +141,7 @@ def test_a_latent_that_repeats_its_covariates_is_not_active(counts):
 
 
 def test_the_standard_prior_is_measured_as_it_is(fitted):
-    evidence = fitted._evidence(fitted._store, fitted.validation_indices, None, seed=0)
+    evidence = gather_inputs(fitted.state, fitted.validation_indices, None, seed=0)
     np.testing.assert_array_equal(evidence.standard_mean_NK, evidence.mean_NK)
 
 
@@ -148,9 +150,10 @@ def test_a_wrong_latent_is_moved_to_the_prior_of_the_cell_that_gets_it(counts, m
     with torch.no_grad():
         model.module.prior.mean_CK.normal_(0, 3, generator=torch.Generator().manual_seed(0))
     seen = []
-    monkeypatch.setattr(model, "_reconstruction_of", lambda store, rows, z: seen.append(z) or np.zeros(len(rows)))
+    whole = CellPasses.reconstruction_errors
+    monkeypatch.setattr(CellPasses, "reconstruction_errors", lambda self, z: seen.append(z) or whole(self, z))
     judged = model.validation_indices
-    evidence = model._evidence(model._store, judged, None, seed=0)
+    evidence = gather_inputs(model.state, judged, None, seed=0)
     own, foreign, *_ = seen  # then the tempered ones
     moved = (foreign - evidence.prior_mean_NK[judged]) / evidence.prior_sd_NK[judged]
     given = (own - evidence.prior_mean_NK[judged]) / evidence.prior_sd_NK[judged]

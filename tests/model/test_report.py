@@ -7,6 +7,8 @@ import pytest
 
 import omicvae as ov
 from omicvae._core import DataError, NotSupportedError, SavingError, SettingError
+from omicvae.model._state import ModelState
+from omicvae.training import TrainingPlan
 
 from ..report.pages import assert_sound, text_of
 from .conftest import FAST
@@ -72,8 +74,8 @@ def test_a_collapsed_fit_without_labels(collapsed, tmp_path):
 
 def test_without_umap_and_with_a_diagnosis_nothing_is_computed(healthy, tmp_path, monkeypatch):
     model, diagnosis = healthy
-    for name in ("diagnose", "get_latent_representation", "_cells"):
-        monkeypatch.delattr(ov.CVAE, name) if name in vars(ov.CVAE) else monkeypatch.setattr(ov.CVAE, name, None)
+    monkeypatch.setattr(ov.CVAE, "diagnose", None)
+    monkeypatch.setattr(ModelState, "cells", None)
     page = model.report(tmp_path / "report.html", diagnosis=diagnosis, umap=False).read_text(encoding="utf-8")
     assert_sound(page)
     assert "UMAP of" not in page
@@ -130,3 +132,18 @@ def test_a_failed_write_leaves_the_old_file(healthy, tmp_path, monkeypatch):
         model.report(path, diagnosis=diagnosis, umap=False)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_step_that_ran_is_shown_and_saved(counts, tmp_path, monkeypatch):
+    reason = "autograd step: layer normalisation has no explicit form"
+    if not hasattr(TrainingPlan, "step_reason"):
+        monkeypatch.setattr(TrainingPlan, "step_reason", reason, raising=False)
+    model = ov.CVAE(counts, "nb", 3, n_hidden=16, normalization="layer")
+    model.train(**FAST)
+    step = model.fits[-1].step
+    assert "layer" in step
+    diagnosis = model.diagnose(umap=False)
+    page = model.report(tmp_path / "report.html", diagnosis=diagnosis, umap=False).read_text(encoding="utf-8")
+    assert step in text_of(page)
+    model.save(tmp_path / "model")
+    assert ov.CVAE.load(tmp_path / "model", counts).fits[-1].step == step

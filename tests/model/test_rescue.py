@@ -9,6 +9,7 @@ import pytest
 import omicvae as ov
 from omicvae._core.errors import NotSupportedError, SettingError
 from omicvae.diagnostics import Remedy
+from omicvae.model import _rescue
 from omicvae.model._rescue import Attempt
 
 DEAR = {"beta": 1e4}
@@ -137,12 +138,12 @@ def scripted(collapsed, monkeypatch):
     def run(given, *attempts, **settings):
         tried, outcomes = [], iter(attempts)
 
-        def fit(self, remedy, labels_key, arguments):
+        def fit(model, remedy, labels_key, arguments):
             tried.append(remedy)
             remedies, elbo = next(outcomes)
-            return self, Attempt(remedy, replace(ill, verdict="overfit", remedies=remedies), elbo, self.history, 0.0)
+            return model, Attempt(remedy, replace(ill, verdict="overfit", remedies=remedies), elbo, model.history, 0.0)
 
-        monkeypatch.setattr(ov.CVAE, "_tried", fit)
+        monkeypatch.setattr(_rescue, "try_remedy", fit)
         monkeypatch.setattr(ov.CVAE, "diagnose", lambda self, *args, **kwargs: replace(ill, remedies=given))
         return ov.rescue(collapsed, **settings), tried
 
@@ -177,6 +178,8 @@ def test_what_cannot_be_rescued_says_so(cells):
     model = ov.CVAE(cells)
     with pytest.raises(SettingError, match=r"train_size=1\.0 leaves none"):
         model.train(2, train_size=1.0, rescue=True)
+    with pytest.raises(SettingError, match="a mapping with labels_key, max_attempts, max_seconds, got"):
+        model.train(2, rescue={"attempts": 3})
     assert not model.fits
     with pytest.raises(NotSupportedError, match="needs a trained model"):
         ov.rescue(model)

@@ -26,8 +26,8 @@ def make(likelihood="nb"):
         adata.X = np.log1p(adata.X.toarray()).astype(np.float32)
     ov.CVAE.setup_anndata(adata, batch_key="batch")
     return ov.CVAE(adata, likelihood, 4, n_hidden=16, seed=3)
-OPPONENTS = {"adversary": {"start": 0.1}, "discriminator": {"start": 0.3, "ramp": 0.05}}
-RUN = {"max_epochs": 40, "progress_bar": False, "accelerator": "cpu", "objective": OPPONENTS}
+ADVERSARIES = {"adversary": {"start": 0.1}, "discriminator": {"start": 0.3, "ramp": 0.05}}
+RUN = {"max_epochs": 40, "progress_bar": False, "accelerator": "cpu", "objective": ADVERSARIES}
 """
 
 # a run that loses its disk on the way, then runs whose memory is damaged: set-up refuses such values
@@ -59,12 +59,12 @@ class Damage(Callback):
             plan.store.values.stored[plan.store.indptr[row]] = self.value
 def damaged(likelihood, value):
     model = make(likelihood)
-    store = model._store
+    store = model.state.store
     floats = dataclasses.replace(
         CompactValues.of(np.empty(0, np.float32), np.zeros(2, np.int64)),
         stored=store.values.widened(store.indptr).astype(np.float32),
     )
-    model._store = dataclasses.replace(store, values=floats)
+    model.state.store = dataclasses.replace(store, values=floats)
     gene = model.schema.gene_names[store.columns[store.indptr[row]]]
     settings = {"progress_bar": False, "accelerator": "cpu", "train_size": 1.0, "batch_size": 64}
     try:
@@ -160,7 +160,7 @@ def cut(tmp_path_factory, spoiled):
     process = child(CUT, ended, killed)
     wait_for(ended, 5, process)
     process.send_signal(signal.SIGINT)
-    wait_for(killed, 14, process)  # both opponents play
+    wait_for(killed, 14, process)  # both play
     process.send_signal(signal.SIGKILL)
     out, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -304,17 +304,17 @@ def test_what_was_frozen_does_not_start_with_the_step_count_of_the_rest(make):
         for parameter in model.module.encoder.parameters():
             parameter.requires_grad_(trained)
         model.train(**FAST)
-        steps.append(int(next(iter(model._moments.values()))))
+        steps.append(int(next(iter(model.state.moments.values()))))
     assert steps == [steps[0], 2 * steps[0], steps[0]]
 
 
 def test_a_second_run_keeps_the_moments_and_fresh_starts_again(make, caplog):
     model = make()
     model.train(**FAST)
-    first, steps = model.get_latent_representation(), int(next(iter(model._moments.values())))
+    first, steps = model.get_latent_representation(), int(next(iter(model.state.moments.values())))
     model.train(**FAST)
     assert "Adam's moments, the KL weight held at 1" in caplog.text
-    assert int(next(iter(model._moments.values()))) == 2 * steps > 0
+    assert int(next(iter(model.state.moments.values()))) == 2 * steps > 0
     model.train(**FAST, fresh=True)
     assert len(model.history) == 8
     np.testing.assert_array_equal(model.get_latent_representation(), first)

@@ -370,7 +370,7 @@ def test_few_cells_get_much_dropout(counts):
     assert ov.CVAE(many, dropout_rate=0.3).config.architecture.dropout_rate == 0.3
 
 
-@pytest.mark.parametrize("dropout_rate", [0.0, 0.1], ids=["explicit step", "with dropout"])
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.1])
 def test_the_moving_average_is_what_is_validated_and_kept(counts, monkeypatch, dropout_rate):
     """The average is worked out here, by its formula, from the weights after each step."""
     model, path = make(counts, dropout_rate=dropout_rate), []
@@ -406,7 +406,7 @@ def test_the_moving_average_is_what_is_validated_and_kept(counts, monkeypatch, d
             for value, new in zip(model.module.parameters(), weights, strict=True):
                 value.copy_(new)
         seed = derive_seed(derive_seed(0, "noise", 0), "validation")
-        return score_cells(model.module, model._store, model.validation_indices, seed=seed).elbo_N.mean()
+        return score_cells(model.module, model.state.store, model.validation_indices, seed=seed).elbo_N.mean()
 
     reported = model.history["elbo_validation"].iloc[-1]
     assert reported == pytest.approx(validated(average), rel=1e-5)
@@ -418,7 +418,7 @@ def test_validation_figures_are_means_over_all_validation_cells(counts):
     model.train(**{**FAST, "max_epochs": 40}, early_stopping=False)
     best = model.fits[0].best_epoch
     seed = derive_seed(derive_seed(0, "noise", 0), "validation")
-    scores = score_cells(model.module, model._store, model.validation_indices, seed=seed)
+    scores = score_cells(model.module, model.state.store, model.validation_indices, seed=seed)
     assert len(scores.elbo_N) == len(model.validation_indices)
     row = model.history.loc[best]
     assert row["recon_validation"] == pytest.approx(scores.reconstruction_N.mean(), rel=1e-5)

@@ -84,7 +84,7 @@ def test_what_excludes_or_misses_something_is_refused(settings, message):
         Objective(**settings)
 
 
-def test_an_opponent_acts_from_its_start_on_and_rises_to_its_weight():
+def test_an_adversary_acts_from_its_start_on_and_rises_to_its_weight():
     phase = planned(discriminator={"weight": 2.0, "start": 0.5, "ramp": 0.1}).phases["discriminator"]
     assert [phase(step) for step in (0, 49)] == [0.0, 0.0]
     assert 0 < phase(50) < phase(59) < 2.0
@@ -93,7 +93,7 @@ def test_an_opponent_acts_from_its_start_on_and_rises_to_its_weight():
     assert planned(adversary={"ramp": 0.0}).phases["adversary"](0) == 5.0
 
 
-def test_a_run_that_ends_before_an_opponent_is_at_its_full_weight_is_an_error_with_both_numbers():
+def test_a_run_that_ends_before_an_adversary_is_at_its_full_weight_is_an_error_with_both_numbers():
     with pytest.raises(SettingError, match=r"from step 105 on.*ends after 100 steps"):
         planned(discriminator={"start": 0.95, "ramp": 0.1})
 

@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 
 from omicvae._core import DataError
 from omicvae.plotting import (
+    adversary_curve,
     elbo_curve,
     embedding,
     kl_per_dimension,
     kl_weight_curve,
     loss_curves,
-    opponent_curve,
     probe_scores,
 )
 
@@ -205,19 +205,19 @@ def test_the_bound_is_drawn_higher_is_better(history):
         elbo_curve(history[["kl_train"]])
 
 
-def test_an_opponent_is_drawn_from_its_start_on(history):
+def test_an_adversary_is_drawn_from_its_start_on(history):
     on = np.arange(EPOCHS) >= 10
     table = history.assign(adversary_loss_train=np.where(on, 0.7, 0.0), adversary_weight=np.where(on, 5.0, 0.0))
-    ax = opponent_curve(table, "adversary")
+    ax = adversary_curve(table, "adversary")
     loss, start = ax.lines
     np.testing.assert_array_equal(np.isfinite(loss.get_ydata()), on)
     assert start.get_xdata()[0] == 10
     (behind,) = [other for other in ax.figure.axes if other is not ax]
     assert behind.get_ylabel() == "weight"
-    never = opponent_curve(history.assign(adversary_loss_train=0.0), "adversary")
+    never = adversary_curve(history.assign(adversary_loss_train=0.0), "adversary")
     assert not np.isfinite(never.lines[0].get_ydata()).any()
-    with pytest.raises(DataError, match="opponent_curve draws discriminator_loss_train"):
-        opponent_curve(table, "discriminator")
+    with pytest.raises(DataError, match="adversary_curve draws discriminator_loss_train"):
+        adversary_curve(table, "discriminator")
 
 
 def test_probe_scores_are_dots_beside_chance():

@@ -147,7 +147,7 @@ def test_text_of_users_is_never_markup(facts):
     assert "<g0>" not in page
 
 
-def test_an_opponent_is_drawn_with_its_phases(facts):
+def test_an_adversary_is_drawn_with_its_phases(facts):
     on = np.arange(1, 21) >= 8
     further = {
         "adversary_loss_train": np.where(on, 0.7, 0.0),

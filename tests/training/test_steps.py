@@ -107,7 +107,7 @@ def parts(**settings):
     model = ov.CVAE(data("nb"), "nb", seed=1, n_hidden=16, **settings)
     planned = Objective().scheduled(100, 3, n_genes=120, n_latent=10)
     model.module.train()
-    return model.module, model._store, planned
+    return model.module, model.state.store, planned
 
 
 def chosen(settings=None, *, sizes=(64, 64), precision="32-true", freeze=False, **objective):

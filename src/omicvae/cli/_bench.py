@@ -52,8 +52,10 @@ def run(options: argparse.Namespace) -> None:
     density = adata.X.nnz / (adata.n_obs * adata.n_vars)
     title = f"{options.likelihood}, {adata.n_obs} cells × {adata.n_vars} genes, {density:.0%} not zero"
     machine = hardware(options.accelerator)
-    console.print(speed_table(summary, title, f"scvi-tools {comparison.peer}"))
+    console.print(_speed_table(summary, title, f"scvi-tools {comparison.peer}"))
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()), highlight=False)
+    for step in dict.fromkeys(run["step"] for run in runs if run["step"]):
+        console.print(f"omicvae trained by the {step}.", highlight=False)
     if comparison.differs:
         console.print(f"Not the same model: {comparison.differs}.", highlight=False)
     if options.json is not None:
@@ -94,7 +96,7 @@ def hardware(accelerator: str) -> dict[str, object]:
     }
 
 
-def speed_table(summary: dict[str, dict[str, float]], title: str, peer: str) -> Any:
+def _speed_table(summary: dict[str, dict[str, float]], title: str, peer: str) -> Any:
     """Put both sides and their ratio side by side."""
     from rich.table import Table
 

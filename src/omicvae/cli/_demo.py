@@ -48,9 +48,9 @@ def run(options: argparse.Namespace) -> None:
 
     with console.status("Training on PBMC counts with losses averaged over genes and dimensions …"):
         pbmc = _demo_fits.prepare_pbmc()
-        collapsed = _demo_fits.fit_collapsed(pbmc, seed=options.seed)
+        collapsed = _demo_fits.fit_pbmc("pbmc_mean_mean", pbmc, seed=options.seed)
     with console.status("Training on the same cells with the defaults …"):
-        defaults = _demo_fits.fit_defaults(pbmc, seed=options.seed)
+        defaults = _demo_fits.fit_pbmc("pbmc_defaults", pbmc, seed=options.seed)
     with console.status("Training on a simulated bulk cohort …"):
         cohort, bulk = _demo_fits.fit_bulk(**(QUICK if options.quick else FULL), seed=options.seed)
     fits = [collapsed, defaults, bulk]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omicvae.cli._demo_fits import COLLAPSED_KEY, DemoFit
+from omicvae.plotting._axes import new_axes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -15,15 +16,8 @@ if TYPE_CHECKING:
 UMAP_CELLS = 1500
 
 
-def _grid(rows: int, columns: int, *, width: float, height: float) -> "list[Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained", dpi=120)
-    return list(figure.subplots(rows, columns, squeeze=False).ravel())
-
-
 def _save(ax: "Axes", path: Path) -> Path:
-    ax.figure.savefig(path)
+    ax.figure.savefig(path, dpi=120)
     return path
 
 
@@ -40,7 +34,7 @@ def draw_kl(fits: list[DemoFit], out: Path) -> Path:
     """Draw the KL of every dimension of every fit."""
     import omicvae as ov
 
-    axes = _grid(1, len(fits), width=4.4, height=3.4)
+    axes = new_axes(len(fits), width=4.4, height=3.4)
     for fit, ax in zip(fits, axes, strict=True):
         ov.pl.kl_per_dimension(fit.diagnosis, ax)
         ax.set_title(f"{fit.title}\n{ax.get_title()}", fontsize="medium")
@@ -51,7 +45,7 @@ def draw_kl(fits: list[DemoFit], out: Path) -> Path:
     return _save(axes[0], out / "kl_per_dimension.png")
 
 
-def umaps(adata: "AnnData", key: str, *, seed: int) -> dict[str, np.ndarray]:
+def _umaps(adata: "AnnData", key: str, *, seed: int) -> dict[str, np.ndarray]:
     """Return UMAP coordinates of posterior means and of one posterior draw, shape (cells, 2)."""
     from omicvae._core import keys
     from omicvae.diagnostics.embedding import umap_coordinates
@@ -59,10 +53,7 @@ def umaps(adata: "AnnData", key: str, *, seed: int) -> dict[str, np.ndarray]:
     mean_NK = np.asarray(adata.obsm[key])
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape)
     draw_NK = mean_NK + np.asarray(adata.obsm[key + keys.LATENT_SD_SUFFIX]) * noise_NK
-    return {
-        "means": umap_coordinates(mean_NK, seed=seed),
-        "one draw": umap_coordinates(draw_NK, seed=seed),
-    }
+    return {"means": umap_coordinates(mean_NK, seed=seed), "one draw": umap_coordinates(draw_NK, seed=seed)}
 
 
 def draw_pbmc(adata: "AnnData", collapsed: DemoFit, defaults: DemoFit, out: Path, *, seed: int) -> list[Path]:
@@ -71,14 +62,14 @@ def draw_pbmc(adata: "AnnData", collapsed: DemoFit, defaults: DemoFit, out: Path
     from omicvae._core import keys
 
     coordinates = {
-        collapsed.title: umaps(adata, COLLAPSED_KEY, seed=seed),
-        defaults.title: umaps(adata, keys.LATENT, seed=seed),
+        collapsed.title: _umaps(adata, COLLAPSED_KEY, seed=seed),
+        defaults.title: _umaps(adata, keys.LATENT, seed=seed),
     }
     adata.obsm[keys.UMAP] = coordinates[defaults.title]["means"]
     adata.obsm[f"{COLLAPSED_KEY}_umap"] = coordinates[collapsed.title]["means"]
     paths = []
     for column in ("bulk_labels", "phase"):
-        axes = _grid(2, 2, width=5.2, height=3.6)
+        axes = new_axes(2, 2, width=5.2, height=3.6)
         panels = [(f"{title}: {kind}", xy) for title, kinds in coordinates.items() for kind, xy in kinds.items()]
         for position, (ax, (title, xy_N2)) in enumerate(zip(axes, panels, strict=True)):
             ov.pl.embedding(xy_N2, adata.obs[column], title=title, ax=ax)
@@ -97,7 +88,7 @@ def draw_bulk(adata: "AnnData", fit: DemoFit, out: Path, *, seed: int) -> Path:
     order = np.random.default_rng(seed).permutation(adata.n_obs)
     some = np.sort(order[:UMAP_CELLS])
     xy_M2 = umap_coordinates(np.asarray(adata.obsm[keys.LATENT])[some], seed=seed)
-    axes = _grid(1, 3, width=4.8, height=3.8)
+    axes = new_axes(3, width=4.8, height=3.8)
     for ax, column in zip(axes, ("tissue", "disease", "batch"), strict=True):
         ov.pl.embedding(xy_M2, adata.obs[column].iloc[some], ax=ax)
     axes[0].figure.suptitle(f"{fit.title}: posterior means of {len(some)} samples")

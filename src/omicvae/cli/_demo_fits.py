@@ -1,7 +1,8 @@
 """The three fits of the demo: a collapsed one, a healthy one, and a bulk cohort with a known truth."""
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,26 +28,40 @@ class DemoFit:
     truth: dict[str, float] = field(default_factory=dict)
 
 
-def fit_and_diagnose(
+#: What differs between the fits of the PBMC. The mean/mean convention makes β = 3 with 765 genes and 32 dimensions act
+#: like β = 3·765/32 = 72.
+PBMC_FITS: dict[str, dict[str, Any]] = {
+    "pbmc_mean_mean": {
+        "title": "PBMC, mean losses, β = 3",
+        "latent_key": COLLAPSED_KEY,
+        "settings": {"likelihood": "nb", "n_latent": 32},
+        "training": {"objective": {"beta": 3.0, "reduction": "mean"}},
+    },
+    "pbmc_defaults": {"title": "PBMC, defaults"},
+}
+
+
+def _fit_and_diagnose(
     name: str,
-    title: str,
     adata: "AnnData",
     *,
-    labels_key: str,
-    latent_key: str,
-    settings: dict[str, Any],
-    training: dict[str, Any],
+    title: str,
+    seed: int,
+    latent_key: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
     umap: bool = True,
 ) -> DemoFit:
     """Build a model, train it, write its latents and diagnose it; seconds are those of the training."""
     import omicvae as ov
+    from omicvae._core import keys
 
-    model = ov.CVAE(adata, **settings)
+    model = ov.CVAE(adata, seed=seed, **(settings or {}))
     start = time.perf_counter()
-    model.train(progress_bar=False, **training)
+    model.train(progress_bar=False, **(training or {}))
     seconds = time.perf_counter() - start
-    model.write_latent(key=latent_key)
-    return DemoFit(name, title, model, model.diagnose(labels_key=labels_key, umap=umap), seconds)
+    model.write_latent(key=latent_key or keys.LATENT)
+    return DemoFit(name, title, model, model.diagnose(umap=umap), seconds)
 
 
 def prepare_pbmc() -> "AnnData":
@@ -63,58 +78,30 @@ def prepare_pbmc() -> "AnnData":
     return adata
 
 
-def fit_collapsed(adata: "AnnData", *, seed: int) -> DemoFit:
-    """Fit in the mean/mean convention: β = 3 with 765 genes and 32 dimensions acts like β = 3·765/32 = 72."""
-    return fit_and_diagnose(
-        "pbmc_mean_mean",
-        "PBMC, mean losses, β = 3",
-        adata,
-        labels_key="bulk_labels",
-        latent_key=COLLAPSED_KEY,
-        settings={"likelihood": "nb", "n_latent": 32, "seed": seed},
-        training={"objective": {"beta": 3.0, "reduction": "mean"}},
-    )
-
-
-def fit_defaults(adata: "AnnData", *, seed: int) -> DemoFit:
-    """Fit with the defaults."""
-    from omicvae._core import keys
-
-    return fit_and_diagnose(
-        "pbmc_defaults",
-        "PBMC, defaults",
-        adata,
-        labels_key="bulk_labels",
-        latent_key=keys.LATENT,
-        settings={"seed": seed},
-        training={},
-    )
+def fit_pbmc(name: str, adata: "AnnData", *, seed: int) -> DemoFit:
+    """Make one of ``PBMC_FITS``."""
+    return _fit_and_diagnose(name, adata, seed=seed, **PBMC_FITS[name])
 
 
 def fit_bulk(*, n_samples: int, n_genes: int, max_epochs: int, seed: int) -> tuple["AnnData", DemoFit]:
     """Fit a simulated cohort with the Gaussian likelihood and compare its decoder with the truth."""
-    from dataclasses import replace
-
     import omicvae as ov
-    from omicvae._core import keys
 
     adata = ov.datasets.simulate_bulk(n_samples, n_genes, seed=seed)
     ov.CVAE.setup_anndata(adata, batch_key="batch", continuous_covariate_keys=["age"], labels_key="tissue")
-    fit = fit_and_diagnose(
+    fit = _fit_and_diagnose(
         "bulk_gaussian",
-        "Bulk, Gaussian",
         adata,
-        labels_key="tissue",
-        latent_key=keys.LATENT,
-        settings={"likelihood": "gaussian", "seed": seed},
+        title="Bulk, Gaussian",
+        seed=seed,
+        settings={"likelihood": "gaussian"},
         training={"max_epochs": max_epochs},
-        # three UMAPs of 3000 samples would take longer than the fit
-        umap=False,
+        umap=False,  # three UMAPs of 3000 samples would take longer than the fit
     )
-    return adata, replace(fit, truth=recovered_truth(fit.model, adata))
+    return adata, replace(fit, truth=_recovered_truth(fit.model, adata))
 
 
-def recovered_truth(model: "CVAE", adata: "AnnData") -> dict[str, float]:
+def _recovered_truth(model: "CVAE", adata: "AnnData") -> dict[str, float]:
     """Correlate decoded effects with the simulated ones, over genes.
 
     ``batch_effect``: every sample decoded as if from each batch; differences to the first batch, against the
@@ -130,15 +117,11 @@ def recovered_truth(model: "CVAE", adata: "AnnData") -> dict[str, float]:
 
     decoded_NG = np.asarray(model.get_normalized_expression(transform_batch=batches[0], return_numpy=True))
     responds_G = adata.var["disease_gene"].to_numpy()
-    case_N = (adata.obs["disease"] == "case").to_numpy()
+    case_N, tissue_N = (adata.obs["disease"] == "case").to_numpy(), adata.obs["tissue"].to_numpy()
     tissues = adata.obs["tissue"].cat.categories
     differences = []
     for tissue in tissues:
-        inside_N = (adata.obs["tissue"] == tissue).to_numpy()
-        case_G, control_G = (
-            decoded_NG[inside_N & case_N].mean(axis=0),
-            decoded_NG[inside_N & ~case_N].mean(axis=0),
-        )
+        case_G, control_G = (decoded_NG[(tissue_N == tissue) & (case_N == is_case)].mean(axis=0) for is_case in (1, 0))
         differences.append((case_G - control_G)[responds_G])
     truth = adata.varm["disease_effect"].loc[responds_G, tissues].to_numpy().T
     disease = np.corrcoef(np.concatenate(differences), truth.ravel())[0, 1]

@@ -1,7 +1,6 @@
 """The fits of the demo side by side, for a terminal."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,28 +14,15 @@ STYLES = {"healthy": "bold green", "undertrained": "bold yellow"}
 MISSING = "–"
 
 
-def number(value: float) -> str:
-    """Write a value with three significant digits, and a missing one as a dash."""
-    if value != value:
-        return MISSING
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def styled(verdict: str) -> str:
+def _styled(verdict: str) -> str:
     """Colour a verdict as rich markup."""
     return f"[{STYLES.get(verdict, 'bold red')}]{verdict}[/]"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the table: what it is called, and how to read it from a fit."""
-
-    name: str
-    read: "Callable[[DemoFit], str]"
-
-
 def _check(name: str) -> "Callable[[DemoFit], str]":
     def read(fit: "DemoFit") -> str:
+        from omicvae.report import number
+
         evidence = fit.diagnosis.evidence
         values = evidence.loc[evidence["check"] == name, "value"]
         return number(values.iloc[0]) if len(values) else MISSING
@@ -59,23 +45,21 @@ def _truth(effect: str) -> "Callable[[DemoFit], str]":
     return lambda fit: f"{fit.truth[effect]:.3f}" if effect in fit.truth else ""
 
 
-LINES = (
-    Line("verdict", lambda fit: styled(fit.diagnosis.verdict)),
-    Line("KL", _check("rate (KL)")),
-    Line(
-        "active dimensions",
-        lambda fit: f"{_check('active units')(fit)} of {len(fit.diagnosis.kl_per_dimension)}",
-    ),
-    Line("cost of a wrong z", _check("decoder use")),
-    Line("gain over no latent", _check("gain over null")),
-    Line("labels from one draw", _probe("posterior draw")),
-    Line("  by chance, at most", _probe("posterior draw", "permuted_high")),
-    Line("  from rescaled means", _probe("standardised means")),
-    Line("  from PCA", _probe("PCA")),
-    Line("true batch effects, r", _truth("batch_effect")),
-    Line("true disease effects, r", _truth("disease_effect")),
-    Line("training, s", lambda fit: f"{fit.seconds:.1f}"),
-)
+#: A line of the table: what it is called, and how to read it from a fit.
+LINES: "dict[str, Callable[[DemoFit], str]]" = {
+    "verdict": lambda fit: _styled(fit.diagnosis.verdict),
+    "KL": _check("rate (KL)"),
+    "active dimensions": lambda fit: f"{_check('active units')(fit)} of {len(fit.diagnosis.kl_per_dimension)}",
+    "cost of a permuted z": _check("decoder use"),
+    "gain over no latent": _check("gain over null"),
+    "labels from one draw": _probe("posterior draw"),
+    "  by chance, at most": _probe("posterior draw", "permuted_high"),
+    "  from rescaled means": _probe("standardised means"),
+    "  from PCA": _probe("PCA"),
+    "true batch effects, r": _truth("batch_effect"),
+    "true disease effects, r": _truth("disease_effect"),
+    "training, s": lambda fit: f"{fit.seconds:.1f}",
+}
 
 
 def comparison_table(fits: "Sequence[DemoFit]") -> "Table":
@@ -91,8 +75,8 @@ def comparison_table(fits: "Sequence[DemoFit]") -> "Table":
     table.add_column("")
     for fit in fits:
         table.add_column(fit.title.replace(", ", "\n", 1), justify="right", no_wrap=True)
-    for line in LINES:
-        table.add_row(line.name, *(line.read(fit) for fit in fits))
+    for name, read in LINES.items():
+        table.add_row(name, *(read(fit) for fit in fits))
     return table
 
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 HELP = "train a model on an h5ad file"
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example",
     )
     settings.add_argument("--seed", type=int, default=0, help="default: 0")
-    settings.add_argument("--rescue", action="store_true", help="where the fit is ill, try its remedies, keep the best")
+    settings.add_argument("--rescue", action="store_true", help="where the fit is not sound, try its remedies")
     settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")
     settings.add_argument("--resume-from", type=Path, metavar="FOLDER", help="go on with an interrupted run")
 
@@ -65,21 +66,14 @@ def run(options: argparse.Namespace) -> None:
     import omicvae as ov
     from omicvae._core.errors import SavingError
     from omicvae.cli._files import read_h5ad, write_h5ad
+    from omicvae.data import SetupKeys
 
     objective = parse_objective(options.objective)
     if (options.model / "model.json").exists() and not options.overwrite:
         # before the training, which would be lost
         raise SavingError(f"{options.model} holds a model already; pass --overwrite to replace it, or another folder.")
     adata = read_h5ad(options.data)
-    ov.CVAE.setup_anndata(
-        adata,
-        layer=options.layer,
-        batch_key=options.batch_key,
-        labels_key=options.labels_key,
-        categorical_covariate_keys=options.categorical_covariate_keys,
-        continuous_covariate_keys=options.continuous_covariate_keys,
-        size_factor_key=options.size_factor_key,
-    )
+    ov.CVAE.setup_anndata(adata, **{role.name: getattr(options, role.name) for role in fields(SetupKeys)})
     model = ov.CVAE(adata, likelihood=options.likelihood, n_latent=options.n_latent, seed=options.seed)
     model.train(
         options.max_epochs,
@@ -95,3 +89,5 @@ def run(options: argparse.Namespace) -> None:
     write_h5ad(adata, options.out)
     print(model.diagnose(labels_key=options.labels_key))
     print(f"Model: {options.model}\nLatents: obsm of {options.out}")
+    if model.fits[-1].step:
+        print(f"Trained by the {model.fits[-1].step}")

@@ -1,8 +1,8 @@
 """From configuration and schema to a network; the same function serves a new and a loaded model."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -42,17 +42,23 @@ class ModelConfig:
         choose("prior", self.prior, PRIORS)
         object.__setattr__(self, "n_pseudo_inputs", integral("n_pseudo_inputs", self.n_pseudo_inputs, minimum=1))
 
+    @classmethod
+    def of(cls, named: Mapping[str, Any], architecture: Architecture) -> Self:
+        """Take the settings out of all arguments of a call, by name."""
+        own = [setting.name for setting in fields(cls) if setting.name != "architecture"]
+        return cls(architecture=architecture, **{name: named[name] for name in own})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> "ModelConfig":
+    def from_dict(cls, state: dict[str, Any]) -> Self:
         """Inverse of ``to_dict``."""
         return cls(**{**state, "architecture": Architecture(**state["architecture"])})
 
 
-def build_likelihood(config: ModelConfig, schema: DataSchema) -> Likelihood:
+def _build_likelihood(config: ModelConfig, schema: DataSchema) -> Likelihood:
     """Make the likelihood for the genes and batches of ``schema``."""
     if config.dispersion == "gene-batch" and schema.keys.batch_key is None:
         raise SettingError('dispersion="gene-batch" needs a batch_key; pass one to setup_anndata.')
@@ -64,7 +70,7 @@ def build_likelihood(config: ModelConfig, schema: DataSchema) -> Likelihood:
     )
 
 
-def covariate_sizes(schema: DataSchema) -> dict[str, Any]:
+def _covariate_sizes(schema: DataSchema) -> dict[str, Any]:
     """Sizes of the covariates, as the modules take them."""
     return {
         "n_genes": len(schema.gene_names),
@@ -73,11 +79,11 @@ def covariate_sizes(schema: DataSchema) -> dict[str, Any]:
     }
 
 
-def prior_sizes(config: ModelConfig, schema: DataSchema) -> PriorSizes:
-    """Sizes as the priors take them."""
-    sizes, architecture = covariate_sizes(schema), config.architecture
+def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
+    """Make the network with weights that are a function of the seed."""
+    sizes, architecture = _covariate_sizes(schema), config.architecture
     n_levels, n_continuous = sizes["n_levels"], sizes["n_continuous"]
-    return PriorSizes(
+    of_prior = PriorSizes(
         n_latent=architecture.n_latent,
         n_genes=sizes["n_genes"],
         n_categorical=len(n_levels),
@@ -85,23 +91,14 @@ def prior_sizes(config: ModelConfig, schema: DataSchema) -> PriorSizes:
         covariate_width=covariate_width(n_levels, n_continuous, encoding=architecture.covariate_encoding),
         n_pseudo_inputs=config.n_pseudo_inputs,
     )
-
-
-def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
-    """Make the network with weights that are a function of the seed."""
     with private_generators():
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        return ConditionalVAE(
-            build_likelihood(config, schema),
-            PRIORS[config.prior](prior_sizes(config, schema)),
-            config.architecture,
-            **covariate_sizes(schema),
-        )
+        return ConditionalVAE(_build_likelihood(config, schema), PRIORS[config.prior](of_prior), architecture, **sizes)
 
 
 def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:
     """Make the z-free model with the same likelihood."""
-    return NullModel(build_likelihood(config, schema), **covariate_sizes(schema))
+    return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))
 
 
 def random_cells(store: CellStore, rows: NDArray[np.int64], seed: int) -> Callable[[int], Batch]:

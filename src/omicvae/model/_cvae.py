@@ -2,24 +2,22 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields
 
 from anndata import AnnData
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
-from omicvae.data import (
-    CellStore,
-    DataSchema,
-    SetupKeys,
-    check_support,
-    choose_likelihood,
-)
+from omicvae.data import CellStore, DataSchema, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._build import ModelConfig, default_dropout_rate
+from omicvae.model._diagnosis import DiagnosisMixin
 from omicvae.model._expression import ExpressionMixin
+from omicvae.model._host import adopt
+from omicvae.model._latent import LatentMixin
 from omicvae.model._refusals import RefusalsMixin
-from omicvae.model._report import ReportMixin
 from omicvae.model._saving import SavingMixin
 from omicvae.model._setup import own_memory, record_setup, recorded_setup
+from omicvae.model._state import ModelState
 from omicvae.model._training import TrainingMixin
 from omicvae.module import Architecture
 from omicvae.networks import LOG_VARIANCE_BOUNDS
@@ -28,9 +26,10 @@ logger = logging.getLogger("omicvae")
 
 
 class CVAE(
-    ExpressionMixin,
-    ReportMixin,
     TrainingMixin,
+    LatentMixin,
+    ExpressionMixin,
+    DiagnosisMixin,
     SavingMixin,
     RefusalsMixin,
     VAEMixin,
@@ -106,22 +105,10 @@ class CVAE(
         log_variance_bounds: tuple[float, float] = LOG_VARIANCE_BOUNDS,
         seed: int = 0,
     ) -> None:
-        architecture = Architecture(
-            n_latent=n_latent,
-            n_hidden=n_hidden,
-            n_layers=n_layers,
-            dropout_rate=default_dropout_rate(adata.n_obs) if dropout_rate is None else dropout_rate,
-            normalization=normalization,
-            activation=activation,
-            covariate_encoding=covariate_encoding,
-            encode_covariates=encode_covariates,
-            decode_covariates=decode_covariates,
-            deeply_inject_covariates=deeply_inject_covariates,
-            n_hidden_decoder=n_hidden_decoder,
-            n_layers_decoder=n_layers_decoder,
-            dropout_rate_decoder=dropout_rate_decoder,
-            log_variance_bounds=log_variance_bounds,
-        )
+        named = locals().copy()
+        if dropout_rate is None:
+            named["dropout_rate"] = default_dropout_rate(adata.n_obs)
+        architecture = Architecture(**{setting.name: named[setting.name] for setting in fields(Architecture)})
         own_memory(adata)
         setup = recorded_setup(adata)
         if setup is None:
@@ -134,12 +121,13 @@ class CVAE(
         schema = DataSchema.register(adata, setup)
         store = CellStore.build(adata, schema)
         if likelihood == "auto":
-            likelihood = choose_likelihood(store.audit)
-            logger.info('likelihood="auto" chose %r from the values of the data.', likelihood)
-        config = ModelConfig(likelihood, dispersion, prior, seed, architecture, n_pseudo_inputs)
-        check_support(store.audit, LIKELIHOODS[likelihood].support)
-        self._assemble(config, schema)
-        self._attach(adata, store)
+            named["likelihood"] = choose_likelihood(store.audit)
+            logger.info('likelihood="auto" chose %r from the values of the data.', named["likelihood"])
+        config = ModelConfig.of(named, architecture)
+        check_support(store.audit, LIKELIHOODS[config.likelihood].support)
+        state = ModelState.new(config, schema)
+        state.attach(adata, store)
+        adopt(self, state)
 
     @classmethod
     def setup_anndata(
@@ -171,14 +159,8 @@ class CVAE(
         DataError
             On missing columns or values, NaN or inf, duplicate gene names, or no cells or genes.
         """
-        setup = SetupKeys(
-            layer,
-            batch_key,
-            labels_key,
-            categorical_covariate_keys,  # type: ignore[arg-type]  # normalised to a tuple by SetupKeys
-            continuous_covariate_keys,  # type: ignore[arg-type]
-            size_factor_key,
-        )
+        named = locals()
+        setup = SetupKeys(**{role.name: named[role.name] for role in fields(SetupKeys)})
         own_memory(adata)
         DataSchema.register(adata, setup)
         record_setup(adata, setup)

@@ -1,33 +1,26 @@
-"""``diagnose``: compute what the checks need, once, and hand it over."""
+"""``diagnose`` and ``report``: hand over what the checks need, and what a report shows."""
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from pathlib import Path
+from typing import Any
 
-from omicvae._core import Batch, NotSupportedError, integral
-from omicvae.data import CellStore
+import pandas as pd
+
+from omicvae._core import SettingError
+from omicvae._core.files import write_text
 from omicvae.data.schema import obs_column
-from omicvae.diagnostics import POWERS, Diagnosis, FitEvidence, diagnose, permute_within_strata, tempered
-from omicvae.metrics import kmeans_classes
-from omicvae.model._background import unexplained
-from omicvae.model._latent import LatentMixin
-from omicvae.training import (
-    derive_seed,
-    map_cells,
-    score_cells,
-)
-
-FALLBACK_CLASSES = 8
+from omicvae.diagnostics import Diagnosis, diagnose
+from omicvae.model._state import HasState, ModelState
+from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views, stand_in_labels
+from omicvae.report import CellMaps, ModelFacts, render
 
 
-class DiagnosisMixin(LatentMixin):
-    """Collects the evidence; ``omicvae.diagnostics`` judges it."""
+class DiagnosisMixin(HasState):
+    """Collects the evidence; ``omicvae.diagnostics`` judges it and ``omicvae.report`` shows it."""
 
     def diagnose(self, labels_key: str | None = None, *, seed: int | None = None, umap: bool = True) -> Diagnosis:
         """Say whether the latent space is alive, show the evidence, and offer remedies.
 
-        Rates, bounds and the cost of a wrong z are measured on the validation cells (on the training cells if
+        Rates, bounds and the cost of a permuted z are measured on the validation cells (on the training cells if
         there are none), probes on all cells. The verdict comes from what the model does, never from its settings.
 
         Parameters
@@ -45,128 +38,105 @@ class DiagnosisMixin(LatentMixin):
         NotSupportedError
             If the model is not trained or has no data.
         """
-        self._require_own_cells("diagnose()")
-        store, seed = self._cells(None), self._diagnosis_seed(seed)
-        judged = self.validation_indices if len(self.validation_indices) else self.train_indices
-        evidence = self._evidence(store, judged, labels_key or self.schema.keys.labels_key, seed)
-        return diagnose(evidence, seed=seed, umap=umap)
+        split = self.state.require_split("diagnose()")
+        validated, seed = len(split.validation) > 0, diagnosis_seed(self.state, seed)
+        judged, labels_key = split.validation if validated else split.train, labels_key or self.schema.keys.labels_key
+        inputs = gather_inputs(self.state, judged, labels_key, seed, judged_train=not validated)
+        return diagnose(inputs, seed=seed, umap=umap)
 
-    def _require_own_cells(self, what: str) -> None:
-        """Raise where the model is not trained, or has not the cells that it was trained on."""
-        self._require_trained(what)
-        self._own_adata()
-        if not self._knows_split:
-            raise NotSupportedError(
-                f"{what} needs the cells that the model was trained on, in their order, to know which of them "
-                "validate; the data given to CVAE.load() are others."
-            )
+    def report(
+        self,
+        path: str | Path = "report.html",
+        *,
+        diagnosis: Diagnosis | None = None,
+        labels_key: str | None = None,
+        seed: int | None = None,
+        umap: bool = True,
+    ) -> Path:
+        """Write the fit as one HTML file to send: verdict, facts, figures, evidence, remedies, exact settings.
 
-    def _diagnosis_seed(self, seed: int | None) -> int:
-        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
-        return derive_seed(seed, "diagnosis") % 2**31
+        The file loads nothing from elsewhere and holds no cell but as a dot of the maps.
 
-    def _evidence(self, store: CellStore, judged: NDArray[np.int64], labels_key: str | None, seed: int) -> FitEvidence:
-        rng = np.random.default_rng([seed, 1])
-        mean_NK, sd_NK, draw_NK, reference_NK = self._views(store, seed)
-        scores = score_cells(self.module, store, judged, seed=seed)
-        z_WK = draw_NK[judged]
-        order = permute_within_strata(store.codes_ND[judged], rng)
-        prior_mean_NK, prior_sd_NK = self._prior_moments(store)
-        location_WK, scale_WK = prior_mean_NK[judged], prior_sd_NK[judged]
-        # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
-        foreign_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
-        null = self._background.null(self.config, store, self.train_indices, judged, self.module.device)
-        validated = judged is not self.train_indices
-        labels_N = None
-        if labels_key is not None:
-            column = obs_column(self._own_adata(), labels_key)
-            labels_N = column.astype(object).where(column.notna(), None).to_numpy()
-        last = self.fits[-1]
-        return FitEvidence(
-            mean_NK=mean_NK,
-            sd_NK=sd_NK,
-            draw_NK=draw_NK,
-            kl_WK=scores.kl_NK,
-            nll_W=self._reconstruction_of(store, judged, z_WK),
-            nll_permuted_W=self._reconstruction_of(store, judged, foreign_WK),
-            null_nll_W=null.nll_W,
-            train_elbo_T=score_cells(self.module, store, null.seen, seed=seed).elbo_N if validated else None,
-            train_null_nll_T=null.seen_nll_T if validated else None,
-            tempered_SW=self._tempered_bounds(
-                store, judged, mean_NK[judged], sd_NK[judged], z_WK, location_WK, scale_WK
-            ),
-            structure=null.structure,
-            gaussian_prior=self.config.prior != "vamp",
-            prior_mean_NK=prior_mean_NK,
-            prior_sd_NK=prior_sd_NK,
-            history=self.history,
-            reference_NK=reference_NK,
-            labels_N=labels_N,
-            labels_key=labels_key,
-            labels_conditioned=labels_key in self.schema.keys.categorical_keys,
-            covariates={
-                levels.key: np.asarray(levels.levels, dtype=object)[store.codes_ND[:, d]]
-                for d, levels in enumerate(self.schema.categorical)
-            },
-            fallback_groups_N=stand_in_labels(reference_NK, seed) if labels_N is None else None,
-            schedule_settled_epoch=last.settled_epoch,
-            planned_epochs=last.planned_epochs,
-        )
+        Parameters
+        ----------
+        path
+            Where it goes; what stood there is replaced once the new file is complete.
+        diagnosis
+            What ``diagnose`` returned, shown as it is; None makes it.
+        labels_key
+            Column of ``obs`` to classify and to colour by; None takes the ``labels_key`` of set-up. Without labels,
+            k-means classes of the data stand in, marked as such.
+        seed
+            As ``diagnose`` takes it; None for the model's.
+        umap
+            Whether to make the UMAP check and to draw the cells, which takes longest.
 
-    def _views(self, store: CellStore, seed: int) -> tuple[NDArray[np.float32], ...]:
-        """Posterior mean and SD of all cells, one draw, and PCA with as many dimensions; each (N, K).
+        Returns
+        -------
+        pathlib.Path
+            The file.
 
-        Covariates are taken out of PCA, as the latent need not tell what the decoder is given.
+        Raises
+        ------
+        NotSupportedError
+            If the model is not trained, or has no data where they are needed.
+        SavingError
+            If the file cannot be written.
         """
-        mean_NK, variance_NK = self.get_latent_representation(return_dist=True)
-        sd_NK = np.sqrt(variance_NK)
-        noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
-        n_latent, support = self.config.architecture.n_latent, self.module.likelihood.support
-        reference_NK = self._background.reference(store, n_latent, support, seed)
-        return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, unexplained(reference_NK, store).astype(np.float32)
-
-    def _tempered_bounds(
-        self, store: CellStore, judged: NDArray[np.int64], *moments_and_draw: NDArray[np.float32]
-    ) -> dict[float, NDArray[np.float64]]:
-        """β = 1 bound of the cells under tempered posteriors, nats, by the draw's noise; none where p is no Gaussian.
-
-        Given are mean, SD and draw of the posterior, mean and SD of the prior, each (W, K).
-        """
-        mean_WK, sd_WK, z_WK, location_WK, scale_WK = (values.astype(np.float64) for values in moments_and_draw)
-        bounds: dict[float, NDArray[np.float64]] = {}
-        noise_WK, unit_WK = (z_WK - mean_WK) / sd_WK, (mean_WK - location_WK) / scale_WK
-        for power in POWERS if self.config.prior != "vamp" else ():
-            mean_s, variance_s = tempered(unit_WK, (sd_WK / scale_WK) ** 2, power)
-            kl_W = 0.5 * (variance_s + mean_s**2 - 1 - np.log(variance_s)).sum(axis=1)
-            tempered_WK = location_WK + scale_WK * (mean_s + np.sqrt(variance_s) * noise_WK)
-            bounds[power] = -kl_W - self._reconstruction_of(store, judged, tempered_WK.astype(np.float32))
-        return bounds
-
-    def _prior_moments(self, store: CellStore) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and SD of p(z | c) at every cell, shape (N, K)."""
-        module = self.module
-
-        def moments(batch: Batch, start: int) -> tuple[Tensor, Tensor]:
-            mean, sd = module.prior_at(batch).moments()
-            return mean.expand(len(batch), -1), sd.expand(len(batch), -1)
-
-        mean_NK, sd_NK = map_cells(module, store, None, moments, device=module.device)
-        return mean_NK, sd_NK
-
-    def _reconstruction_of(
-        self, store: CellStore, indices: NDArray[np.int64], z_WK: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
-        """−log p(x_n | z, c_n) of the given cells under the given z, nats."""
-        device = self.module.device
-        z = torch.from_numpy(np.ascontiguousarray(z_WK)).to(device)
-
-        def reconstruction(batch: Batch, start: int) -> Tensor:
-            return self.module.reconstruction(z[start : start + len(batch)], batch)
-
-        return map_cells(self.module, store, indices, reconstruction, device=device)[0]
+        self.state.require_split("report()")
+        if diagnosis is None:
+            diagnosis = self.diagnose(labels_key, seed=seed, umap=umap)
+        elif not isinstance(diagnosis, Diagnosis):
+            raise SettingError(f"diagnosis takes what model.diagnose() returned, got {type(diagnosis).__name__}.")
+        maps = _cell_maps(self.state, labels_key or _probed_labels(diagnosis), seed) if umap else None
+        target = Path(path)
+        write_text(render(diagnosis, self.history, _model_facts(self.state), maps), target)
+        return target
 
 
-def stand_in_labels(reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
-    """Classes where no labels are given: k-means of what the covariates leave unexplained in PCA."""
-    n_classes = min(FALLBACK_CLASSES, len(reference_NK))
-    return kmeans_classes(reference_NK, n_classes, np.random.default_rng([seed, 2]))
+def _cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> CellMaps | None:
+    """Map the model's own cells: a draw, the means and PCA, as the diagnosis has them."""
+    adata, seed = state.own_adata(), diagnosis_seed(state, seed)
+    mean_NK, _, draw_NK, reference_NK = latent_views(state, seed)
+    if labels_key is None:
+        labels = pd.Series(stand_in_labels(reference_NK, seed), name="k-means class")
+    else:
+        labels = obs_column(adata, labels_key)
+    covariates = [key for key in state.schema.keys.categorical_keys if key != labels_key]
+    return CellMaps.of(
+        {"one posterior draw": draw_NK, "means": mean_NK, "PCA": reference_NK},
+        labels=labels,
+        labels_are_kmeans=labels_key is None,
+        covariate=obs_column(adata, covariates[0]) if covariates else None,
+        seed=seed,
+    )
+
+
+def _model_facts(state: ModelState) -> ModelFacts:
+    """Say in plain values what data and model are."""
+    schema, last, split = state.schema, state.fits[-1], state.require_split("report()")
+    endings = {"stopped early": last.stopped_early, "interrupted": last.interrupted, "failed": bool(last.failure)}
+    genes: list[Any] = state.module.likelihood.constant_genes.tolist()
+    return ModelFacts(
+        n_cells=schema.n_cells,
+        n_genes=len(schema.gene_names),
+        n_train=len(split.train),
+        n_validation=len(split.validation),
+        categorical=tuple((levels.key, len(levels.levels)) for levels in schema.categorical),
+        setup=schema.keys.to_dict(),
+        model=state.config.to_dict(),
+        objective=state.objective,
+        n_epochs=len(state.history),
+        planned_epochs=last.planned_epochs,
+        best_epoch=last.best_epoch,
+        n_runs=len(state.fits),
+        ending=", ".join(name for name, happened in endings.items() if happened),
+        constant_genes=tuple(schema.gene_names[g] for g in genes),
+        step=last.step,
+    )
+
+
+def _probed_labels(diagnosis: Diagnosis) -> str | None:
+    """Name of the labels that a diagnosis classified, None where they were k-means classes or there were none."""
+    probes = diagnosis.probes
+    return None if probes.empty or probes["fallback"].any() else str(probes["labels"].iloc[0])

@@ -5,18 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from anndata import AnnData
 from numpy.typing import NDArray
 from scvi.model.base import RNASeqMixin
-from torch import Tensor
 
-from omicvae._core import Batch, DataError, NotSupportedError, SettingError, integral
-from omicvae.model._latent import LatentMixin, rows_of
-from omicvae.training import derive_seed, map_cells, private_generators
+from omicvae._core import DataError, NotSupportedError, SettingError, integral
+from omicvae.model._state import HasState
 
 
-class ExpressionMixin(LatentMixin):
+class ExpressionMixin(HasState):
     """Methods of scvi-tools' ``RNASeqMixin`` that are right here, with its argument names."""
 
     def get_normalized_expression(
@@ -68,9 +65,44 @@ class ExpressionMixin(LatentMixin):
         -------
         Shape (N, G), or (S, N, G), or (n_samples_overall, G).
         """
-        self._require_trained("get_normalized_expression()")
         if weights not in (None, "uniform"):
             raise SettingError(f'weights must be None or "uniform", got {weights!r}.')
+        self._check_library_size(library_size)
+        passes = self.state.passes("get_normalized_expression()", adata, indices, batch_size)
+        rows = np.asarray(passes.rows)
+        overall, single = n_samples_overall, integral("n_samples", n_samples, minimum=1) == 1
+        if overall is not None:
+            overall, single = integral("n_samples_overall", overall, minimum=1), False
+            n_samples = overall // len(rows) + 1
+        genes, average = self._gene_columns(gene_list), return_mean and overall is None
+        if out is not None and (tuple(out.shape) != (len(rows), len(genes)) or not average):
+            raise SettingError(
+                f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {(len(rows), len(genes))} "
+                "(cells, genes)."
+            )
+        values = passes.decode(
+            genes,
+            self._batch_codes(transform_batch),
+            seed=self.state.seed_for("latent"),
+            n_samples=None if single else int(n_samples),
+            scale=float(library_size),
+            average=average,
+            out=out,
+        )
+        if out is not None:
+            return values
+        if overall is not None:
+            flat = values.reshape(-1, len(genes))
+            rng = np.random.default_rng(self.state.seed_for("latent"))
+            return flat[rng.choice(len(flat), overall, replace=False)]
+        if not average:
+            return values.transpose(1, 0, 2)
+        if return_numpy:
+            return values
+        cells = (self.state.own_adata() if adata is None else adata).obs_names[rows]
+        return pd.DataFrame(values, index=cells, columns=[self.schema.gene_names[g] for g in genes])
+
+    def _check_library_size(self, library_size: float) -> None:
         if library_size != 1 and self.module.likelihood.support != "counts":
             raise SettingError(
                 f"library_size={library_size!r} scales counts; this model's likelihood is "
@@ -80,50 +112,6 @@ class ExpressionMixin(LatentMixin):
             raise SettingError(
                 'library_size="latent" is not offered: omicvae uses the observed library. Pass a number.'
             )
-        store = self._cells(adata)
-        rows = rows_of(indices, store.n_cells)
-        if n_samples_overall is not None:
-            n_samples = integral("n_samples_overall", n_samples_overall, minimum=1) // len(rows) + 1
-        n_samples = integral("n_samples", n_samples, minimum=1)
-        batch_codes = self._batch_codes(transform_batch)
-        genes = self._gene_columns(gene_list)
-        module = self.module
-        generator = torch.Generator(module.device).manual_seed(derive_seed(self.config.seed, "latent"))
-
-        def expression(batch: Batch, start: int) -> Tensor:
-            q = module.encode(batch)
-            single = n_samples == 1 and n_samples_overall is None
-            draws = [q.mean_BK] if single else [q.sample(generator) for _ in range(n_samples)]
-            values = []
-            for z_BK in draws:
-                decoded = [
-                    module.likelihood.normalized(module.decode(z_BK, as_batch(batch, code)))[:, genes]
-                    for code in batch_codes
-                ]
-                values.append(torch.stack(decoded).mean(0) * float(library_size))
-            if return_mean and n_samples_overall is None:
-                return torch.stack(values).mean(0)
-            return torch.stack(values, dim=1)  # (B, S, G), so that cells stay the first axis
-
-        if out is not None and (tuple(out.shape) != (len(rows), len(genes)) or n_samples_overall or not return_mean):
-            raise SettingError(
-                f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {(len(rows), len(genes))} "
-                "(cells, genes)."
-            )
-        (values,) = map_cells(module, store, rows, expression, batch_size=batch_size, device=module.device, out=out)
-        if out is not None:
-            return values
-        names = [self.schema.gene_names[g] for g in genes]
-        if n_samples_overall is not None:
-            rng = np.random.default_rng(derive_seed(self.config.seed, "latent"))
-            flat = values.reshape(-1, len(genes))
-            return flat[rng.choice(len(flat), int(n_samples_overall), replace=False)]
-        if values.ndim == 3:
-            return values.transpose(1, 0, 2)
-        if return_numpy:
-            return values
-        cells = (self._own_adata() if adata is None else adata).obs_names[rows]
-        return pd.DataFrame(values, index=cells, columns=names)
 
     def posterior_predictive_sample(
         self,
@@ -145,23 +133,12 @@ class ExpressionMixin(LatentMixin):
         """
         import sparse
 
-        self._require_trained("posterior_predictive_sample()")
-        store = self._cells(adata)
-        n_samples = integral("n_samples", n_samples, minimum=1)
-        codes, genes, module = self._batch_codes(transform_batch), self._gene_columns(gene_list), self.module
+        passes = self.state.passes("posterior_predictive_sample()", adata, indices, batch_size)
+        codes = self._batch_codes(transform_batch)
         if len(codes) > 1:
             raise SettingError("Samples cannot be averaged over batches; pass one level as transform_batch.")
-        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
-
-        def sample(batch: Batch, start: int) -> Tensor:
-            q, target = module.encode(batch), as_batch(batch, codes[0])
-            draws = [module.distribution(q.sample(), target).sample()[:, genes] for _ in range(n_samples)]
-            return torch.stack(draws, dim=-1) if n_samples > 1 else draws[0]
-
-        rows = rows_of(indices, store.n_cells)
-        with private_generators():
-            torch.manual_seed(derive_seed(seed, "latent"))
-            (values,) = map_cells(module, store, rows, sample, batch_size=batch_size, device=module.device)
+        n_samples, seed = integral("n_samples", n_samples, minimum=1), self.state.seed_for("latent", seed)
+        values = passes.sample(self._gene_columns(gene_list), codes[0], seed=seed, n_samples=n_samples)
         return sparse.GCXS.from_numpy(values)
 
     def differential_expression(self, adata: AnnData | None = None, **arguments: Any) -> pd.DataFrame:
@@ -170,15 +147,15 @@ class ExpressionMixin(LatentMixin):
         Arguments are those of ``scvi.model.SCVI.differential_expression``. Only for count likelihoods: its fold
         changes are ratios of ρ.
         """
-        self._require_trained("differential_expression()")
+        self.state.require_trained("differential_expression()")
         if self.module.likelihood.support != "counts":
             raise NotSupportedError(
                 f"differential_expression() compares proportions of counts, and this model's likelihood is "
                 f"{self.config.likelihood!r}. Compare get_normalized_expression() between groups instead."
             )
-        if adata is not None and adata is not self.adata:
+        if adata is not None and adata is not self.state.adata:
             raise NotSupportedError("differential_expression() works on the model's own cells; leave adata at None.")
-        if tuple(self._own_adata().var_names) != self.schema.gene_names:
+        if tuple(self.state.own_adata().var_names) != self.schema.gene_names:
             raise NotSupportedError(
                 "differential_expression() names genes by their place: the data's genes must be the model's, in its "
                 "order. Load the model with adata[:, list(model.schema.gene_names)].copy()."
@@ -187,7 +164,7 @@ class ExpressionMixin(LatentMixin):
 
     def _validate_anndata(self, adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:
         """scvi-tools' hook; genes and levels are checked by name where cells are encoded."""
-        return self.adata if adata is None else adata
+        return self.state.adata if adata is None else adata
 
     def _batch_codes(self, levels: str | int | Sequence[str | int] | None) -> list[int | None]:
         """Codes of levels of the batch covariate; None stands for each cell's own."""
@@ -212,12 +189,3 @@ class ExpressionMixin(LatentMixin):
         if unknown:
             raise DataError(f"{len(unknown)} gene(s) of gene_list are not in the model, such as {sorted(unknown)[:5]}.")
         return [g for g, name in enumerate(self.schema.gene_names) if name in wanted]
-
-
-def as_batch(batch: Batch, code: int | None) -> Batch:
-    """Return the minibatch with every cell in the batch ``code``; None leaves it as it is."""
-    if code is None:
-        return batch
-    categories_BD = batch.categories_BD.clone()
-    categories_BD[:, 0] = code
-    return batch.with_categories(categories_BD)

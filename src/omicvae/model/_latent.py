@@ -6,32 +6,18 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
 from anndata import AnnData
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omicvae._core import Batch, SettingError, integral, keys
-from omicvae.data import CellStore, check_support
+from omicvae._core import LatentPosterior, SettingError, integral, keys
 from omicvae.model._setup import check_unchanged
-from omicvae.model._state import ModelState
-from omicvae.training import derive_seed, map_cells, score_cells
+from omicvae.model._state import HasState
+from omicvae.training import CellPasses, CellScores, score_cells
 
 
-class LatentMixin(ModelState):
+class LatentMixin(HasState):
     """Methods with scvi-tools' names; cells of another AnnData are matched to the model by gene and level name."""
-
-    def _cells(
-        self, adata: AnnData | None, *, unseen: str | Mapping[str, str] = "error", missing_genes: str = "error"
-    ) -> CellStore:
-        """Store of the model's own cells, or of another AnnData encoded by name and checked like training data."""
-        if adata is None or adata is self.adata:
-            self._own_adata()
-            assert self._store is not None  # it comes with the data
-            return self._store
-        store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
-        check_support(store.audit, self.module.likelihood.support)
-        return store
 
     def get_latent_representation(
         self,
@@ -71,28 +57,17 @@ class LatentMixin(ModelState):
         DataError
             On unseen levels or missing genes, unless told how to treat them.
         """
-        self._require_trained("get_latent_representation()")
-        store = self._cells(adata, unseen=unseen, missing_genes=missing_genes)
-        seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
-        generator = torch.Generator(self.module.device).manual_seed(derive_seed(seed, "latent"))
+        passes = self.state.passes(
+            "get_latent_representation()", adata, indices, batch_size, unseen=unseen, missing_genes=missing_genes
+        )
+        generator = passes.generator(self.state.seed_for("latent", seed))
 
-        def posterior(batch: Batch, start: int) -> tuple[Tensor, ...]:
-            q = self.module.encode(batch)
+        def read(q: LatentPosterior) -> Tensor | tuple[Tensor, ...]:
             if return_dist:
                 return q.mean_BK, q.log_variance_BK.exp()
-            return (q.mean_BK if give_mean else q.sample(generator),)
+            return q.mean_BK if give_mean else q.sample(generator)
 
-        # a non-zero is a gene and a value, and a layer keeps what it was given
-        entries = round(2 * (store.density * store.n_genes + self.config.architecture.n_hidden))
-        outputs = map_cells(
-            self.module,
-            store,
-            rows_of(indices, store.n_cells),
-            posterior,
-            entries=min(entries, store.n_genes) if self.module.device.type == "cpu" else None,
-            batch_size=batch_size,
-            device=self.module.device,
-        )
+        outputs = passes.encode(read)
         return (outputs[0], outputs[1]) if return_dist else outputs[0]
 
     def write_latent(
@@ -114,9 +89,9 @@ class LatentMixin(ModelState):
             raise SettingError(
                 f"key={key!r} is a name that omicvae uses in uns; choose another, such as {keys.LATENT!r}."
             )
-        target = self._own_adata() if adata is None else adata
-        if target is self.adata:
-            check_unchanged(target, self.schema.keys.layer, self._fingerprint)
+        target = self.state.own_adata() if adata is None else adata
+        if target is self.state.adata:
+            check_unchanged(target, self.schema.keys.layer, self.state.fingerprint)
         mean_NK, variance_NK = self.get_latent_representation(
             adata, return_dist=True, unseen=unseen, missing_genes=missing_genes
         )
@@ -150,9 +125,8 @@ class LatentMixin(ModelState):
 
         The expectation is over ``n_samples`` draws. Returns the mean over cells, or shape (N,).
         """
-        self._require_trained("get_elbo()")
-        store = self._cells(adata, unseen=unseen, missing_genes=missing_genes)
-        elbo_N = self._scores(store, indices, batch_size, n_samples).elbo_N
+        passes = self.state.passes("get_elbo()", adata, indices, batch_size, unseen=unseen, missing_genes=missing_genes)
+        elbo_N = self._scores(passes, n_samples).elbo_N
         return float(elbo_N.mean()) if return_mean else elbo_N
 
     def get_reconstruction_error(
@@ -168,19 +142,14 @@ class LatentMixin(ModelState):
 
         The mapping is scvi-tools' form; its value is the mean over cells, or shape (N,).
         """
-        self._require_trained("get_reconstruction_error()")
-        error_N = self._scores(self._cells(adata), indices, batch_size, n_samples).reconstruction_N
+        passes = self.state.passes("get_reconstruction_error()", adata, indices, batch_size)
+        error_N = self._scores(passes, n_samples).reconstruction_N
         return {"reconstruction_loss": float(error_N.mean()) if return_mean else error_N}
 
-    def _scores(self, store: CellStore, indices: Sequence[int] | None, batch_size: int | None, n_samples: int) -> Any:
-        return score_cells(
-            self.module,
-            store,
-            rows_of(indices, store.n_cells),
-            seed=derive_seed(self.config.seed, "latent"),
-            n_samples=integral("n_samples", n_samples, minimum=1),
-            batch_size=batch_size,
-        )
+    def _scores(self, passes: CellPasses, n_samples: int) -> CellScores:
+        n_samples, seed = integral("n_samples", n_samples, minimum=1), self.state.seed_for("latent")
+        cells = (passes.module, passes.store, passes.rows)
+        return score_cells(*cells, seed=seed, n_samples=n_samples, batch_size=passes.batch_size)
 
     def get_marginal_ll(
         self,
@@ -195,48 +164,7 @@ class LatentMixin(ModelState):
 
         In nats per cell (Burda et al. 2016); a lower bound in expectation that tightens with the number S of draws.
         """
-        self._require_trained("get_marginal_ll()")
-        n_samples = integral("n_mc_samples", n_mc_samples, minimum=1)
-        module = self.module
-        generator = torch.Generator(module.device).manual_seed(derive_seed(self.config.seed, "latent"))
-
-        def marginal(batch: Batch, start: int) -> Tensor:
-            q, prior = module.encode(batch), module.prior_at(batch)
-            normal = torch.distributions.Normal(q.mean_BK, q.sd_BK)
-            weights = []
-            for _ in range(n_samples):
-                z_BK = q.sample(generator)
-                log_ratio_B = prior.log_prob(z_BK) - normal.log_prob(z_BK).sum(-1)
-                weights.append(log_ratio_B - module.reconstruction(z_BK, batch))
-            return torch.logsumexp(torch.stack(weights), 0) - np.log(n_samples)
-
-        store = self._cells(adata)
-        (value_N,) = map_cells(
-            module, store, rows_of(indices, store.n_cells), marginal, batch_size=batch_size, device=module.device
-        )
+        passes = self.state.passes("get_marginal_ll()", adata, indices, batch_size)
+        n_samples, seed = integral("n_mc_samples", n_mc_samples, minimum=1), self.state.seed_for("latent")
+        value_N = passes.marginal_log_likelihood(seed=seed, n_samples=n_samples)
         return float(value_N.mean()) if return_mean else value_N
-
-
-def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
-    """Row numbers from numbers (integral floats too, as R sends), a boolean mask, or None for all rows.
-
-    Raises
-    ------
-    SettingError
-        On numbers that are not whole or not rows of the data, a mask of another length, or no row at all.
-    """
-    if indices is None:
-        return np.arange(n_cells)
-    given = np.atleast_1d(np.asarray(indices))
-    if given.dtype == bool:
-        if given.shape != (n_cells,):
-            raise SettingError(f"A mask as indices needs one entry for each of {n_cells} cells, got {given.shape}.")
-        given = np.flatnonzero(given)
-    if given.size == 0:
-        raise SettingError("indices select no cell.")
-    rows = given.astype(np.int64)
-    if (rows != given).any() or rows.min() < 0 or rows.max() >= n_cells:
-        raise SettingError(
-            f"indices must be whole numbers from 0 to {n_cells - 1}, got {given.min()} to {given.max()}."
-        )
-    return rows

@@ -3,20 +3,25 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Protocol
 
 import pandas as pd
 
 from omicvae._core import SettingError, integral
 from omicvae._core.errors import TrainingError
 from omicvae.diagnostics import Diagnosis, Remedy
-from omicvae.model._diagnosis import DiagnosisMixin
+from omicvae.model._host import adopt
+from omicvae.model._state import ModelState
 
 log = logging.getLogger("omicvae")
 
 #: Verdicts under which there is nothing to mend.
 SOUND = ("healthy", "no_signal")
+
+#: What a rescue may be given within ``train(rescue={...})``.
+LIMITS = ("labels_key", "max_attempts", "max_seconds")
 
 #: Terms of the objective that a remedy leaves as they are: they are what the user wants, not what went wrong.
 KEPT_TERMS = ("adversary", "discriminator", "total_correlation")
@@ -124,93 +129,48 @@ def _on_top(first: Remedy, second: Remedy) -> Remedy:
     return replace(second, model=model, arguments=arguments)
 
 
-class RescueMixin(DiagnosisMixin):
-    """Makes and compares new models of the same cells, split and yardsticks."""
+class RescuableModel(Protocol):
+    """What the search needs of a model."""
 
-    attempts: tuple[Attempt, ...] = ()
+    state: ModelState
 
-    def _rescued(
-        self,
-        *,
-        labels_key: str | None = None,
-        max_attempts: int = 6,
-        max_seconds: float | None = None,
-        failure: str | None = None,
-        arguments: Mapping[str, Any],
-    ) -> Rescue:
-        """Try remedies until a fit is sound or the budget is spent, and choose the best of all fits."""
-        max_attempts = integral("max_attempts", max_attempts, minimum=1)
-        self._require_trained("rescue()")
-        if self._knows_split and not len(self.validation_indices):
-            raise SettingError(
-                "rescue() compares fits on validation cells, and train_size=1.0 left none. Train anew: "
-                "model.train(fresh=True, train_size=0.9)."
-            )
-        started = time.perf_counter()
-        diagnosis = self.diagnose(labels_key, umap=False)
-        first = self._attempt(None, diagnosis, time.perf_counter() - started, failure or "")
-        attempts, models, tried = [first], [self], set[str]()
-        while not attempts[-1].sound and len(attempts) <= max_attempts:
-            remedy = next(_untried(attempts, tried), None)
-            if remedy is None or (max_seconds is not None and time.perf_counter() - started >= max_seconds):
-                break
-            tried.add(_key(remedy))
-            model, attempt = self._tried(remedy, labels_key, arguments)
-            log.info(
-                "rescue, attempt %d: %s (ELBO %.6g): %s",
-                *(len(attempts), attempt.diagnosis.verdict, attempt.elbo, remedy.line),
-            )
-            attempts.append(attempt)
-            models.append(model)
-        chosen = max(range(len(attempts)), key=lambda i: attempts[i].rank)
-        outcome = Rescue(models[chosen], tuple(attempts), chosen)
-        outcome.model.attempts = outcome.attempts
-        if not outcome.healed:
-            log.warning(
-                "rescue: none of %d attempts was sound; the best is %s. See attempts for what was tried.",
-                *(len(attempts) - 1, outcome.diagnosis.verdict),
-            )
-        return outcome
+    def train(self, *, objective: Any, **arguments: Any) -> None:
+        """Fit the model."""
 
-    def _tried(self, remedy: Remedy, labels_key: str | None, arguments: Mapping[str, Any]) -> tuple[Self, Attempt]:
-        started = time.perf_counter()
-        model: Any = self._twin(remedy.model)
-        own = {name: value for name, value in remedy.arguments.items() if name != "fresh"}  # a twin is new
-        kept = {name: self.objective[name] for name in KEPT_TERMS if self.objective.get(name)}
-        remedy = replace(remedy, settings={**kept, **remedy})
-        failure = ""
-        try:
-            model.train(objective=remedy, **{**arguments, **own})
-        except TrainingError as error:  # the model has its best weights
-            failure = str(error)
-        diagnosis = model.diagnose(labels_key, umap=False)
-        return model, model._attempt(remedy, diagnosis, time.perf_counter() - started, failure)
+    def diagnose(self, labels_key: str | None, *, umap: bool) -> Diagnosis:
+        """Judge the fit."""
 
-    def _attempt(self, remedy: Remedy | None, diagnosis: Diagnosis, seconds: float, failure: str = "") -> Attempt:
-        elbo = float("-inf")
-        if diagnosis.verdict != "diverged":
-            elbo = float(self.get_elbo(indices=self.validation_indices.tolist()))
-        return Attempt(remedy, diagnosis, elbo, self.history, seconds, failure)
+    def get_elbo(self, *, indices: list[int]) -> Any:
+        """Mean bound of the cells, nats."""
 
-    def _twin(self, changes: Mapping[str, Any]) -> Self:
-        """Make an untrained model of the same cells and split, with other settings of the network."""
-        twin = type(self).__new__(type(self))
-        architecture = replace(self.config.architecture, **changes)
-        twin._assemble(replace(self.config, architecture=architecture), self.schema)
-        twin._attach(self._own_adata(), self._cells(None))
-        twin._background = self._background
-        twin.train_indices, twin.validation_indices = self.train_indices, self.validation_indices
-        twin._knows_split = True
-        return twin
 
-    def _become(self, other: "RescueMixin") -> None:
-        """Take over configuration, network and training of another model of the same cells."""
-        for name in (*("config", "schema", "module", "fits", "objective"), *("_store", "_moments", "attempts")):
-            setattr(self, name, getattr(other, name))
+def try_remedy(
+    model: RescuableModel, remedy: Remedy, labels_key: str | None, arguments: Mapping[str, Any]
+) -> tuple[RescuableModel, Attempt]:
+    """Fit a new model of the same cells and split as the remedy says."""
+    started = time.perf_counter()
+    twin: Any = type(model).__new__(type(model))
+    adopt(twin, model.state.twin(remedy.model))
+    own = {name: value for name, value in remedy.arguments.items() if name != "fresh"}  # a twin is new
+    kept = {name: model.state.objective[name] for name in KEPT_TERMS if model.state.objective.get(name)}
+    remedy = replace(remedy, settings={**kept, **remedy})
+    with suppress(TrainingError):  # the model has its best weights, and its fit says why
+        twin.train(objective=remedy, **{**arguments, **own})
+    return twin, judge(twin, remedy, labels_key, started)
+
+
+def judge(model: RescuableModel, remedy: Remedy | None, labels_key: str | None, started: float) -> Attempt:
+    """Diagnose a fit that was begun at ``started``."""
+    diagnosis, elbo = model.diagnose(labels_key, umap=False), float("-inf")
+    seconds = time.perf_counter() - started
+    if diagnosis.verdict != "diverged":
+        rows = model.state.require_split("rescue()").validation
+        elbo = float(model.get_elbo(indices=rows.tolist()))
+    return Attempt(remedy, diagnosis, elbo, model.state.history, seconds, model.state.fits[-1].failure or "")
 
 
 def rescue(
-    model: Any,
+    model: RescuableModel,
     *,
     labels_key: str | None = None,
     max_attempts: int = 6,
@@ -252,7 +212,33 @@ def rescue(
     SettingError
         If there are no validation cells to compare fits on.
     """
-    outcome: Rescue = model._rescued(
-        labels_key=labels_key, max_attempts=max_attempts, max_seconds=max_seconds, arguments=train_arguments
-    )
+    max_attempts, state = integral("max_attempts", max_attempts, minimum=1), model.state
+    state.require_trained("rescue()")
+    if state.split is not None and not len(state.split.validation):
+        raise SettingError(
+            "rescue() compares fits on validation cells, and train_size=1.0 left none. Train anew: "
+            "model.train(fresh=True, train_size=0.9)."
+        )
+    started = time.perf_counter()
+    attempts, models, tried = [judge(model, None, labels_key, started)], [model], set[str]()
+    while not attempts[-1].sound and len(attempts) <= max_attempts:
+        remedy = next(_untried(attempts, tried), None)
+        if remedy is None or (max_seconds is not None and time.perf_counter() - started >= max_seconds):
+            break
+        tried.add(_key(remedy))
+        other, attempt = try_remedy(model, remedy, labels_key, train_arguments)
+        log.info(
+            "rescue, attempt %d: %s (ELBO %.6g): %s",
+            *(len(attempts), attempt.diagnosis.verdict, attempt.elbo, remedy.line),
+        )
+        attempts.append(attempt)
+        models.append(other)
+    chosen = max(range(len(attempts)), key=lambda i: attempts[i].rank)
+    outcome = Rescue(models[chosen], tuple(attempts), chosen)
+    outcome.model.state.attempts = outcome.attempts
+    if not outcome.healed:
+        log.warning(
+            "rescue: none of %d attempts was sound; the best is %s. See attempts for what was tried.",
+            *(len(attempts) - 1, outcome.diagnosis.verdict),
+        )
     return outcome

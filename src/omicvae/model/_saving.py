@@ -6,25 +6,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-import pandas as pd
 import torch
 from anndata import AnnData, read_h5ad
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from scvi.model.base import BaseModelClass
 
 from omicvae._core import SavingError
 from omicvae._core.files import write_atomically
-from omicvae.data import CellStore, DataSchema, check_support
+from omicvae.data import DataSchema
 from omicvae.model._build import ModelConfig
-from omicvae.model._state import ModelState
-from omicvae.training import FitResult
+from omicvae.model._host import adopt
+from omicvae.model._state import HasState, ModelState
+from omicvae.training import FitResult, Split
 
 SCHEMA_VERSION = 1
 STATE = "model.json"
 
 
-class SavingMixin(ModelState):
+class SavingMixin(HasState):
     """``save`` and ``load``. ``model.json`` is written last and names its weights file, so a save is all or nothing."""
 
     def save(self, dir_path: str | Path, *, overwrite: bool = False, save_anndata: bool = False) -> None:
@@ -44,14 +43,14 @@ class SavingMixin(ModelState):
         SavingError
             If a model is there and ``overwrite`` is False, or the disk cannot take it.
         """
-        folder = Path(dir_path)
+        folder, own = Path(dir_path), self.state
         if (folder / STATE).exists() and not overwrite:
             raise SavingError(f"{folder} holds a model already; pass overwrite=True to replace it, or another folder.")
-        tensors = {f"module.{name}": value.contiguous() for name, value in self.module.state_dict().items()}
-        if self._knows_split:
-            tensors["split.train"] = torch.from_numpy(self.train_indices)
-            tensors["split.validation"] = torch.from_numpy(self.validation_indices)
-        adata = self._own_adata() if save_anndata else None
+        tensors = {f"module.{name}": value.contiguous() for name, value in own.module.state_dict().items()}
+        if own.split is not None:
+            tensors["split.train"] = torch.from_numpy(own.split.train)
+            tensors["split.validation"] = torch.from_numpy(own.split.validation)
+        adata = own.own_adata() if save_anndata else None
         before = _files_of(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -60,28 +59,17 @@ class SavingMixin(ModelState):
             write_atomically(folder / weights, lambda path: path.write_bytes(content))
             data = None
             if adata is not None:
-                data = f"adata-{self._fingerprint}.h5ad"
+                data = f"adata-{own.fingerprint}.h5ad"
                 in_memory = adata.to_memory()
                 write_atomically(folder / data, lambda path: in_memory.write_h5ad(path))
-            state = json.dumps({**self._state(), "weights": weights, "adata": data}, indent=1)
-            write_atomically(folder / STATE, lambda path: path.write_text(state))
+            record = json.dumps({**_record(own), "weights": weights, "adata": data}, indent=1)
+            write_atomically(folder / STATE, lambda path: path.write_text(record))
         except OSError as error:
             raise SavingError(
                 f"The model could not be saved to {folder}: {error}. A model saved there before is intact."
             ) from error
         for name in before - {weights, data}:
             (folder / name).unlink(missing_ok=True)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "omicvae_version": version("omicvae"),
-            "fingerprint": self._fingerprint,
-            "config": self.config.to_dict(),
-            "data": self.schema.to_dict(),
-            "objective": self.objective if self.fits else None,
-            "fits": [_fit_to_dict(fit) for fit in self.fits],
-        }
 
     @classmethod
     def load(cls, dir_path: str | Path, adata: AnnData | None = None) -> Self:
@@ -102,43 +90,39 @@ class SavingMixin(ModelState):
         DataError
             If ``adata`` does not fit the model.
         """
-        state, tensors, saved = _read(Path(dir_path))
-        model = cls.__new__(cls)
-        model._assemble(ModelConfig.from_dict(state["config"]), DataSchema.from_dict(state["data"]))
+        record, tensors, saved = _read(Path(dir_path))
+        state = ModelState.new(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
         adata = saved if adata is None else adata
         if adata is None:
-            BaseModelClass.__init__(model, registry={"field_registries": {}})
-            model._fingerprint = state["fingerprint"]  # so that a save of the model keeps its split
+            state.fingerprint = record["fingerprint"]  # so that a save of the model keeps its split
         else:
-            store = CellStore.build(adata, model.schema)
-            check_support(store.audit, model.module.likelihood.support)
-            model._attach(adata, store)
+            state.attach(adata, state.cells(adata))
         prefix = "module."
-        model.module.load_state_dict(
+        state.module.load_state_dict(
             {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         )
-        model.module.eval()
-        model.fits = [_fit_from_dict(fit) for fit in state["fits"]]
-        if model.fits:
-            model.objective = state["objective"]
-            model.is_trained_ = True
-            # row numbers mean something for the cells of the training only
-            if "split.train" in tensors and model._fingerprint == state["fingerprint"]:
-                model.train_indices = tensors["split.train"].numpy()
-                model.validation_indices = tensors["split.validation"].numpy()
-                model._knows_split = True
+        state.module.eval()
+        state.fits = [FitResult.from_dict(fit) for fit in record["fits"]]
+        state.objective = record["objective"]
+        # row numbers mean something for the cells of the training only
+        if "split.train" in tensors and state.fingerprint == record["fingerprint"]:
+            state.split = Split(tensors["split.train"].numpy(), tensors["split.validation"].numpy())
+        model = cls.__new__(cls)
+        adopt(model, state)
         return model
 
 
-def _fit_to_dict(fit: FitResult) -> dict[str, Any]:
-    state = {name: getattr(fit, name) for name in FitResult.__slots__ if name != "history"}
-    return {**state, "history": json.loads(fit.history.to_json(orient="split", double_precision=15))}
-
-
-def _fit_from_dict(state: dict[str, Any]) -> FitResult:
-    table = state.pop("history")
-    index = pd.RangeIndex(table["index"][0], table["index"][-1] + 1, name="epoch") if table["index"] else None
-    return FitResult(history=pd.DataFrame(table["data"], index, table["columns"], dtype=float), **state)
+def _record(state: ModelState) -> dict[str, Any]:
+    """Return what ``model.json`` holds beside the names of the files."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "omicvae_version": version("omicvae"),
+        "fingerprint": state.fingerprint,
+        "config": state.config.to_dict(),
+        "data": state.schema.to_dict(),
+        "objective": state.objective,
+        "fits": [fit.to_dict() for fit in state.fits],
+    }
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnData | None]:

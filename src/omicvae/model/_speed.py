@@ -1,18 +1,17 @@
 """Speed of a ``CVAE`` beside the scvi-tools model for the same data: one network, one split, one clock."""
 
-import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from anndata import AnnData
 
 from omicvae.model._cvae import CVAE
+from omicvae.training.clock import EpochClock, timed
 from omicvae.training.fit import quiet_lightning
 
 BATCH_KEY, TRAIN_SIZE = "batch", 0.9
@@ -48,7 +47,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class _Comparison:
     """What the peer of a likelihood is.
 
     Attributes
@@ -69,7 +68,7 @@ class Comparison:
     differs: str = ""
 
 
-def log_normalise(adata: AnnData) -> None:
+def _log_normalise(adata: AnnData) -> None:
     """Replace counts by log1p of counts per 10,000."""
     # not by scanpy, whose numba kernels change the number of threads that torch uses
     entries_N = np.diff(adata.X.indptr)
@@ -77,97 +76,54 @@ def log_normalise(adata: AnnData) -> None:
     adata.X.data[:] = np.log1p(adata.X.data * np.repeat(1e4 / library_N, entries_N))
 
 
-def binarise(adata: AnnData) -> None:
+def _binarise(adata: AnnData) -> None:
     """Replace counts by whether there are any."""
     adata.X.data[:] = 1.0
 
 
 COMPARISONS = {
-    "nb": Comparison("SCVI", {"gene_likelihood": "nb"}),
-    "zinb": Comparison("SCVI", {"gene_likelihood": "zinb"}),
-    "poisson": Comparison("SCVI", {"gene_likelihood": "poisson"}),
-    "gaussian": Comparison(
+    "nb": _Comparison("SCVI", {"gene_likelihood": "nb"}),
+    "zinb": _Comparison("SCVI", {"gene_likelihood": "zinb"}),
+    "poisson": _Comparison("SCVI", {"gene_likelihood": "poisson"}),
+    "gaussian": _Comparison(
         "SCVI",
         {"gene_likelihood": "normal", "log_variational": False},
-        log_normalise,
+        _log_normalise,
         "SCVI's normal has the mean row sum × softmax, one SD per gene and its input as given; omicvae's has an "
         "unbounded mean and standardised input",
     ),
-    "bernoulli": Comparison(
+    "bernoulli": _Comparison(
         "PEAKVI",
         {},
-        binarise,
+        _binarise,
         "PEAKVI encodes the cell's depth by a second network as wide as the first, has a factor per gene, LayerNorm "
         "and AdamW; omicvae's has neither network nor factor, BatchNorm and Adam",
     ),
 }
 
 
-def _network(run: Run, peer: str) -> dict[str, Any]:
-    layers = {"SCVI": ["n_layers"], "PEAKVI": ["n_layers_encoder", "n_layers_decoder"]}[peer]
-    return {"n_hidden": run.n_hidden, "n_latent": run.n_latent, **dict.fromkeys(layers, run.n_layers)}
-
-
-def build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
+def _build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     """Return a ``CVAE`` and the arguments of its ``train``."""
     CVAE.setup_anndata(adata, batch_key=BATCH_KEY)
-    network: dict[str, Any] = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, "n_layers": run.n_layers}
-    model = CVAE(adata, run.likelihood, encode_covariates=False, seed=run.seed, **network)
+    sizes: dict[str, Any] = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, "n_layers": run.n_layers}
+    model = CVAE(adata, run.likelihood, encode_covariates=False, seed=run.seed, **sizes)
     return model, {"progress_bar": False, "precision": run.precision}
 
 
-def build_scvi(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
+def _build_scvi(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     """Return the peer and the arguments of its ``train``; sets scvi-tools' global seed."""
     import scvi
 
     scvi.settings.seed = run.seed
-    comparison = COMPARISONS[run.likelihood]
-    peer = getattr(scvi.model, comparison.peer)
-    peer.setup_anndata(adata, batch_key=BATCH_KEY)
-    model = peer(adata, **_network(run, comparison.peer), **comparison.arguments)
-    return model, {"enable_progress_bar": False}
+    peer, arguments = COMPARISONS[run.likelihood].peer, COMPARISONS[run.likelihood].arguments
+    depth = {"SCVI": ["n_layers"], "PEAKVI": ["n_layers_encoder", "n_layers_decoder"]}[peer]
+    sizes = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, **dict.fromkeys(depth, run.n_layers)}
+    kind = getattr(scvi.model, peer)
+    kind.setup_anndata(adata, batch_key=BATCH_KEY)
+    return kind(adata, **sizes, **arguments), {"enable_progress_bar": False}
 
 
-SIDES = {"omicvae": build_omicvae, "scvi": build_scvi}
-
-
-def now() -> float:
-    """Seconds on a clock, once the GPU has done what it was given."""
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-@dataclass(eq=False)
-class EpochClock(pl.Callback):
-    """Seconds of each epoch without the validation inside it."""
-
-    seconds: list[float] = field(default_factory=list)
-    _started: float = 0.0
-    _validation_started: float = 0.0
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self._started = now()
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop it."""
-        self._validation_started = now()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let it go on."""
-        self._started += now() - self._validation_started
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the epoch down."""
-        self.seconds.append(now() - self._started)
-
-
-def timed(function: Callable[..., Any], *arguments: Any, **settings: Any) -> tuple[Any, float]:
-    """Return what a function returns and its wall seconds."""
-    started = now()
-    result = function(*arguments, **settings)
-    return result, now() - started
+SIDES = {"omicvae": _build_omicvae, "scvi": _build_scvi}
 
 
 def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:
@@ -220,4 +176,5 @@ def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:
         "latent_seconds": latent_seconds,
         "n_train": n_train,
         "threads": torch.get_num_threads(),
+        "step": model.fits[-1].step if isinstance(model, CVAE) else "",
     }

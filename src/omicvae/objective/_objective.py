@@ -136,15 +136,15 @@ class Objective:
     def held(self, kl_weight: float) -> "Objective":
         """Return the same objective for a run that goes on: every weight is final from its first step.
 
-        A controller starts at ``kl_weight``, where it was; opponents are new networks and start at once.
+        A controller starts at ``kl_weight``, where it was; adversaries are new networks and start at once.
         """
         changes: dict[str, Any] = {"schedule": "constant", "warmup": None, "warmup_epochs": None, "warmup_steps": None}
         if self.target_rate is not None:
             changes["beta"] = kl_weight
         for name in ("adversary", "discriminator"):
-            opponent = getattr(self, name)
-            if opponent is not None:
-                changes[name] = replace(opponent, start=0.0, start_epochs=None, start_steps=None)
+            adversary = getattr(self, name)
+            if adversary is not None:
+                changes[name] = replace(adversary, start=0.0, start_epochs=None, start_steps=None)
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,9 +165,9 @@ class Objective:
         schedule = self._schedule_of_run(total_steps, steps_per_epoch)
         effective_beta = self.beta * (n_genes / n_latent if self.reduction == "mean" else 1.0)
         phases: dict[str, Phase] = {
-            name: opponent.phase(total_steps, steps_per_epoch)
+            name: adversary.phase(total_steps, steps_per_epoch)
             for name in ("adversary", "discriminator")
-            if (opponent := getattr(self, name)) is not None
+            if (adversary := getattr(self, name)) is not None
         }
         control = self._control(schedule, effective_beta)
         return ScheduledObjective(self, schedule, control, effective_beta, phases)
@@ -212,7 +212,7 @@ class ScheduledObjective:
     effective_beta
         Final weight of the summed KL against the summed reconstruction; β·G/K under ``reduction="mean"``.
     phases
-        Timing of the opponents that take part, by the name of their field.
+        Timing of the adversaries that take part, by the name of their field.
     """
 
     objective: Objective

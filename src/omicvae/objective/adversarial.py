@@ -50,7 +50,7 @@ class Adversary:
     adaptive
         Multiply the weight by ‖∇ reconstruction‖ / ‖∇ adversarial term‖, within 0 and 10⁴ (Esser et al. 2021).
     n_hidden, n_layers, learning_rate, updates
-        The opponent's network and its Adam; its updates for one of the cVAE.
+        The network and its Adam; its updates for one of the cVAE.
     """
 
     weight: float = 1.0
@@ -81,7 +81,7 @@ class Adversary:
 
     @classmethod
     def parse(cls, value: "Self | Mapping[str, Any] | None") -> Self | None:
-        """Accept settings, a mapping of them, or None for no opponent."""
+        """Accept settings, a mapping of them, or None for none."""
         if value is None or isinstance(value, cls):
             return value
         if not isinstance(value, Mapping):
@@ -102,7 +102,7 @@ class Adversary:
         Raises
         ------
         SettingError
-            If the run would end before the opponent acts at its full weight.
+            If the run would end before the adversary acts at its full weight.
         """
         if self.start_steps is not None:
             start = integral("start_steps", self.start_steps, minimum=0)

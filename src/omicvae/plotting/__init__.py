@@ -4,16 +4,16 @@ Every function draws on the axes that it is given, or on a figure of its own, an
 a window, picks a backend or changes a style: save with ``ax.figure.savefig("file.png")``.
 """
 
-from omicvae.plotting._curves import elbo_curve, kl_weight_curve, loss_curves, opponent_curve
+from omicvae.plotting._curves import adversary_curve, elbo_curve, kl_weight_curve, loss_curves
 from omicvae.plotting._latent import embedding, kl_per_dimension
 from omicvae.plotting._probes import probe_scores
 
 __all__ = [
+    "adversary_curve",
     "elbo_curve",
     "embedding",
     "kl_per_dimension",
     "kl_weight_curve",
     "loss_curves",
-    "opponent_curve",
     "probe_scores",
 ]

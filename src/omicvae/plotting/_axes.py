@@ -25,12 +25,12 @@ CATEGORIES = (
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 
 
-def new_axes(n_columns: int = 1, *, width: float = 4.0, height: float = 3.2) -> "list[Axes]":
-    """Return axes in one row of a figure that belongs to no window."""
+def new_axes(n_columns: int = 1, n_rows: int = 1, *, width: float = 4.0, height: float = 3.2) -> "list[Axes]":
+    """Return the axes, row by row, of a figure that belongs to no window."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * n_columns, height), layout="constrained", dpi=150)
-    return list(figure.subplots(1, n_columns, squeeze=False)[0])
+    figure = Figure(figsize=(width * n_columns, height * n_rows), layout="constrained", dpi=150)
+    return list(figure.subplots(n_rows, n_columns, squeeze=False).ravel())
 
 
 def plain_frame(ax: "Axes") -> None:

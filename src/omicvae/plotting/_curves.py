@@ -43,24 +43,16 @@ def loss_curves(history: "pd.DataFrame", axes: "Sequence[Axes] | None" = None) -
         If the history has no row, or none of the columns that are drawn, or ``axes`` are not three.
     """
     columns = [f"{name}_{split}" for name, _ in PANELS for split in ("train", "validation")]
-    if len(history) == 0 or not any(column in history.columns for column in columns):
-        raise DataError(
-            f"This history has {len(history)} epochs and the columns {list(history.columns)}; "
-            f"loss_curves draws {columns}."
-        )
+    x = _epochs(history, not set(columns).isdisjoint(history.columns), f"loss_curves draws {columns}")
     panels = new_axes(3, width=3.6) if axes is None else list(axes)
     if len(panels) != 3:
         raise DataError(f"loss_curves draws on 3 axes, got {len(panels)}.")
-    x = _epochs(history)
     for ax, (name, title) in zip(panels, PANELS, strict=True):
         _draw_panel(ax, history, x, name)
-        ax.set_title(title)
-        ax.set_xlabel("epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        _label(ax, title)
     panels[0].set_ylabel("nats per cell")
     panels[0].legend(frameon=False)
-    if "kl_weight" in history.columns:
-        _draw_weight(panels[2], x, history["kl_weight"].to_numpy(dtype=float), "KL weight")
+    _draw_weight(panels[2], x, history, "kl_weight", "KL weight")
     return panels
 
 
@@ -87,22 +79,16 @@ def elbo_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
         bounds["elbo_train"] = -(history["recon_train"] + history["kl_train"])
     if "elbo_validation" in history.columns:
         bounds["elbo_validation"] = history["elbo_validation"]
-    if len(history) == 0 or not bounds:
-        raise DataError(
-            f"This history has {len(history)} epochs and the columns {list(history.columns)}; "
-            "elbo_curve draws recon_train with kl_train, and elbo_validation."
-        )
+    x = _epochs(history, bool(bounds), "elbo_curve draws recon_train with kl_train, and elbo_validation")
     ax = new_axes(1)[0] if ax is None else ax
-    _draw_panel(ax, history.assign(**bounds), _epochs(history), "elbo")
-    ax.set_title("ELBO")
-    ax.set_xlabel("epoch")
+    _draw_panel(ax, history.assign(**bounds), x, "elbo")
+    _label(ax, "ELBO")
     ax.set_ylabel("nats per cell")
-    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
     return ax
 
 
-def opponent_curve(history: "pd.DataFrame", name: str, ax: "Axes | None" = None) -> "Axes":
+def adversary_curve(history: "pd.DataFrame", name: str, ax: "Axes | None" = None) -> "Axes":
     """Draw the loss of an adversary or discriminator over the epochs, and the weight of its term as a grey area.
 
     The loss before its start, which is 0 because it had not begun, is not drawn: a dotted line marks the start.
@@ -119,16 +105,11 @@ def opponent_curve(history: "pd.DataFrame", name: str, ax: "Axes | None" = None)
     Raises
     ------
     DataError
-        If the history has no row or no loss of this opponent.
+        If the history has no row or no loss of this adversary.
     """
     column = f"{name}_loss_train"
-    if len(history) == 0 or column not in history.columns:
-        raise DataError(
-            f"This history has {len(history)} epochs and the columns {list(history.columns)}; "
-            f"opponent_curve draws {column}."
-        )
+    x = _epochs(history, column in history.columns, f"adversary_curve draws {column}")
     ax = new_axes(1)[0] if ax is None else ax
-    x = _epochs(history)
     loss = history[column].to_numpy(dtype=float)
     on = np.nan_to_num(loss) != 0
     ax.plot(x, np.where(on, loss, np.nan), color=BLUE, linewidth=1.6, marker="o" if on.sum() == 1 else None)
@@ -136,13 +117,10 @@ def opponent_curve(history: "pd.DataFrame", name: str, ax: "Axes | None" = None)
         ax.axvline(x[int(on.argmax())], color=GREY, linewidth=1.2, linestyle=":")
     ax.set_xlim(x[0] - 0.5, x[-1] + 0.5)
     ax.set_ylim(0, 1.05 * max(float(np.max(loss[on & np.isfinite(loss)], initial=0.0)), 1e-12))
-    ax.set_title(name.capitalize())
-    ax.set_xlabel("epoch")
+    _label(ax, name.capitalize())
     ax.set_ylabel("loss", color=BLUE)
-    ax.xaxis.get_major_locator().set_params(integer=True)
     plain_frame(ax)
-    if f"{name}_weight" in history.columns:
-        _draw_weight(ax, x, history[f"{name}_weight"].to_numpy(dtype=float), "weight")
+    _draw_weight(ax, x, history, f"{name}_weight", "weight")
     return ax
 
 
@@ -164,19 +142,13 @@ def kl_weight_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes"
     DataError
         If the history has no row or no ``kl_weight``.
     """
-    if len(history) == 0 or "kl_weight" not in history.columns:
-        raise DataError(
-            f"This history has {len(history)} epochs and the columns {list(history.columns)}; "
-            "kl_weight_curve draws kl_weight."
-        )
+    x = _epochs(history, "kl_weight" in history.columns, "kl_weight_curve draws kl_weight")
     ax = new_axes(1)[0] if ax is None else ax
-    x = _epochs(history)
     weight = history["kl_weight"].to_numpy(dtype=float)
     ax.plot(x, weight, color=BLUE, linewidth=1.8, marker="o" if len(x) == 1 else None)
     ax.set_ylim(0, 1.08 * max(float(np.nanmax(weight)), 1e-12))
-    ax.set_xlabel("epoch")
+    _label(ax)
     ax.set_ylabel("KL weight", color=BLUE)
-    ax.xaxis.get_major_locator().set_params(integer=True)
     plain_frame(ax)
     for name, label in (("capacity", "capacity"), ("target_rate", "target rate")):
         if name in history.columns:
@@ -190,8 +162,17 @@ def kl_weight_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes"
     return ax
 
 
-def _epochs(history: "pd.DataFrame") -> np.ndarray:
+def _epochs(history: "pd.DataFrame", known: bool, drawn: str) -> np.ndarray:
+    """Return the epochs; raise where there are none, or no column of what is drawn is ``known``."""
+    if len(history) == 0 or not known:
+        raise DataError(f"This history has {len(history)} epochs and the columns {list(history.columns)}; {drawn}.")
     return np.asarray(history["epoch"] if "epoch" in history.columns else history.index, dtype=float)
+
+
+def _label(ax: "Axes", title: str = "") -> None:
+    ax.set_title(title)
+    ax.set_xlabel("epoch")
+    ax.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _draw_panel(ax: "Axes", history: "pd.DataFrame", x: np.ndarray, name: str) -> None:
@@ -213,8 +194,11 @@ def _draw_panel(ax: "Axes", history: "pd.DataFrame", x: np.ndarray, name: str) -
     plain_frame(ax)
 
 
-def _draw_weight(ax: "Axes", x: np.ndarray, weight: np.ndarray, name: str) -> None:
-    behind = ax.twinx()
+def _draw_weight(ax: "Axes", x: np.ndarray, history: "pd.DataFrame", column: str, name: str) -> None:
+    """Put the column behind the curves as a grey area, if there is one."""
+    if column not in history.columns:
+        return
+    weight, behind = history[column].to_numpy(dtype=float), ax.twinx()
     behind.fill_between(x, weight, color=GREY, alpha=0.15, linewidth=0, step="mid" if len(x) == 1 else None)
     behind.set_ylim(0, 1.05 * max(float(np.nanmax(weight)), 1e-12))
     behind.set_ylabel(name, color=GREY)

@@ -2,6 +2,6 @@
 
 from omicvae.report._facts import ModelFacts
 from omicvae.report._maps import CellMaps
-from omicvae.report._page import render
+from omicvae.report._page import number, render
 
-__all__ = ["CellMaps", "ModelFacts", "render"]
+__all__ = ["CellMaps", "ModelFacts", "number", "render"]

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -30,6 +30,8 @@ class ModelFacts:
         Epochs over all runs; planned length and best epoch of the last.
     ending
         How the last run ended, where not as planned.
+    step
+        Which training step ran in it, and why.
     """
 
     n_cells: int
@@ -45,7 +47,8 @@ class ModelFacts:
     best_epoch: int | None
     n_runs: int = 1
     ending: str = ""
-    constant_genes: tuple[str, ...] = field(default_factory=tuple)
+    constant_genes: tuple[str, ...] = ()
+    step: str = ""
 
     def lines(self) -> dict[str, str]:
         """Name and text of each fact, in reading order; what the fit does not have is left out."""
@@ -73,6 +76,8 @@ class ModelFacts:
         )
         yield "Objective", _changed(self.objective)
         yield "Training", self._training()
+        if self.step:
+            yield "Step", self.step
         yield "Seed", str(self.model["seed"])
         yield (
             "Versions",

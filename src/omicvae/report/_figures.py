@@ -1,4 +1,4 @@
-"""The figures of a report, each with a sentence on how to read it."""
+"""The figures of a report, each with a sentence on how to read it; to be drawn in ``page_style``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from omicvae import plotting as pl
 from omicvae.plotting._axes import BLUE, ORANGE, literal, new_axes
 from omicvae.report._maps import CellMaps
-from omicvae.report._svg import as_svg, line, marker, page_style
+from omicvae.report._svg import as_svg, line, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ WIDE_LEGEND, NARROW_LEGEND = 40, 12
 
 
 @dataclass(frozen=True, slots=True)
-class Legend:
+class _Legend:
     """What the colours of a map mean: a name, symbols with levels, and how many levels found no room."""
 
     name: str
@@ -40,16 +40,11 @@ class Figure:
 
     svg: Markup
     reading: str
-    legend: Legend | None = None
+    legend: _Legend | None = None
 
 
-def latent_figures(diagnosis: "Diagnosis") -> list[Figure]:
+def latent_figures(diagnosis: "Diagnosis") -> Iterator[Figure]:
     """Draw what the latent space holds: KL of each dimension and the classification check, where there are any."""
-    with page_style():
-        return list(_latent(diagnosis))
-
-
-def _latent(diagnosis: "Diagnosis") -> Iterator[Figure]:
     kl_K = np.asarray(diagnosis.kl_per_dimension, dtype=float)
     if len(kl_K) and np.isfinite(kl_K).all():
         yield _figure(
@@ -57,7 +52,7 @@ def _latent(diagnosis: "Diagnosis") -> Iterator[Figure]:
             "kl-dimensions",
             "KL of each latent dimension",
             "Each bar is a latent dimension, largest first: blue ones tell something about the cell, grey ones below "
-            "the dashed line (0.01 nats) nothing. Some unused dimensions are no illness; if all are unused, "
+            "the dashed line (0.01 nats) nothing. Some unused dimensions do no harm; if all are unused, "
             "the latent is empty.",
         )
     probes = diagnosis.probes
@@ -81,13 +76,12 @@ def map_figures(maps: CellMaps) -> list[Figure]:
     classes = "k-means classes of the data, as there are no labels" if maps.labels_are_kmeans else str(labels.name)
     reading = (
         f"{shown}, coloured by {classes}. Colours that hold together in the means but mix in the draw are too faint "
-        "for the decoder, which sees draws only. UMAP keeps neighbours, not distances, and acquits nobody."
+        "for the decoder, which sees draws only. UMAP keeps neighbours, not distances, and proves nothing alone."
     )
-    with page_style():
-        return [
-            _map(_panel(SQUARE, SQUARE), f"map-{number}", xy_M2, labels, f"UMAP of {name}", reading, WIDE_LEGEND)
-            for number, (name, xy_M2) in enumerate(maps.coordinates.items())
-        ]
+    return [
+        _map(_panel(SQUARE, SQUARE), f"map-{number}", xy_M2, labels, f"UMAP of {name}", reading, WIDE_LEGEND)
+        for number, (name, xy_M2) in enumerate(maps.coordinates.items())
+    ]
 
 
 def covariate_figures(maps: CellMaps) -> list[Figure]:
@@ -100,29 +94,23 @@ def covariate_figures(maps: CellMaps) -> list[Figure]:
         f"The same UMAP of {name}, coloured by {key}: where its levels keep apart, the latent still holds {key}, or "
         "what goes with it."
     )
-    with page_style():
-        return [_map(_panel(), "map-covariate", xy_M2, maps.covariate, f"Draw, by {key}", reading, NARROW_LEGEND)]
+    return [_map(_panel(), "map-covariate", xy_M2, maps.covariate, f"Draw, by {key}", reading, NARROW_LEGEND)]
 
 
-def training_figures(history: pd.DataFrame) -> list[Figure]:
-    """Draw the curves that the history has: losses, ELBO, KL weight, opponents."""
-    # cells that were never held out leave columns without an entry, which are no curves
-    history = history.dropna(axis=1, how="all")
-    if not {"recon_train", "kl_train"} <= set(history.columns):
-        return []
-    with page_style():
-        return list(_training(history))
-
-
-def curves_legend(history: pd.DataFrame) -> Legend:
+def curves_legend(history: pd.DataFrame) -> _Legend:
     """Say which line is which, beside the panels: inside, it would hide some curve."""
     lines = [(line("-", BLUE), "training cells (with dropout)")]
     if "elbo_validation" in history.columns and history["elbo_validation"].notna().any():
         lines.append((line("--", ORANGE), "cells held out"))
-    return Legend("Curves", tuple(lines), 0)
+    return _Legend("Curves", tuple(lines), 0)
 
 
-def _training(history: pd.DataFrame) -> Iterator[Figure]:
+def training_figures(history: pd.DataFrame) -> Iterator[Figure]:
+    """Draw the curves that the history has: losses, ELBO, KL weight, adversaries."""
+    # cells that were never held out leave columns without an entry, which are no curves
+    history = history.dropna(axis=1, how="all")
+    if not {"recon_train", "kl_train"} <= set(history.columns):
+        return
     panels = pl.loss_curves(history, [_panel() for _ in range(3)])
     readings = (
         "What training minimised: reconstruction, the weighted KL and further terms. It rises where their weights do, "
@@ -156,7 +144,7 @@ def _training(history: pd.DataFrame) -> Iterator[Figure]:
     for name in ("adversary", "discriminator"):
         if f"{name}_loss_train" in history.columns:
             yield _figure(
-                pl.opponent_curve(history, name, _panel()),
+                pl.adversary_curve(history, name, _panel()),
                 name,
                 f"Loss and weight of the {name} over the epochs",
                 f"{_phase(history, name)} Line: the {name}'s own loss. Grey area: mean weight of its term in the loss "
@@ -191,4 +179,4 @@ def _map(ax: "Axes", name: str, xy_M2: np.ndarray, values: pd.Series, title: str
     svg = as_svg(_without_legend(ax), name, f"{title}, coloured by {values.name}")
     levels = list(values.cat.categories)
     entries = tuple((marker(code), level) for code, level in enumerate(levels[:limit]))
-    return Figure(svg, reading, Legend(str(values.name), entries, max(0, len(levels) - limit)))
+    return Figure(svg, reading, _Legend(str(values.name), entries, max(0, len(levels) - limit)))

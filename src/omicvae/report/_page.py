@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from omicvae.report._facts import ModelFacts
 from omicvae.report._figures import covariate_figures, curves_legend, latent_figures, map_figures, training_figures
 from omicvae.report._maps import CellMaps
+from omicvae.report._svg import page_style
 
 if TYPE_CHECKING:
     from omicvae.diagnostics import Diagnosis
@@ -49,6 +50,12 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
     """
     tone = TONES.get(diagnosis.verdict, "bad")
     checks = list(_checks(diagnosis.evidence))
+    with page_style():
+        figures = {
+            "maps": [] if maps is None else map_figures(maps),
+            "latent": [*latent_figures(diagnosis), *([] if maps is None else covariate_figures(maps))],
+            "training": list(training_figures(history)),
+        }
     return _template().render(
         verdict=diagnosis.verdict.replace("_", " "),
         tone=tone,
@@ -60,9 +67,7 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
         remedies=diagnosis.remedies,
         checks=checks,
         tally=_tally(checks),
-        maps=[] if maps is None else map_figures(maps),
-        latent=[*latent_figures(diagnosis), *([] if maps is None else covariate_figures(maps))],
-        training=training_figures(history),
+        **figures,
         curves=curves_legend(history),
         settings={
             "Model": _json(facts.model),

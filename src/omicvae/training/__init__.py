@@ -1,25 +1,29 @@
 """Training on Lightning: plan, step, callbacks, history, and passes over the cells."""
 
-from omicvae.training.budget import Budget, Optimisation, default_weight_decay, plan_budget
+from omicvae.training.budget import Budget, Optimisation, default_weight_decay, make_budget
+from omicvae.training.callbacks import CheckpointWriter
 from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
-from omicvae.training.evaluation import CellScores, evaluating, map_cells, score_cells
-from omicvae.training.fit import PRECISIONS, Checkpointing, FitResult, Stopping, fit, hardware
+from omicvae.training.evaluation import CellPasses, CellScores, evaluating, map_cells, score_cells
+from omicvae.training.fit import PRECISIONS, FitResult, Stopping, fit, hardware
 from omicvae.training.history import history_frame
 from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
 from omicvae.training.null_model import null_log_likelihood
 from omicvae.training.plan import Split, TrainingPlan
 from omicvae.training.seeds import derive_seed, private_generators
+from omicvae.training.settings import RunSettings
 
 __all__ = [
     "LEARNING_RATES",
     "PRECISIONS",
     "Budget",
+    "CellPasses",
     "CellScores",
     "Checkpoint",
-    "Checkpointing",
+    "CheckpointWriter",
     "FitResult",
     "OneCycle",
     "Optimisation",
+    "RunSettings",
     "Split",
     "Stopping",
     "TrainingPlan",
@@ -30,9 +34,9 @@ __all__ = [
     "hardware",
     "has_checkpoint",
     "history_frame",
+    "make_budget",
     "map_cells",
     "null_log_likelihood",
-    "plan_budget",
     "private_generators",
     "read_checkpoint",
     "score_cells",

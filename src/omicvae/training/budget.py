@@ -88,8 +88,8 @@ class Budget:
         return LEARNING_RATES[o.schedule](o.learning_rate, self.total_steps, self.max_epochs)
 
 
-def plan_budget(
-    n_train: int, batch_size: int, *, max_epochs: int | None = None, optimisation: Optimisation | None = None
+def make_budget(
+    n_train: int, batch_size: int, optimisation: Optimisation | None = None, *, max_epochs: int | None = None
 ) -> Budget:
     """Fix the epochs; None follows the rule chosen by ``benchmarks/defaults.py``.
 
@@ -100,11 +100,11 @@ def plan_budget(
     """
     steps_per_epoch = len(minibatch_sizes(n_train, batch_size))
     if max_epochs is None:
-        max_epochs = math.ceil(default_steps(n_train) / steps_per_epoch)
+        max_epochs = math.ceil(_default_steps(n_train) / steps_per_epoch)
     return Budget(integral("max_epochs", max_epochs, minimum=1), steps_per_epoch, optimisation or Optimisation())
 
 
-def default_steps(n_train: int) -> int:
+def _default_steps(n_train: int) -> int:
     """Planned optimiser steps for ``n_train`` cells: about 40 epochs of 128 cells, within bounds.
 
     Fewer steps than the lower bound leave a network unfinished however few the cells are; more passes over few

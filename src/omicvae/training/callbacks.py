@@ -17,7 +17,7 @@ from omicvae.training.plan import TrainingPlan
 logger = logging.getLogger("omicvae")
 
 
-def last_line(plan: pl.LightningModule) -> str:
+def _last_line(plan: pl.LightningModule) -> str:
     """Log line of the epoch that ended."""
     assert isinstance(plan, TrainingPlan)
     if not plan.rows:
@@ -90,21 +90,21 @@ class BestWeights(pl.Callback):
         self.weights = {name: value.clone() for name, value in weights.items()}
 
 
-class Checkpoints(pl.callbacks.Checkpoint):
+class CheckpointWriter(pl.callbacks.Checkpoint):
     """Write a checkpoint after every ``every`` epochs and after the last; a disk that is full ends no run.
 
     Parameters
     ----------
     settings
         What the run was started with, to be compared when it is resumed.
-    others
-        The user's callbacks, whose state is kept too.
     """
 
-    def __init__(
-        self, folder: Path, every: int, settings: Mapping[str, Any], best: BestWeights, others: Sequence[pl.Callback]
-    ) -> None:
-        self.folder, self.every, self.settings, self.best, self.others = folder, every, settings, best, others
+    def __init__(self, folder: Path, every: int, settings: Mapping[str, Any]) -> None:
+        self.folder, self.every, self.settings = folder, every, settings
+
+    def include(self, best: BestWeights, others: Sequence[pl.Callback]) -> None:
+        """Write the best weights, and the state of the user's callbacks, with the rest."""
+        self.best, self.others = best, others
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write one, if it is time to."""
@@ -139,7 +139,7 @@ class EpochLog(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the epoch that ended."""
-        logger.info(last_line(pl_module))
+        logger.info(_last_line(pl_module))
 
 
 class ProgressBar(pl.Callback):
@@ -162,7 +162,7 @@ class ProgressBar(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Move the bar by one epoch."""
         if self._task is not None:
-            self._bar.update(self._task, advance=1, description=last_line(pl_module))
+            self._bar.update(self._task, advance=1, description=_last_line(pl_module))
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the terminal in order, also after an error."""

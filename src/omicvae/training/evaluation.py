@@ -1,6 +1,6 @@
-"""Passes over stored cells without gradients, in large batches straight from the store."""
+"""Passes over stored cells without gradients, in large batches straight from the store: the only loops over cells."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omicvae._core import Batch, integral
+from omicvae._core import Batch, LatentPosterior, integral
 from omicvae._core.native import own_threads
 from omicvae.data import CellStore
+from omicvae.diagnostics import POWERS, tempered
 from omicvae.module import ConditionalVAE
+from omicvae.training.seeds import private_generators
 
 # numbers in an evaluation batch: large enough to fill the cores, small enough for their memory to be used again by the
 # next one (at twice as many the C library hands it back to the system each time)
@@ -32,13 +34,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def rows_per_batch(entries: int, batch_size: int | None = None) -> int:
+def _rows_per_batch(entries: int, batch_size: int | None = None) -> int:
     """Cells in an evaluation batch, each of so many numbers."""
     if batch_size is not None:
         return integral("batch_size", batch_size, minimum=1)
-    return int(
-        np.clip(BATCH_ENTRIES // max(1, entries) // 16 * 16, 16, 8192)
-    )  # torch draws 16 normal numbers at a time
+    # torch draws 16 normal numbers at a time
+    return int(np.clip(BATCH_ENTRIES // max(1, entries) // 16 * 16, 16, 8192))
 
 
 def map_cells(
@@ -64,7 +65,7 @@ def map_cells(
         Array to write the first output into: anything that takes slices of rows, such as an array on disk.
     """
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
-    size = rows_per_batch(store.n_genes if entries is None else entries, batch_size)
+    size = _rows_per_batch(store.n_genes if entries is None else entries, batch_size)
     joined: list[Any] = []
     with evaluating(module), own_threads():
         for start in range(0, len(rows), size):
@@ -130,3 +131,157 @@ def score_cells(
 
     reconstruction_N, kl_NK = map_cells(module, store, indices, score, batch_size=batch_size, device=device)
     return CellScores(reconstruction_N, kl_NK)
+
+
+def _as_batch(batch: Batch, code: int | None) -> Batch:
+    """Return the minibatch with every cell in the batch ``code``; None leaves it as it is."""
+    if code is None:
+        return batch
+    categories_BD = batch.categories_BD.clone()
+    categories_BD[:, 0] = code
+    return batch.with_categories(categories_BD)
+
+
+@dataclass(frozen=True, slots=True)
+class CellPasses:
+    """What a network says of N cells of a store.
+
+    Attributes
+    ----------
+    rows
+        Row numbers of the cells; None for all.
+    batch_size
+        Cells in an evaluation batch; None for as many as fill the cores.
+    """
+
+    module: ConditionalVAE
+    store: CellStore
+    rows: NDArray[np.int64] | None = None
+    batch_size: int | None = None
+
+    def _map(self, function: Callable[[Batch, int], Tensor | tuple[Tensor, ...]], **settings: Any) -> list[Any]:
+        """Apply ``function`` as :func:`map_cells` does."""
+        device = self.module.device
+        return map_cells(
+            self.module, self.store, self.rows, function, batch_size=self.batch_size, device=device, **settings
+        )
+
+    def generator(self, seed: int) -> torch.Generator:
+        """Make a source of noise where the network is."""
+        return torch.Generator(self.module.device).manual_seed(seed)
+
+    def encode(self, read: Callable[[LatentPosterior], Tensor | tuple[Tensor, ...]]) -> list[Any]:
+        """Return what ``read`` takes from q(z | x, c), such as its mean or a draw; each (N, K)."""
+        module, store, entries = self.module, self.store, None
+        if module.device.type == "cpu":  # a non-zero is a gene and a value, and a layer keeps what it was given
+            numbers = round(2 * (store.density * store.n_genes + module.architecture.n_hidden))
+            entries = min(numbers, store.n_genes)
+        return self._map(lambda batch, start: read(module.encode(batch)), entries=entries)
+
+    def prior_moments(self) -> list[NDArray[np.float32]]:
+        """Mean and SD of p(z | c), each (N, K)."""
+
+        def moments(batch: Batch, start: int) -> tuple[Tensor, ...]:
+            return tuple(value.expand(len(batch), -1) for value in self.module.prior_at(batch).moments())
+
+        return self._map(moments)
+
+    def reconstruction_errors(self, z_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """−log p(x_n | z_n, c_n) under the given z, nats, (N,)."""
+        z = torch.from_numpy(np.ascontiguousarray(z_NK, dtype=np.float32)).to(self.module.device)
+
+        def reconstruction(batch: Batch, start: int) -> Tensor:
+            return self.module.reconstruction(z[start : start + len(batch)], batch)
+
+        return self._map(reconstruction)[0]
+
+    def tempered_bounds(
+        self, posterior: tuple[NDArray[np.float32], ...], prior: tuple[NDArray[np.float32], ...]
+    ) -> dict[float, NDArray[np.float64]]:
+        """Power → β = 1 bound under posteriors tempered by it, nats, (N,), all with the noise of one draw.
+
+        Parameters
+        ----------
+        posterior
+            Its mean, SD and draw, each (N, K).
+        prior
+            Mean and SD of a Gaussian p(z | c), each (N, K).
+        """
+        mean_NK, sd_NK, z_NK = (values.astype(np.float64) for values in posterior)
+        location_NK, scale_NK = (values.astype(np.float64) for values in prior)
+        noise_NK, unit_NK = (z_NK - mean_NK) / sd_NK, (mean_NK - location_NK) / scale_NK
+        bounds: dict[float, NDArray[np.float64]] = {}
+        for power in POWERS:
+            mean_s, variance_s = tempered(unit_NK, (sd_NK / scale_NK) ** 2, power)
+            kl_N = 0.5 * (variance_s + mean_s**2 - 1 - np.log(variance_s)).sum(axis=1)
+            tempered_NK = location_NK + scale_NK * (mean_s + np.sqrt(variance_s) * noise_NK)
+            bounds[power] = -kl_N - self.reconstruction_errors(tempered_NK)
+        return bounds
+
+    def marginal_log_likelihood(self, *, seed: int, n_samples: int) -> NDArray[np.float64]:
+        """Return log (1/S) Σ_s p(x | z_s, c) p(z_s | c) / q(z_s | x, c), nats, (N,) (Burda et al. 2016)."""
+        module, generator = self.module, self.generator(seed)
+
+        def marginal(batch: Batch, start: int) -> Tensor:
+            q, prior = module.encode(batch), module.prior_at(batch)
+            normal = torch.distributions.Normal(q.mean_BK, q.sd_BK)
+            weights = []
+            for _ in range(n_samples):
+                z_BK = q.sample(generator)
+                log_ratio_B = prior.log_prob(z_BK) - normal.log_prob(z_BK).sum(-1)
+                weights.append(log_ratio_B - module.reconstruction(z_BK, batch))
+            return torch.logsumexp(torch.stack(weights), 0) - np.log(n_samples)
+
+        return self._map(marginal)[0]
+
+    def decode(
+        self,
+        genes: Sequence[int],
+        batch_codes: Sequence[int | None] = (None,),
+        *,
+        seed: int,
+        n_samples: int | None,
+        scale: float = 1.0,
+        average: bool = True,
+        out: Any = None,
+    ) -> Any:
+        """Decode expression (N, G), averaged over batches and, if ``average``, over draws; else (N, S, G).
+
+        Parameters
+        ----------
+        batch_codes
+            Batches to decode as; None is each cell's own.
+        n_samples
+            Posterior draws S of each cell; None decodes the posterior mean.
+        scale
+            Factor of the likelihood's normalised mean: the library, for counts.
+        out
+            As for :func:`map_cells`.
+        """
+        module, generator = self.module, self.generator(seed)
+
+        def expression(batch: Batch, start: int) -> Tensor:
+            q = module.encode(batch)
+            draws = [q.mean_BK] if n_samples is None else [q.sample(generator) for _ in range(n_samples)]
+            values = []
+            for z_BK in draws:
+                heads = [module.decode(z_BK, _as_batch(batch, code)) for code in batch_codes]
+                decoded = [module.likelihood.normalized(raw)[:, genes] for raw in heads]
+                values.append(torch.stack(decoded).mean(0) * scale)
+            return torch.stack(values).mean(0) if average else torch.stack(values, dim=1)
+
+        return self._map(expression, out=out)[0]
+
+    def sample(
+        self, genes: Sequence[int], batch_code: int | None = None, *, seed: int, n_samples: int
+    ) -> NDArray[np.float32]:
+        """Draw x̂ ~ p(x | z, c) with z ~ q(z | x, c) and each cell's own library; (N, G), or (N, G, S) of several."""
+
+        def sample(batch: Batch, start: int) -> Tensor:
+            q, target = self.module.encode(batch), _as_batch(batch, batch_code)
+            draws = [self.module.distribution(q.sample(), target).sample()[:, genes] for _ in range(n_samples)]
+            return torch.stack(draws, dim=-1) if n_samples > 1 else draws[0]
+
+        with private_generators():
+            torch.manual_seed(seed)
+            return self._map(sample)[0]

@@ -1,13 +1,13 @@
 """One run of training on Lightning's Trainer."""
 
+import json
 import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lightning.pytorch as pl
 import pandas as pd
@@ -15,7 +15,7 @@ import torch
 
 from omicvae._core import NotSupportedError, SettingError, integral, real
 from omicvae._core.native import own_threads
-from omicvae.training.callbacks import BestWeights, Checkpoints, EpochLog, ProgressBar
+from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog, ProgressBar
 from omicvae.training.checkpoint import Checkpoint, from_json
 from omicvae.training.history import history_frame
 from omicvae.training.plan import TrainingPlan
@@ -38,6 +38,8 @@ class FitResult:
         Whether early stopping or the user ended the run.
     failure
         Why the run ended, where too many steps had to be skipped.
+    step
+        Which training step ran, and why.
     """
 
     history: pd.DataFrame
@@ -47,6 +49,20 @@ class FitResult:
     stopped_early: bool
     interrupted: bool
     failure: str | None = None
+    step: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values as JSON takes them."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "history"}
+        return {**plain, "history": json.loads(self.history.to_json(orient="split", double_precision=15))}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Self:
+        """Inverse of :meth:`to_dict`."""
+        table = state["history"]
+        index = pd.RangeIndex(table["index"][0], table["index"][-1] + 1, name="epoch") if table["index"] else None
+        history = pd.DataFrame(table["data"], index, table["columns"], dtype=float)
+        return cls(**{**state, "history": history})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +94,13 @@ class Stopping:
         return BestWeights(patience if self.early else None, self.min_delta)
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpointing:
-    """Where and how often a run is written down, and what it was started with."""
-
-    folder: Path
-    every: int
-    settings: Mapping[str, Any]
-
-
 def fit(
     plan: TrainingPlan,
     *,
     stopping: Stopping,
     progress_bar: bool = False,
     callbacks: Sequence[pl.Callback] = (),
-    checkpointing: Checkpointing | None = None,
+    writer: CheckpointWriter | None = None,
     resume_from: Checkpoint | None = None,
     **trainer_arguments: Any,
 ) -> FitResult:
@@ -101,6 +108,8 @@ def fit(
 
     Parameters
     ----------
+    writer
+        Writes checkpoints; None writes none.
     resume_from
         State of an interrupted run of the same plan, to go on from.
     trainer_arguments
@@ -109,8 +118,9 @@ def fit(
     module, budget = plan.module, plan.budget
     best = stopping.callback(budget.max_epochs)
     own = [best, EpochLog(), *([ProgressBar()] if progress_bar else []), *callbacks]
-    if checkpointing is not None:  # the last, so that it sees what the others made of the epoch
-        own.append(Checkpoints(checkpointing.folder, checkpointing.every, checkpointing.settings, best, callbacks))
+    if writer is not None:  # the last, so that it sees what the others made of the epoch
+        writer.include(best, callbacks)
+        own.append(writer)
     settings = {
         "logger": False,
         "enable_checkpointing": any(isinstance(callback, pl.callbacks.Checkpoint) for callback in own),
@@ -144,7 +154,7 @@ def fit(
             "Training was interrupted after %d of %d epochs; the model is usable%s.",
             len(plan.rows),
             budget.max_epochs,
-            "" if checkpointing is None else f", and train(resume_from={str(checkpointing.folder)!r}) goes on",
+            "" if writer is None else f", and train(resume_from={str(writer.folder)!r}) goes on",
         )
     return FitResult(
         history=history_frame(plan.rows, plan.first_epoch),
@@ -154,6 +164,7 @@ def fit(
         stopped_early=best.stopped_early,
         interrupted=trainer.interrupted,
         failure=plan.failure,
+        step=getattr(plan, "step_reason", ""),
     )
 
 

@@ -23,7 +23,7 @@ def history_frame(rows: Sequence[Mapping[str, float]], first_epoch: int = 1) -> 
     """Table with a row per epoch, index ``epoch`` from ``first_epoch``; all losses in nats per cell.
 
     ``loss`` = recon + cost of the KL + further terms. ``elbo_validation`` is the β = 1 bound, higher is better. Columns
-    beside the usual ten stand where a run has them: of a capacity or target rate, total correlation and opponents,
+    beside the usual ten stand where a run has them: of a capacity or target rate, total correlation and adversaries,
     and ``skipped_steps`` where there were any.
     """
     index = pd.RangeIndex(first_epoch, first_epoch + len(rows), name="epoch")

@@ -114,7 +114,7 @@ class TrainingPlan(pl.LightningModule):
             self.optimizer,
             self.scheduled,
             self.store,
-            self.sizes,
+            self.sizes.tolist(),
             self.adversaries,
             precision=str(self.trainer.precision),
             bfloat16_products=self.bfloat16_products,

@@ -73,7 +73,7 @@ def test_phase_one_is_the_run_without_a_discriminator():
     assert not np.allclose(runs[0][4:], runs[1][4:], rtol=1e-5)
 
 
-def test_an_opponent_without_weight_changes_nothing_but_learns():
+def test_an_adversary_without_weight_changes_nothing_but_learns():
     runs = []
     for objective in ({"total_correlation": 1e-30}, {"total_correlation": 1e-30, "adversary": {"weight": 0.0}}):
         model = ov.CVAE(data(), "nb", 3, n_hidden=16, seed=0)

@@ -1,0 +1,52 @@
+import json
+
+import pytest
+
+from omicvae._core import SettingError
+from omicvae.training import RunSettings, default_weight_decay
+
+
+def test_whole_numbers_from_r_are_taken_and_others_refused():
+    settings = RunSettings(max_epochs=5.0, batch_size=64.0, seed=3.0)
+    assert (settings.max_epochs, settings.batch_size, settings.seed) == (5, 64, 3)
+    wrong = [
+        ("max_epochs", 0),
+        ("batch_size", 0),
+        ("seed", -1),
+        ("learning_rate", 0.0),
+        ("lr_schedule", "none"),
+        ("optimizer", "sgd"),
+        ("gradient_clip_norm", 0.0),
+        ("ema_decay", 1.0),
+        ("early_stopping_patience", 0),
+        ("early_stopping_min_delta", -1.0),
+        ("objective", {"bta": 1.0}),
+    ]
+    for name, value in wrong:
+        with pytest.raises(SettingError, match="bta" if name == "objective" else name):
+            RunSettings(**{name: value})
+
+
+def test_the_optimiser_and_the_stopping_are_those_of_the_settings():
+    settings = RunSettings(learning_rate=0.5, lr_schedule="constant", optimizer="adamw", gradient_clip_norm=2.0)
+    optimisation = settings.optimisation(n_train=70)
+    assert (optimisation.learning_rate, optimisation.schedule, optimisation.optimizer) == (0.5, "constant", "adamw")
+    assert (optimisation.gradient_clip_norm, optimisation.ema_decay) == (2.0, None)
+    assert optimisation.weight_decay == default_weight_decay(70) == 0.1
+    assert RunSettings(weight_decay=0.0).optimisation(70).weight_decay == 0
+    stopping = RunSettings(early_stopping=False, early_stopping_patience=7, early_stopping_min_delta=0.5).stopping()
+    assert (stopping.early, stopping.patience, stopping.min_delta) == (False, 7, 0.5)
+
+
+def test_a_resumed_run_takes_its_settings_from_the_file():
+    run = RunSettings(max_epochs=9, objective={"beta": 2.0, "warmup": 0.2}, batch_size=32, seed=4)
+    saved = json.loads(json.dumps(run.to_dict()))
+    assert RunSettings().resumed(saved) == run
+    assert RunSettings(batch_size=32).resumed(saved) == run  # what was given is what the run has
+    with pytest.raises(SettingError, match=r"batch_size=64 \(the run has 32\)"):
+        RunSettings(batch_size=64).resumed(saved)
+
+
+def test_settings_are_found_by_name_among_other_arguments():
+    named = {**RunSettings(seed=2).to_dict(), "self": None, "progress_bar": True}
+    assert RunSettings.of(named) == RunSettings(seed=2)
