@@ -14,8 +14,8 @@ import pytest
 
 import omicvae as ov
 from omicvae.cli import VERBS, build_parser
+from omicvae.curves import HISTORY_RULES
 from omicvae.data import SetupKeys
-from omicvae.diagnostics import HISTORY_RULES
 from omicvae.diagnostics.verdict import HEALTHY, RULES
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model._refusals import REASONS

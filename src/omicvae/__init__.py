@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from omicvae import datasets, metrics, tl
     from omicvae import plotting as pl
     from omicvae._core import errors
-    from omicvae.diagnostics import Diagnosis, HistoryDiagnosis, diagnose_history
+    from omicvae.curves import HistoryDiagnosis, diagnose_history
+    from omicvae.diagnostics import Diagnosis
     from omicvae.model import CVAE, Rescue, rescue
     from omicvae.objective import Objective
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "CVAE": ("omicvae.model", "CVAE"),
     "Diagnosis": ("omicvae.diagnostics", "Diagnosis"),
-    "HistoryDiagnosis": ("omicvae.diagnostics", "HistoryDiagnosis"),
+    "HistoryDiagnosis": ("omicvae.curves", "HistoryDiagnosis"),
     "Objective": ("omicvae.objective", "Objective"),
     "Rescue": ("omicvae.model", "Rescue"),
     "datasets": ("omicvae.datasets", None),
-    "diagnose_history": ("omicvae.diagnostics", "diagnose_history"),
+    "diagnose_history": ("omicvae.curves", "diagnose_history"),
     "errors": ("omicvae._core.errors", None),
     "metrics": ("omicvae.metrics", None),
     "pl": ("omicvae.plotting", None),

@@ -2,13 +2,11 @@
 
 from omicvae.diagnostics._diagnosis import Diagnosis, diagnose
 from omicvae.diagnostics._statistics import Estimate
-from omicvae.diagnostics.curves import CurveChecks, read_curves
+from omicvae.diagnostics.curve_statistics import CurveStatistics
 from omicvae.diagnostics.decoder_use import DecoderUse, decoder_use, permute_within_strata
 from omicvae.diagnostics.embedding import EmbeddingCheck, EmbeddingScore, umap_check, umap_coordinates
 from omicvae.diagnostics.evidence import FitEvidence
-from omicvae.diagnostics.history import HISTORY_RULES, HistoryDiagnosis, HistoryRule, diagnose_history
 from omicvae.diagnostics.information import Information, information
-from omicvae.diagnostics.logs import read_log
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.mismatch import PriorMismatch, prior_mismatch
 from omicvae.diagnostics.null import GainOverNull, gain_over_null
@@ -20,10 +18,9 @@ from omicvae.diagnostics.usage import LatentUsage, latent_usage
 from omicvae.diagnostics.verdict import RULES, Judgement, Rule, judge
 
 __all__ = [
-    "HISTORY_RULES",
     "POWERS",
     "RULES",
-    "CurveChecks",
+    "CurveStatistics",
     "DecoderUse",
     "Diagnosis",
     "EmbeddingCheck",
@@ -31,8 +28,6 @@ __all__ = [
     "Estimate",
     "FitEvidence",
     "GainOverNull",
-    "HistoryDiagnosis",
-    "HistoryRule",
     "Information",
     "Judgement",
     "LatentUsage",
@@ -45,7 +40,6 @@ __all__ = [
     "Tempering",
     "decoder_use",
     "diagnose",
-    "diagnose_history",
     "gain_over_null",
     "information",
     "judge",
@@ -55,8 +49,6 @@ __all__ = [
     "permute_within_strata",
     "prior_mismatch",
     "probe_latents",
-    "read_curves",
-    "read_log",
     "remedies_for",
     "structure",
     "tempered",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from omicvae.diagnostics._rows import evidence_table
 from omicvae.diagnostics._text import as_html, as_text
-from omicvae.diagnostics.curves import phases
+from omicvae.diagnostics.curve_statistics import late_starts
 from omicvae.diagnostics.evidence import FitEvidence
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.remedies import Remedy, remedies_for
@@ -114,7 +114,7 @@ def diagnose(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Diagno
         verdict=judgement.verdict,
         headline=judgement.headline,
         findings=judgement.findings,
-        remarks=(*_remarks(measurements), *phases(inputs.history)),
+        remarks=(*_remarks(measurements), *late_starts(inputs.history)),
         evidence=evidence_table(measurements),
         remedies=remedies_for(judgement.verdict, judgement.findings, measurements),
         kl_per_dimension=np.full(inputs.kl_WK.shape[1], np.nan) if usage is None else usage.kl_K,

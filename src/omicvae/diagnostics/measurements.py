@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omicvae.diagnostics._statistics import Estimate
-from omicvae.diagnostics.curves import CurveChecks, read_curves
+from omicvae.diagnostics.curve_statistics import CurveStatistics
 from omicvae.diagnostics.decoder_use import DecoderUse, decoder_use
 from omicvae.diagnostics.embedding import EmbeddingCheck, umap_check
 from omicvae.diagnostics.evidence import FitEvidence
@@ -38,7 +38,7 @@ class Measurements:
     """
 
     non_finite: dict[str, int]
-    curves: CurveChecks
+    curves: CurveStatistics
     null_nll: float
     null_sd: float
     n_cells: int
@@ -64,7 +64,7 @@ class Measurements:
 
 def measure(inputs: FitEvidence, *, seed: int = 0, umap: bool = True) -> Measurements:
     """Run every check; the same seed gives the same result."""
-    curves = read_curves(inputs.history, schedule_settled_epoch=inputs.schedule_settled_epoch)
+    curves = CurveStatistics.of_fit(inputs.history, settled_from=inputs.schedule_settled_epoch)
     null_W = np.asarray(inputs.null_nll_W, dtype=np.float64)
     null_nll, null_sd = float(null_W.mean()), inputs.null_spread
     non_finite = inputs.non_finite()

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from omicvae.diagnostics.log_names import EPOCH, TRAIN, VALIDATION, log_name
-from omicvae.diagnostics.log_table import Log
+from omicvae.curves.names import EPOCH, TRAIN, VALIDATION, log_name
+from omicvae.curves.table import Log
 
 Values = dict[str, float]
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from omicvae._core.errors import SettingError
-from omicvae.diagnostics import HISTORY_RULES, RULES, diagnose_history
+from omicvae.curves import HISTORY_RULES, diagnose_history
+from omicvae.diagnostics import RULES
 
 EPOCHS = 40
 E = np.arange(1, EPOCHS + 1)
@@ -300,7 +301,7 @@ def test_results_are_plain_and_printable():
 def test_names_and_order_are_those_of_the_package():
     order = [rule.name for rule in RULES]
     names = [rule.name for rule in HISTORY_RULES]
-    assert names == ["diverged", "undertrained", "collapsed", "overfit", "under_regularised"]
+    assert names == ["diverged", "undertrained", "collapsed", "overfit", "under_regularised", "undecided", "healthy"]
     assert [name for name in order if name in names] == [name for name in names if name in order]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from omicvae.diagnostics.log_names import EPOCH, STEP, log_name
+from omicvae.curves.names import EPOCH, STEP, log_name
 from omicvae.metrics.labels import FloatArray
 
 Row = Mapping[str, Any]

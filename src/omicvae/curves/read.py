@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from omicvae._core.errors import DataError
-from omicvae.diagnostics.log_names import EPOCH, STEP, log_name
-from omicvae.diagnostics.log_table import Log, Row, as_number, log_table
-from omicvae.diagnostics.log_text import TEXT_FORMS, plain_lines, read_text
+from omicvae.curves.names import EPOCH, STEP, log_name
+from omicvae.curves.table import Log, Row, as_number, log_table
+from omicvae.curves.text import TEXT_FORMS, plain_lines, read_text
 
 #: Columns without which there is nothing to judge.
 JUDGED = ("loss", "recon", "kl", "elbo", "minus_elbo")

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omicvae._core.errors import DataError, NotSupportedError
-from omicvae.diagnostics import read_log
-from omicvae.diagnostics.log_names import ALIASES, log_name
-from omicvae.diagnostics.log_text import TEXT_FORMS, parse_values, plain_lines, read_text
-from omicvae.diagnostics.logs import TABLE_FORMS
+from omicvae.curves import read_log
+from omicvae.curves.names import ALIASES, log_name
+from omicvae.curves.read import TABLE_FORMS
+from omicvae.curves.text import TEXT_FORMS, parse_values, plain_lines, read_text
 from omicvae.training.history import epoch_line, history_frame
 
 INF = float("inf")

@@ -1,0 +1,209 @@
+"""``diagnose_history``: what the curves of any program prove, and what they cannot."""
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from omicvae._core.arguments import real
+from omicvae.curves import rules
+from omicvae.curves.kl_weight import known_weight
+from omicvae.curves.read import read_log
+from omicvae.curves.rules import HISTORY_RULES
+from omicvae.diagnostics import thresholds as T
+from omicvae.diagnostics._diagnosis import _plain, _records
+from omicvae.diagnostics._rows import COLUMNS, Row
+from omicvae.diagnostics._text import as_html, as_text, number
+from omicvae.diagnostics.curve_statistics import CurveStatistics, late_starts
+from omicvae.diagnostics.remedies import Remedy
+from omicvae.diagnostics.rules import judge
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class HistoryDiagnosis:
+    """What curves alone say about a run.
+
+    Attributes
+    ----------
+    verdict
+        ``"diverged"``, ``"undertrained"``, ``"collapsed"``, ``"overfit"``, ``"under_regularised"``,
+        ``"healthy"``, or ``"undecided"`` where the curves cannot tell.
+    headline
+        The verdict in a sentence.
+    findings
+        Names of further verdicts whose conditions hold as well.
+    remarks
+        Sentences that changed nothing, such as a discriminator that had not started.
+    cannot_tell
+        What these curves leave open, a sentence each.
+    evidence
+        Columns ``check``, ``value``, ``threshold`` (text), ``passed`` (True, False, or None: shown, not judged)
+        and ``meaning``.
+    remedies
+        Ranked; each is a mapping that omicvae's ``model.train(objective=...)`` takes, its reason holds anywhere.
+    history
+        The curves as they were read: a row per epoch, omicvae's column names; NaN is "not logged", inf
+        "logged and not finite".
+    """
+
+    verdict: str
+    headline: str
+    findings: tuple[str, ...]
+    remarks: tuple[str, ...]
+    cannot_tell: tuple[str, ...]
+    evidence: pd.DataFrame
+    remedies: tuple[Remedy, ...]
+    history: pd.DataFrame
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a copy of the evidence."""
+        return self.evidence.copy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON takes; what is NaN or infinite becomes None."""
+        return {
+            "verdict": self.verdict,
+            "headline": self.headline,
+            "findings": list(self.findings),
+            "remarks": list(self.remarks),
+            "cannot_tell": list(self.cannot_tell),
+            "evidence": _records(self.evidence),
+            "remedies": [remedy.to_dict() for remedy in self.remedies],
+            "history": {
+                str(self.history.index.name): [_plain(value) for value in self.history.index],
+                **{str(name): [_plain(value) for value in column] for name, column in self.history.items()},
+            },
+        }
+
+    def __str__(self) -> str:
+        return as_text(self.headline, self.verdict, self.evidence, self.remedies, self._notes())
+
+    def __repr__(self) -> str:
+        return f"<HistoryDiagnosis: {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        return as_html(" ".join([self.headline, *self._notes()]), self.verdict, self.evidence, self.remedies)
+
+    def _notes(self) -> tuple[str, ...]:
+        also = (f"also found: {', '.join(self.findings)}.",) if self.findings else ()
+        return (*also, *self.remarks, *(f"curves cannot tell {text}" for text in self.cannot_tell))
+
+
+def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryDiagnosis:
+    """Judge the loss curves of a VAE that any program trained.
+
+    Parameters
+    ----------
+    source
+        A DataFrame, a mapping of columns (Keras' ``history.history``, ``model.history`` of scvi-tools), a list
+        of rows; or a path, or its text: CSV (Lightning's ``metrics.csv`` too), JSON, a TensorBoard event file
+        or folder (needs ``omicvae[tensorboard]``), a log with a line per epoch, Keras' progress lines, tqdm's
+        bars. Losses in any unit.
+    kl_weight
+        Weight of the KL in the loss (β), for logs that hold it neither as a column nor as loss, reconstruction
+        and KL, from which it follows.
+
+    Returns
+    -------
+    HistoryDiagnosis
+        A verdict with evidence, and what the curves cannot tell. ``healthy`` means "as far as curves tell":
+        they show that a KL is paid, not that the decoder uses it.
+
+    Raises
+    ------
+    DataError
+        If the source cannot be read; the message shows how it begins and lists what is read.
+    NotSupportedError
+        If a TensorBoard log is given and ``tensorboard`` is not installed.
+    """
+    table = read_log(source)
+    weight_E, weight_source = known_weight(
+        table, None if kl_weight is None else real("kl_weight", kl_weight, minimum=0)
+    )
+    statistics = CurveStatistics(table, weight_E, weight_source)
+    judgement = judge(HISTORY_RULES, statistics)
+    rows = [astuple(row) for row in _evidence(statistics)]
+    return HistoryDiagnosis(
+        verdict=judgement.rule.name,
+        headline=judgement.rule.headline(statistics),
+        findings=tuple(rule.name for rule in judgement.findings),
+        remarks=tuple(_remarks(statistics)),
+        cannot_tell=tuple(_open_questions(statistics)),
+        evidence=pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "passed": object}),
+        remedies=judgement.rule.remedies(statistics),
+        history=table,
+    )
+
+
+def _remarks(s: CurveStatistics) -> Iterator[str]:
+    yield f"read as {s.table.attrs.get('form', 'a table')}, {s.n_epochs} rows, {', '.join(map(str, s.table.columns))}."
+    if s.weight_source == "implied":
+        yield f"the KL weight, {number(s.weight)} at the end, follows from loss, reconstruction and KL."
+    if s.n_non_finite and not s.ends_non_finite:
+        yield f"{s.n_non_finite} epochs were not finite, and training recovered."
+    if s.settled and s.settled_at > 0:
+        yield f"the KL weight settled at {s.table.index.name} {number(s.epochs_E[s.n_epochs - s.n_settled])}."
+    if s.settled is not False and not rules.still_falling(s) and s.pace[0] > T.STILL_WINNING_CONSTANT:
+        yield f"the {s.kind} still falls a little: another quarter of the run would win {s.pace[0]:.0%} more."
+    if s.kl_end > s.kl_first:
+        yield "the KL rose: the latent took something up; that alone is no proof of health."
+    adversaries = [name for name in ("discriminator_loss_train", "adversary_loss_train") if name in s.table]
+    # what was not logged in an epoch was not zero there
+    yield from late_starts(s.table[adversaries].bfill())
+
+
+def _open_questions(s: CurveStatistics) -> Iterator[str]:
+    if np.isfinite(s.kl_end):
+        yield "the unit of the KL: nats or bits, summed or averaged over dimensions, so its size alone proves nothing."
+        yield "whether the decoder uses z, which costs KL before it pays: model.diagnose() measures the use."
+        yield "how many dimensions are active, and whether z holds the classes that you care about."
+    if s.settled is None:
+        yield "whether a schedule of the KL weight had settled: the weight was not logged."
+    if not s.has_validation:
+        yield "whether the model overfits: no losses of validation cells were logged."
+    elif np.isnan(s.gap_growth):
+        yield "the train–validation gap: the two were not logged in the same terms."
+
+
+def _evidence(s: CurveStatistics) -> Iterator[Row]:
+    yield Row(
+        "epochs not finite",
+        s.n_non_finite,
+        "= 0 at the end",
+        not s.ends_non_finite,
+        f"of {s.n_epochs} epochs with a loss, reconstruction or KL that was NaN or inf",
+    )
+    if not np.isnan(s.rise):
+        passed = False if rules.diverged(s) and not s.ends_non_finite else None if s.rise > T.BLOWN_UP else True
+        meaning = "how far training ended above its start at one KL weight, reconstruction and objective alike"
+        yield Row("training above its start", s.rise, f"≤ {T.BLOWN_UP:g}", passed, meaning)
+    if s.settled is not None:
+        meaning = f"of {s.n_epochs} epochs with the final KL weight ({number(s.weight)}, {s.weight_source})"
+        yield Row("epochs after warm-up", s.n_settled, "≥ 2", s.settled, meaning)
+    if not np.isnan(s.pace[0]):
+        meaning = f"share of its fall that the {s.kind} would add in another quarter of the run (± {s.pace[1]:.2g})"
+        yield Row("still improving", s.pace[0], f"≤ {T.HALF_WAY:.2f}", not rules.still_falling(s), meaning)
+    yield from _kl_evidence(s)
+    if not np.isnan(s.worse):
+        meaning = "share of its fall that validation lost again; 0 within the noise"
+        yield Row("validation past its best", s.worse, f"≤ {T.LOST_AGAIN:g}", not rules.overfit(s), meaning)
+    if not np.isnan(s.gap_growth):
+        meaning = "of the train–validation gap since the best validation epoch, in the log's unit"
+        yield Row("growth of the gap", s.gap_growth, "", None, meaning)
+
+
+def _kl_evidence(s: CurveStatistics) -> Iterator[Row]:
+    if not np.isfinite(s.kl_end):
+        return
+    collapsed = rules.collapsed(s)
+    meaning = f"KL at the end ({number(s.kl_end)}) against its largest ({number(s.kl_peak)})"
+    yield Row("KL, share of its peak", s.kl_of_peak, f"> {T.FADED:g}", not collapsed, meaning)
+    if np.isfinite(s.kl_of_change):
+        meaning = f"KL at the end against what reconstruction changed by ({number(s.change)}); judged with the peak"
+        yield Row("KL, share of the change", s.kl_of_change, f"> {T.BOUGHT_LITTLE:g}", not collapsed, meaning)
+    if np.isfinite(s.weight):
+        passed = None if s.settled is False else not rules.under_regularised(s)
+        meaning = "smaller is β < 1 even if the loss is an average; an illness where the KL is huge and unpressed"
+        yield Row("KL weight", s.weight, f"> {T.UNPRICED_WEIGHT:g}", passed, meaning)

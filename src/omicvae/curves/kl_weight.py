@@ -1,0 +1,55 @@
+"""The KL weight of a log: logged, given by the caller, or worked out."""
+
+import numpy as np
+import pandas as pd
+
+from omicvae.diagnostics.curve_statistics import finite_column
+from omicvae.metrics.labels import FloatArray
+
+#: A KL weight worked out of loss, reconstruction and KL must be this even to count as one, relatively.
+EVEN = 0.05
+
+
+def known_weight(table: pd.DataFrame, given: float | None = None) -> tuple[FloatArray, str]:
+    """KL weight of every epoch, NaN where it is unknown, and where it is known from.
+
+    The source is ``"logged"``, ``"given"``, ``"implied"`` by (loss − recon) / KL, or ``"unknown"``.
+    """
+    logged_E = finite_column(table, "kl_weight")
+    others = {
+        "given": np.full(len(table), np.nan if given is None else given),
+        "implied": _implied_weight(table),
+    }
+    # a single logged value shows no schedule
+    shows_none = np.isfinite(logged_E).sum() == 1
+    weights = {**others, "logged": logged_E} if shows_none else {"logged": logged_E, **others}
+    known = ((weight_E, source) for source, weight_E in weights.items() if np.isfinite(weight_E).any())
+    return next(known, (np.full(len(table), np.nan), "unknown"))
+
+
+def _implied_weight(table: pd.DataFrame) -> FloatArray:
+    """(loss − recon) / KL, where it is one even weight or a smooth ramp to one; NaN elsewhere."""
+    unknown_E = np.full(len(table), np.nan)
+    # adversaries and near-zero KLs leave no weight in the difference
+    adversaries = (finite_column(table, f"{name}_loss_train") for name in ("discriminator", "adversary"))
+    if any(np.isfinite(loss_E).any() for loss_E in adversaries):
+        return unknown_E
+    loss_E, kl_E = finite_column(table, "loss_train"), finite_column(table, "kl_train")
+    # differences of rounded numbers that say nothing; a weight of 0 in a ramp says something
+    rounding = 2 * _resolution(loss_E[np.isfinite(loss_E)])
+    usable_E = (kl_E > 0) & (np.abs(kl_E) * EVEN > rounding)
+    weight_E = np.divide(loss_E - finite_column(table, "recon_train"), kl_E, out=unknown_E.copy(), where=usable_E)
+    seen = weight_E[np.isfinite(weight_E)]
+    if len(seen) < 2 or seen[-1] <= 0:
+        return unknown_E
+    slack = EVEN * np.abs(seen).max()
+    if np.ptp(seen) <= slack:
+        return np.full(len(table), np.median(seen))
+    rising = bool((np.diff(seen) > -slack).all() and seen.min() > -slack and np.isfinite(weight_E[-1]))
+    return weight_E if rising else unknown_E
+
+
+def _resolution(values: FloatArray) -> float:
+    """Last decimal that the values were logged with, and no finer than single precision."""
+    digits = next((d for d in range(8) if np.allclose(np.round(values, d), values, rtol=1e-9, atol=0)), 8)
+    return float(max(10.0**-digits, 1e-6 * np.abs(values).max(initial=0)))

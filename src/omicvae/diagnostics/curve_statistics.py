@@ -1,0 +1,418 @@
+"""What curves show, of our own fits and of any program's: numbers only, no verdict.
+
+The losses of another program may be nats or bits, sums or averages over genes, and its KL a sum or an average over
+dimensions. So all readings but those of our own fits (nats per cell) are ratios, counts, signs, or in the log's unit.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from scipy.stats import linregress
+
+from omicvae.diagnostics import thresholds
+from omicvae.metrics.labels import Array, FloatArray
+
+#: What may be judged, best first. The first is the objective at its final weight: it compares epochs of a
+#: ramp, in which the logged loss rises with β although nothing gets worse.
+KINDS = ("recon + weight · KL", "loss", "−ELBO", "recon")
+#: Quantities of which a value that is not finite counts.
+LOSSES = ("loss", "recon", "kl", "elbo", "minus_elbo")
+LATE_SHARE = 0.25
+#: Epochs of our own fits to which a line is fitted at least.
+FITTED_EPOCHS = 5
+#: Rows from which on single epochs are smoothed.
+SMOOTHED_ROWS = 9
+
+
+@dataclass(frozen=True, eq=False)
+class CurveStatistics:
+    """Readings of one table of curves; NaN or None where it cannot tell.
+
+    Attributes
+    ----------
+    table
+        E rows, one an epoch; columns ``loss_train recon_train kl_train loss_validation … kl_weight lr``, each of
+        which may be missing. NaN is "not logged", inf "logged and not finite".
+    known_weight_E
+        KL weight of the epochs for which it is known, else NaN; None: as the column ``kl_weight`` has it.
+    weight_source
+        Where it is known from: ``"logged"``, ``"given"``, ``"implied"`` by other columns, or ``"unknown"``.
+    settled_from
+        Number of the first epoch with the final KL weight, used where the table does not hold the weight.
+    in_nats
+        Whether losses are nats per cell: only then is −ELBO (the objective at a weight of 1) known and judged.
+    """
+
+    table: pd.DataFrame
+    known_weight_E: FloatArray | None = None
+    weight_source: str = "logged"
+    settled_from: float | None = None
+    in_nats: bool = False
+
+    @classmethod
+    def of_fit(cls, history: pd.DataFrame, *, settled_from: float | None = None) -> Self:
+        """Read the history of one of our own fits, whose training losses are NaN only if they were so."""
+        trained = [name for name in ("loss_train", "recon_train", "kl_train") if name in history.columns]
+        table = history.assign(**{name: history[name].astype(float).fillna(np.inf) for name in trained})
+        return cls(table, settled_from=settled_from, in_nats=True)
+
+    @property
+    def n_epochs(self) -> int:
+        """Rows of the table."""
+        return len(self.table)
+
+    @cached_property
+    def epochs_E(self) -> FloatArray:
+        """Epochs (steps, rows) as they are counted in the log."""
+        return self.table.index.to_numpy(dtype=np.float64)
+
+    def column(self, name: str) -> FloatArray:
+        """Finite values of a column, else NaN."""
+        return finite_column(self.table, name)
+
+    @cached_property
+    def _non_finite_E(self) -> Array:
+        names = [f"{loss}_{part}" for loss in LOSSES for part in ("train", "validation")]
+        losses = self.table[[name for name in names if name in self.table]]
+        return np.asarray(np.isinf(losses.to_numpy(dtype=np.float64)).any(axis=1))
+
+    @property
+    def n_non_finite(self) -> int:
+        """Epochs in which a loss, reconstruction or KL was logged and not finite."""
+        return int(self._non_finite_E.sum())
+
+    @property
+    def ends_non_finite(self) -> bool:
+        """Whether any of the last quarter of the epochs was not finite."""
+        return bool(self._non_finite_E[-max(1, int(self.n_epochs * LATE_SHARE)) :].any())
+
+    # settings of the run
+
+    @cached_property
+    def weight_E(self) -> FloatArray:
+        """KL weight of every epoch; gaps filled from the epoch before."""
+        return np.asarray(pd.Series(self._known_weight_E).ffill().bfill(), dtype=np.float64)
+
+    @property
+    def weight(self) -> float:
+        """Final KL weight."""
+        return float(self.weight_E[-1]) if self.n_epochs else float("nan")
+
+    @cached_property
+    def settled_at(self) -> float:
+        """Position of the first epoch with the final weight; 0 where the weight is unknown."""
+        if len(self._seen_weights) < 2:
+            return 0 if self.settled_from is None else self.settled_from - 1
+        off_E = np.abs(self.weight_E - self.weight) > self._same_weight
+        return int(np.flatnonzero(off_E)[-1]) + 1 if off_E.any() else 0
+
+    @property
+    def settled_epoch(self) -> float:
+        """Number (from 1) of that epoch; NaN where the weight is unknown."""
+        unknown = len(self._seen_weights) < 2 and self.settled_from is None
+        return float("nan") if unknown else float(self.settled_at + 1)
+
+    @property
+    def n_settled(self) -> int:
+        """Epochs from there to the end."""
+        return int((np.arange(self.n_epochs) >= self.settled_at).sum())
+
+    @property
+    def settled(self) -> bool | None:
+        """Whether the weight was seen to stand still at its end; None where it is unknown."""
+        if len(seen := self._seen_weights) > 1:
+            return bool(abs(seen[-1] - seen[-2]) <= self._same_weight)
+        return None if self.settled_from is None or not self.n_epochs else self.settled_from <= self.n_epochs
+
+    @property
+    def _known_weight_E(self) -> FloatArray:
+        return self.column("kl_weight") if self.known_weight_E is None else self.known_weight_E
+
+    @property
+    def _seen_weights(self) -> FloatArray:
+        """Known weights; a single one shows no schedule."""
+        return self._known_weight_E[np.isfinite(self._known_weight_E)]
+
+    @property
+    def _same_weight(self) -> float:
+        return float(thresholds.SETTLED_WEIGHT * np.abs(self.weight_E).max(initial=0))
+
+    @property
+    def annealed(self) -> bool:
+        """Whether the learning rate had fallen to a tenth of its peak."""
+        rate_E = self.column("lr")
+        return bool(len(rate_E) and rate_E[-1] <= thresholds.ANNEALED_RATE * np.max(rate_E))
+
+    # the curve that is judged
+
+    @cached_property
+    def kind(self) -> str | None:
+        """Which of ``KINDS`` is judged: the best that validation cells have, else training cells."""
+        return self._first_kind("validation") or self._first_kind("train")
+
+    @cached_property
+    def judged_E(self) -> FloatArray:
+        """The judged curve of validation cells, else of training cells; lower is better."""
+        validation_E = self._curve(self.kind, "validation")
+        return validation_E if np.isfinite(validation_E).any() else self.train_E
+
+    @cached_property
+    def train_E(self) -> FloatArray:
+        """The same curve of training cells; NaN where they do not have it."""
+        return self._curve(self.kind, "train")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether any loss of validation cells was logged."""
+        return self._first_kind("validation") is not None
+
+    @cached_property
+    def after_E(self) -> Array:
+        """Epochs that may be compared: those from which the weight is final, all where that was not seen.
+
+        In our own fits those alone count: before, the network is another one.
+        """
+        start = 0 if self.settled is False and not self.in_nats else self.settled_at
+        return np.arange(self.n_epochs) >= start
+
+    def _first_kind(self, part: str) -> str | None:
+        kinds = KINDS[:1] if self.in_nats else KINDS
+        return next((kind for kind in kinds if np.isfinite(self._curve(kind, part)).any()), None)
+
+    def _curve(self, kind: str | None, part: str) -> FloatArray:
+        recon_E, minus_elbo_E = self.column(f"recon_{part}"), self.column(f"minus_elbo_{part}")
+        if not np.isfinite(minus_elbo_E).any():
+            # scvi-tools logs a positive −ELBO as "elbo"
+            elbo_E = self.column(f"elbo_{part}")
+            minus_elbo_E = elbo_E if np.nanmedian(np.append(elbo_E, 0)) > 0 else -elbo_E
+        objective_E = recon_E + (1.0 if self.in_nats else self.weight) * self.column(f"kl_{part}")
+        curves = dict(zip(KINDS, (objective_E, self.column(f"loss_{part}"), minus_elbo_E, recon_E), strict=True))
+        return np.full(self.n_epochs, np.nan) if kind is None else curves[kind]
+
+    def _has(self, name: str) -> bool:
+        return bool(np.isfinite(self.column(name)).any())
+
+    def _compared(self, values_E: FloatArray) -> FloatArray:
+        return np.asarray(values_E[self.after_E & np.isfinite(values_E)], dtype=np.float64)
+
+    # how it runs
+
+    @cached_property
+    def fall(self) -> float:
+        """How far the judged curve fell from its first value to its best."""
+        # at its final weight the objective compares the epochs of a ramp as well
+        whole = self.kind == KINDS[0]
+        values = self.judged_E[np.isfinite(self.judged_E)] if whole else self._compared(self.judged_E)
+        return float(values[0] - values.min()) if len(values) > 1 else float("nan")
+
+    @cached_property
+    def pace(self) -> tuple[float, float]:
+        """Share of that fall which another quarter of the run would add at the final pace; its standard error."""
+        seen_E = np.isfinite(self.judged_E) & self.after_E
+        time = self.epochs_E[seen_E]
+        if len(time) < 3 or self.fall <= 0:
+            return float("nan"), float("nan")
+        quarter = LATE_SHARE * np.ptp(self.epochs_E)
+        descent, descent_se = _descent(time, self.judged_E[seen_E], time >= self.epochs_E[-1] - quarter)
+        return descent * quarter / self.fall, descent_se * quarter / self.fall
+
+    @property
+    def improvement(self) -> float:
+        """What another quarter of the run (at least one epoch) would win at the final pace, nats per cell.
+
+        The line is fitted to the last quarter (at least five epochs, settled ones only). With fewer than three of
+        them the last two epochs are compared, without an error.
+        """
+        return self._improvement[0]
+
+    @property
+    def improvement_se(self) -> float:
+        """Standard error of the improvement."""
+        return self._improvement[1]
+
+    @property
+    def still_improving(self) -> bool:
+        """Whether the improvement stands out of the epochs' noise by three standard errors."""
+        return self.improvement > thresholds.STANDS_OUT * self.improvement_se
+
+    @cached_property
+    def _improvement(self) -> tuple[float, float]:
+        seen_E = np.isfinite(self.judged_E)
+        if seen_E.sum() < 2:
+            return float("nan"), float("nan")
+        row_E = np.arange(1.0, self.n_epochs + 1)
+        late_E = self.after_E & (row_E > self.n_epochs - max(FITTED_EPOCHS, int(np.ceil(self.n_epochs * LATE_SHARE))))
+        descent, descent_se = _descent(row_E[seen_E], self.judged_E[seen_E], late_E[seen_E])
+        ahead = max(self.n_epochs * LATE_SHARE, 1.0)
+        return descent * ahead, descent_se * ahead
+
+    @cached_property
+    def rise(self) -> float:
+        """How far training ended above its start at one weight, as a share of where it started.
+
+        Of reconstruction and objective the smaller, because either alone may rise for a good reason: the
+        reconstruction pays for a KL that falls, the objective for a weight that is unknown. 0 unless it
+        stands out of the noise.
+        """
+        curves = [self._curve(self._first_kind("train"), "train"), self.column("recon_train")]
+        compared = [values for curve in curves if len(values := self._compared(curve)) > 2]
+        return min((_rise(values) for values in compared), default=float("nan"))
+
+    @property
+    def ramp_explains_rise(self) -> bool:
+        """Whether a rising loss may be a rising β: weight not at rest or unknown, and no sign to the contrary."""
+        at_one_weight = self.settled is True or self._first_kind("train") == KINDS[0]
+        both_rise = self._has("recon_train") and self.kl_end >= self.kl_first
+        return not (at_one_weight or both_rise)
+
+    @cached_property
+    def worse(self) -> float:
+        """How far validation ended above its best, as a share of its fall; 0 unless it stands out of the noise."""
+        values = self._compared(self.judged_E)
+        if not self.has_validation or len(values) < 3:
+            return float("nan")
+        smooth = _smooth(values)
+        rise = float(smooth[-1] - smooth.min())
+        return 0.0 if rise <= thresholds.STANDS_OUT * _noise(values) else _ratio(rise, self.fall)
+
+    @property
+    def gap(self) -> float:
+        """Judged curve of validation minus training cells at the best validation epoch, in the log's unit."""
+        return self._gaps[0]
+
+    @property
+    def gap_growth(self) -> float:
+        """Growth of that gap from there to the last epoch that has one."""
+        return self._gaps[1] - self._gaps[0]
+
+    @cached_property
+    def _gaps(self) -> tuple[float, float]:
+        """Gap at the best validation epoch and at the last."""
+        seen_E = np.isfinite(self.judged_E) & np.isfinite(self.train_E) & self.after_E
+        if not self.has_validation or not seen_E.any():
+            return float("nan"), float("nan")
+        gap = (self.judged_E - self.train_E)[seen_E]
+        return float(gap[int(np.argmin(self.judged_E[seen_E]))]), float(gap[-1])
+
+    # its two parts
+
+    @property
+    def reconstruction_end(self) -> float:
+        """Training reconstruction at the last epoch."""
+        return float(_last(self.column("recon_train")))
+
+    @property
+    def reconstruction_best(self) -> float:
+        """Training reconstruction at its best."""
+        return float(np.fmin.reduce(self.column("recon_train"), initial=np.nan))
+
+    @cached_property
+    def change(self) -> float:
+        """Range of the reconstruction over the run; of the judged curve where there is none."""
+        recon_E = self.column("recon_train" if self._has("recon_train") else "recon_validation")
+        values_E = recon_E if np.isfinite(recon_E).any() else self.judged_E
+        return float(np.fmax.reduce(values_E, initial=np.nan) - np.fmin.reduce(values_E, initial=np.nan))
+
+    @cached_property
+    def kl_E(self) -> FloatArray:
+        """KL of training cells, else of validation cells."""
+        return self.column("kl_train" if self._has("kl_train") else "kl_validation")
+
+    @cached_property
+    def kl_end(self) -> float:
+        """Median KL of the last quarter of the epochs that have one."""
+        seen = self.kl_E[np.isfinite(self.kl_E)]
+        return float(np.median(seen[-max(1, int(len(seen) * LATE_SHARE)) :])) if len(seen) else float("nan")
+
+    @property
+    def kl_last(self) -> float:
+        """KL of the last epoch that has one."""
+        return _last(self.kl_E)
+
+    @property
+    def kl_peak(self) -> float:
+        """Largest KL of any epoch."""
+        return float(np.fmax.reduce(self.kl_E, initial=np.nan))
+
+    @property
+    def kl_first(self) -> float:
+        """First KL at the final weight."""
+        values = self._compared(self.kl_E)
+        return float(values[0]) if len(values) else float("nan")
+
+    @property
+    def kl_of_peak(self) -> float:
+        """Final KL as a share of its peak."""
+        return _ratio(self.kl_end, self.kl_peak) if self.kl_peak else 0.0
+
+    @property
+    def kl_of_change(self) -> float:
+        """Final KL as a share of the reconstruction's change."""
+        return 0.0 if self.kl_end == 0 else _ratio(self.kl_end, self.change)
+
+
+def late_starts(history: pd.DataFrame) -> list[str]:
+    """Say which adversaries were off at first, so that nobody takes their zero loss for a fault."""
+    remarks = []
+    for name in ("adversary", "discriminator"):
+        on_E = np.nan_to_num(finite_column(history, f"{name}_loss_train")) != 0
+        if f"{name}_loss_train" in history.columns and len(on_E) and not on_E[0]:
+            until = f"epoch {history.index[int(on_E.argmax())]}" if on_E.any() else "the end of this run"
+            remarks.append(f"{name} off until {until}: a zero loss before is expected (phase 1).")
+    return remarks
+
+
+def finite_column(table: pd.DataFrame, name: str) -> FloatArray:
+    """Values of a column; NaN where there are none, and where they are not finite."""
+    if name not in table:
+        return np.full(len(table), np.nan)
+    values_E = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(np.where(np.isfinite(values_E), values_E, np.nan), dtype=np.float64)
+
+
+def _last(values_E: FloatArray) -> float:
+    seen = values_E[np.isfinite(values_E)]
+    return float(seen[-1]) if len(seen) else float("nan")
+
+
+def _ratio(value: float, unit: float) -> float:
+    if unit > 0:
+        return float(value / unit)
+    return float(np.sign(value) * np.inf) if value else 0.0
+
+
+def _rise(values: FloatArray) -> float:
+    rise = float(values[-1] - values[0])
+    return _ratio(rise, abs(float(values[0]))) if rise > thresholds.STANDS_OUT * _noise(values) else 0.0
+
+
+def _descent(time: FloatArray, value: FloatArray, late: Array) -> tuple[float, float]:
+    """Fall per unit of time of the line through the late points, and its standard error.
+
+    Fewer than three late points have no line: the last two of all are compared, without an error.
+    """
+    if late.sum() < 3:
+        return float((value[-2] - value[-1]) / (time[-1] - time[-2])), 0.0
+    line = linregress(time[late], value[late])
+    return -float(line.slope), float(line.stderr)
+
+
+def _smooth(values: FloatArray) -> FloatArray:
+    """Take running medians of three where there are rows enough: a lucky epoch is no best, a bad one no end."""
+    if len(values) < SMOOTHED_ROWS:
+        return values
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=1), dtype=np.float64)
+
+
+def _noise(values: FloatArray) -> float:
+    """SD of the noise around a smooth curve, from second differences over the later half.
+
+    A second difference of independent noise has √6 times its SD; 1.48 turns a median of deviations into an SD.
+    """
+    late = values[-max(4, len(values) // 2) :]
+    if len(late) < 4:
+        return float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
+    return float(1.4826 * np.median(np.abs(np.diff(late, n=2))) / np.sqrt(6))
