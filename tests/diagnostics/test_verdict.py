@@ -9,7 +9,8 @@ import pytest
 
 from omicvae._core.errors import DataError
 from omicvae.diagnostics import RULES, Remedy, diagnose, measure
-from omicvae.diagnostics.remedies import DEARER, REMEDIES, remedies_for
+from omicvae.diagnostics.remedies import DEARER, ranked_remedies
+from omicvae.diagnostics.rules import Judgement
 
 TRUTH = {
     "healthy": "healthy",
@@ -364,8 +365,19 @@ def test_leakage_is_shown_and_not_judged(sim):
     assert rows["passed"].iloc[0] is None
 
 
-def test_every_rule_has_remedies_that_are_mappings():
-    assert {rule.name for rule in RULES} | {"healthy"} == set(REMEDIES)
+RULE = {rule.name: rule for rule in RULES}
+
+
+def remedies_for(verdict, findings, measurements):
+    judgement = Judgement(RULE[verdict], tuple(RULE[name] for name in findings))
+    return ranked_remedies(judgement, measurements)
+
+
+def test_every_rule_that_is_not_sound_has_remedies(sim):
+    measurements = measure(sim.healthy(labels_N=None), umap=False)
+    for rule in RULES:
+        assert bool(rule.remedies(measurements)) != rule.sound
+        assert set(rule.implies) <= set(RULE)
 
 
 def test_remedies_are_objective_mappings(sim):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from omicvae.cli._demo_fits import DemoFit
     from omicvae.diagnostics import Diagnosis
 
-STYLES = {"healthy": "bold green", "undertrained": "bold yellow"}
+STYLES = {"good": "bold green", "warning": "bold yellow", "bad": "bold red"}
 MISSING = "–"
 
 
@@ -22,9 +22,9 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def styled(verdict: str) -> str:
+def styled(diagnosis: "Diagnosis") -> str:
     """Colour a verdict as rich markup."""
-    return f"[{STYLES.get(verdict, 'bold red')}]{verdict}[/]"
+    return f"[{STYLES[diagnosis.tone]}]{diagnosis.verdict}[/]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,13 @@ def _truth(effect: str) -> "Callable[[DemoFit], str]":
 
 
 LINES = (
-    Line("verdict", lambda fit: styled(fit.diagnosis.verdict)),
+    Line("verdict", lambda fit: styled(fit.diagnosis)),
     Line("KL", _check("rate (KL)")),
     Line(
         "active dimensions",
         lambda fit: f"{_check('active units')(fit)} of {len(fit.diagnosis.kl_per_dimension)}",
     ),
-    Line("cost of a wrong z", _check("decoder use")),
+    Line("cost of a permuted z", _check("decoder use")),
     Line("gain over no latent", _check("gain over null")),
     Line("labels from one draw", _probe("posterior draw")),
     Line("  by chance, at most", _probe("posterior draw", "permuted_high")),

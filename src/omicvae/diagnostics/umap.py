@@ -1,8 +1,8 @@
 """UMAP (McInnes et al. 2018) of a few thousand cells, in numpy: nothing to compile, nothing heavy to import.
 
-``umap-learn`` compiles its kernels anew in every process and imports a search for approximate neighbours: 10 to 60 s for
-a map that takes one second. On data sets of 700 to 3000 cells purity, silhouette and trustworthiness of the labels agree
-with its maps to within what another seed does.
+``umap-learn`` compiles its kernels anew in every process and imports a search for approximate neighbours: 10 to 60 s
+for a map that takes one second. On data sets of 700 to 3000 cells purity, silhouette and trustworthiness of the labels
+agree with its maps to within what another seed does.
 """
 
 import numpy as np

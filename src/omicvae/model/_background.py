@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from omicvae._core import DataError
 from omicvae.data import CellStore
-from omicvae.diagnostics.structure import Structure, structure
+from omicvae.diagnostics import Structure, structure
 from omicvae.model._build import ModelConfig, build_null
 from omicvae.module import CovariateModel
 from omicvae.training import derive_seed, evaluating, map_cells, null_log_likelihood, private_generators

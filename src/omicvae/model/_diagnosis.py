@@ -8,7 +8,7 @@ from torch import Tensor
 from omicvae._core import Batch, NotSupportedError, integral
 from omicvae.data import CellStore
 from omicvae.data.schema import obs_column
-from omicvae.diagnostics import POWERS, Diagnosis, FitEvidence, diagnose, permute_within_strata, tempered
+from omicvae.diagnostics import POWERS, Diagnosis, DiagnosisInputs, diagnose, permute_within_strata, tempered
 from omicvae.metrics import kmeans_classes
 from omicvae.model._background import unexplained
 from omicvae.model._latent import LatentMixin
@@ -27,7 +27,7 @@ class DiagnosisMixin(LatentMixin):
     def diagnose(self, labels_key: str | None = None, *, seed: int | None = None, umap: bool = True) -> Diagnosis:
         """Say whether the latent space is alive, show the evidence, and offer remedies.
 
-        Rates, bounds and the cost of a wrong z are measured on the validation cells (on the training cells if
+        Rates, bounds and the cost of a permuted z are measured on the validation cells (on the training cells if
         there are none), probes on all cells. The verdict comes from what the model does, never from its settings.
 
         Parameters
@@ -65,7 +65,9 @@ class DiagnosisMixin(LatentMixin):
         seed = self.config.seed if seed is None else integral("seed", seed, minimum=0)
         return derive_seed(seed, "diagnosis") % 2**31
 
-    def _evidence(self, store: CellStore, judged: NDArray[np.int64], labels_key: str | None, seed: int) -> FitEvidence:
+    def _evidence(
+        self, store: CellStore, judged: NDArray[np.int64], labels_key: str | None, seed: int
+    ) -> DiagnosisInputs:
         rng = np.random.default_rng([seed, 1])
         mean_NK, sd_NK, draw_NK, reference_NK = self._views(store, seed)
         scores = score_cells(self.module, store, judged, seed=seed)
@@ -82,7 +84,7 @@ class DiagnosisMixin(LatentMixin):
             column = obs_column(self._own_adata(), labels_key)
             labels_N = column.astype(object).where(column.notna(), None).to_numpy()
         last = self.fits[-1]
-        return FitEvidence(
+        return DiagnosisInputs(
             mean_NK=mean_NK,
             sd_NK=sd_NK,
             draw_NK=draw_NK,

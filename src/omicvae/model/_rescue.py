@@ -15,9 +15,6 @@ from omicvae.model._diagnosis import DiagnosisMixin
 
 log = logging.getLogger("omicvae")
 
-#: Verdicts under which there is nothing to mend.
-SOUND = ("healthy", "no_signal")
-
 #: Terms of the objective that a remedy leaves as they are: they are what the user wants, not what went wrong.
 KEPT_TERMS = ("adversary", "discriminator", "total_correlation")
 
@@ -52,7 +49,7 @@ class Attempt:
     @property
     def sound(self) -> bool:
         """Whether there is nothing to mend."""
-        return self.diagnosis.verdict in SOUND
+        return self.diagnosis.sound
 
     @property
     def rank(self) -> tuple[bool, float]:
