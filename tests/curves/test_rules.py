@@ -1,13 +1,16 @@
 """Verdicts from curves alone: runs whose truth is known, in every unit that programs log."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from omicvae._core.errors import SettingError
-from omicvae.curves import HISTORY_RULES, diagnose_history
+from omicvae.curves import HISTORY_RULES, diagnose_history, rules
 from omicvae.diagnostics import RULES
 
 EPOCHS = 40
@@ -167,7 +170,7 @@ def test_a_shift_of_the_reconstruction_changes_nothing(name):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_noise_convicts_nobody(seed):
+def test_noise_alone_is_healthy(seed):
     for noise in (0.5, 2.0):
         assert diagnose_history(run(kl=RISING, noise=noise, seed=seed)).verdict == "healthy"
 
@@ -279,6 +282,98 @@ def test_what_is_missing_is_said():
     text = " ".join(diagnosis.cannot_tell)
     for part in ("whether a schedule", "whether the model overfits", "whether the decoder uses z"):
         assert part in text
+
+
+# the limits
+
+
+def at(**changes):
+    """Statistics of a healthy run with some changed."""
+    healthy = {
+        **{"n_epochs": 40, "ends_non_finite": False, "rise": 0.0, "ramp_explains_rise": False, "settled": True},
+        **{
+            "pace": (0.01, 0.0),
+            "kl_of_peak": 0.9,
+            "kl_of_change": 0.1,
+            "kl_end": 10.0,
+            "kl_peak": 11.0,
+            "kl_first": 3.0,
+        },
+        **{"change": 100.0, "worse": 0.0, "gap_growth": 1.0, "weight": 1.0, "weight_source": "logged", "kind": "loss"},
+        "fall": 50.0,
+    }
+    return SimpleNamespace(**{**healthy, **changes})
+
+
+DEAD = {"kl_of_peak": 0.049, "kl_of_change": 0.001, "kl_end": 0.049}
+UNPRICED = {"weight": 1e-5, "kl_end": 101.0, "kl_of_peak": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("rule", "holds", "not_quite"),
+    [
+        (rules.diverged, {"ends_non_finite": True}, {}),
+        (rules.diverged, {"rise": 0.011}, {"rise": 0.01}),
+        (rules.diverged, {"rise": 0.5}, {"rise": 0.5, "ramp_explains_rise": True}),
+        (rules.undertrained, {"settled": False}, {"settled": None}),
+        (rules.undertrained, {"pace": (0.174, 0.0)}, {"pace": (0.173, 0.0)}),
+        (rules.undertrained, {"pace": (0.31, 0.1)}, {"pace": (0.29, 0.1)}),
+        (rules.undertrained, {"pace": (0.9, 0.0)}, {"pace": (0.9, 0.0), **DEAD}),
+        (rules.undertrained, {"pace": (0.9, 0.0)}, {"pace": (0.9, 0.0), **UNPRICED}),
+        (rules.collapsed, DEAD, {**DEAD, "n_epochs": 1}),
+        (rules.collapsed, DEAD, {**DEAD, "kl_of_peak": 0.051, "kl_of_change": 1e-5}),
+        (rules.collapsed, {**DEAD, "kl_of_peak": 1e-3, "kl_of_change": 0.02}, {**DEAD, "kl_of_change": 0.0011}),
+        (rules.collapsed, {**DEAD, "kl_of_peak": 1e-4}, {**DEAD, "kl_of_peak": 1e-4, "kl_of_change": 0.021}),
+        (rules.collapsed, DEAD, {**DEAD, "kl_end": 0.051}),
+        (rules.collapsed, {"kl_peak": 9.9e-5}, {"kl_peak": 1.01e-4}),
+        (rules.overfit, {"worse": 0.051}, {"worse": 0.05}),
+        (rules.overfit, {"worse": 0.2}, {"worse": 0.2, "gap_growth": 0.0}),
+        (rules.under_regularised, UNPRICED, {**UNPRICED, "n_epochs": 1}),
+        (rules.under_regularised, UNPRICED, {**UNPRICED, "weight": 1.1e-5}),
+        (rules.under_regularised, UNPRICED, {**UNPRICED, "kl_end": 99.0}),
+        (rules.under_regularised, UNPRICED, {**UNPRICED, "kl_of_peak": 0.49}),
+    ],
+)
+def test_where_each_rule_begins(rule, holds, not_quite):
+    assert rule(at(**holds))
+    assert not rule(at(**not_quite))
+
+
+@pytest.mark.parametrize(
+    ("doubt", "enough"),
+    [
+        ({"kind": None}, {}),
+        ({"kl_end": np.nan}, {}),
+        ({"n_epochs": 2}, {"n_epochs": 3}),
+        ({"fall": 0.0}, {"fall": 1e-9}),
+        ({"rise": 0.011}, {"rise": 0.01}),
+        ({"kl_of_change": 1e-3, "kl_end": 0.05}, {"kl_of_change": 1e-3, "kl_end": 0.051}),
+        ({"kl_of_change": 1e-3, "kl_end": 0.05}, {"kl_of_change": 1.1e-3, "kl_end": 0.05}),
+        ({**DEAD, "kl_end": 0.69}, {**DEAD, "kl_end": 0.70}),
+        ({**UNPRICED, "weight_source": "unknown"}, {**UNPRICED, "weight_source": "given"}),
+        ({**UNPRICED, "weight_source": "unknown"}, {**UNPRICED, "weight_source": "unknown", "change": 102.0}),
+        ({**UNPRICED, "weight_source": "unknown"}, {**UNPRICED, "weight_source": "unknown", "kl_first": 51.0}),
+    ],
+)
+def test_where_doubt_begins(doubt, enough):
+    assert len(list(rules.doubts(at(**doubt)))) == 1
+    assert not list(rules.doubts(at(**enough)))
+
+
+# forms of one log
+
+
+@settings(max_examples=20, deadline=None)
+@given(name=st.sampled_from(sorted(RUNS)), times=st.integers(1, 3), order=st.permutations(range(7)))
+def test_repeated_rows_and_the_order_of_rows_and_columns_change_nothing(name, times, order):
+    expected = diagnose_history(RUNS[name])
+    table = RUNS[name].reset_index()
+    columns = [table.columns[0], *(table.columns[1:][position] for position in order)][::-1]
+    repeated = pd.concat([table[columns]] * times).iloc[::-1]
+    found = diagnose_history(repeated)
+    assert (found.verdict, found.findings, found.headline) == (expected.verdict, expected.findings, expected.headline)
+    pd.testing.assert_frame_equal(found.evidence, expected.evidence)
+    assert [remedy.line for remedy in found.remedies] == [remedy.line for remedy in expected.remedies]
 
 
 # the result

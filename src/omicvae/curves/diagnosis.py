@@ -117,11 +117,9 @@ def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryD
     NotSupportedError
         If a TensorBoard log is given and ``tensorboard`` is not installed.
     """
+    given = None if kl_weight is None else real("kl_weight", kl_weight, minimum=0)
     table = read_log(source)
-    weight_E, weight_source = known_weight(
-        table, None if kl_weight is None else real("kl_weight", kl_weight, minimum=0)
-    )
-    statistics = CurveStatistics(table, weight_E, weight_source)
+    statistics = CurveStatistics(table, *known_weight(table, given))
     judgement = judge(HISTORY_RULES, statistics)
     return HistoryDiagnosis(
         verdict=judgement.rule.name,
@@ -203,5 +201,5 @@ def _kl_evidence(s: CurveStatistics) -> Iterator[Row]:
         yield Row("KL, share of the change", s.kl_of_change, f"> {T.BOUGHT_LITTLE:g}", not collapsed, meaning)
     if np.isfinite(s.weight):
         passed = None if s.settled is False else not rules.under_regularised(s)
-        meaning = "smaller is β < 1 even if the loss is an average; an illness where the KL is huge and unpressed"
+        meaning = "smaller is β < 1 even if the loss is an average; a fault where the KL is huge and unpressed"
         yield Row("KL weight", s.weight, f"> {T.UNPRICED_WEIGHT:g}", passed, meaning)

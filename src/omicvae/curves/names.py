@@ -77,7 +77,8 @@ def log_name(name: str) -> LogName | None:
     if words[:1] == ["lr"]:
         # Lightning's LearningRateMonitor appends the optimiser: "lr-Adam/pg1"
         return LogName("lr", (0, 0, len(words)))
-    cells = _cells(words)
+    held_out = [VALIDATION[word] for word in words if word in VALIDATION]
+    cells = "validation" if held_out else "train" if TRAIN & set(words) else None
     kept = [word for word in words if word not in TRAIN and word not in VALIDATION and word not in NOISE]
     bare = [word for word in kept if word not in (EPOCH, STEP)]
     if "_".join(bare) not in _QUANTITIES:
@@ -86,16 +87,15 @@ def log_name(name: str) -> LogName | None:
     # "loss_epoch" and "average loss" are means over an epoch, "loss_step" is of one batch
     granularity = 2 if STEP in kept else 0 if EPOCH in kept or MEANS & set(words) else 1
     column = quantity if quantity in WITHOUT_CELLS else f"{quantity}_{cells or 'train'}"
-    held_out = min((VALIDATION[word] for word in words if word in VALIDATION), default=0)
-    return LogName(column, (held_out, alias, granularity), cells)
+    return LogName(column, (min(held_out, default=0), alias, granularity), cells)
+
+
+def column_of(name: object) -> str:
+    """Column that a name stands for; empty where it is not known."""
+    known = log_name(str(name))
+    return "" if known is None else known.column
 
 
 def _words(name: str) -> list[str]:
     text = name.replace("β", "beta").replace("λ", "lambda")
     return [word.lower() for word in re.findall(r"KLD?|BCE|MSE|ELBO|[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)]
-
-
-def _cells(words: list[str]) -> str | None:
-    if any(word in VALIDATION for word in words):
-        return "validation"
-    return "train" if any(word in TRAIN for word in words) else None

@@ -4,7 +4,8 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 import pandas as pd
 
 from omicvae._core.errors import DataError
-from omicvae.curves.names import EPOCH, STEP, log_name
-from omicvae.curves.table import Log, Row, as_number, log_table
+from omicvae.curves.names import EPOCH, STEP, column_of
+from omicvae.curves.table import Log, as_number, log_table
 from omicvae.curves.text import TEXT_FORMS, plain_lines, read_text
+from omicvae.diagnostics.curve_statistics import LOSSES
 
-#: Columns without which there is nothing to judge.
-JUDGED = ("loss", "recon", "kl", "elbo", "minus_elbo")
+#: What no name of a column holds: a sign between name and value, or a number.
+NO_NAME = re.compile(r"[=:]|(^|\s)[-+]?\.?\d")
 SHOWN_LINES, SHOWN_WIDTH = 3, 100
 
 
@@ -40,8 +42,7 @@ def read_log(source: Any) -> pd.DataFrame:
     """
     log = _from_object(source)
     table = log_table(log)
-    known = [name for name in table.columns if str(name).rsplit("_", 1)[0] in JUDGED]
-    if not known:
+    if not any(str(name).rsplit("_", 1)[0] in LOSSES for name in table.columns):
         names = list(dict.fromkeys(str(name) for row in log.rows for name in row))
         raise DataError(
             f"This {log.form} holds no loss, reconstruction or KL under a name that is known, only "
@@ -61,30 +62,26 @@ def _from_object(source: Any) -> Log:
 
 
 def _from_frame(frame: pd.DataFrame) -> Log:
-    """Read a table whose gaps are NaN: not logged where rows share epochs or in validation, else not finite."""
-    if log_name(str(frame.index.name)) is not None and frame.index.name not in frame.columns:
+    """Read a table whose gaps are NaN: not logged where rows share epochs or in validation, else not finite.
+
+    In a table where rows share epochs a NaN that ends a training curve early is no gap either.
+    """
+    if column_of(frame.index.name) and frame.index.name not in frame.columns:
         frame = frame.reset_index()
     rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-    clocks = [str(name) for name in frame.columns if (known := log_name(str(name))) and known.column == EPOCH]
+    clocks = [name for name in frame.columns if column_of(name) == EPOCH]
     sparse = any(frame[name].isna().any() or frame[name].duplicated().any() for name in clocks)
     for name in map(str, frame.columns):
-        logged = np.array([as_number(row[name]) is not None and row[name] == row[name] for row in rows], dtype=bool)
-        _drop_gaps(rows, name, logged, sparse)
-    return Log("table", rows, several="mean")
-
-
-def _drop_gaps(rows: list[dict[str, Any]], name: str, logged_R: "np.ndarray[Any, Any]", sparse: bool) -> None:
-    """Take out the NaN that mean "not logged"; one that ends a training curve early stays."""
-    known = log_name(name)
-    training = known is not None and known.column.endswith("_train")
-    if training and not sparse:
-        return
-    positions = np.flatnonzero(logged_R)
-    # rows of one kind come at equal distances; a curve that stops for twice the longest has become NaN
-    stopped = training and len(positions) > 1 and len(rows) - 1 - positions[-1] > 2 * np.diff(positions).max()
-    for position in np.flatnonzero(~logged_R):
-        if not (stopped and position == len(rows) - 1):
+        training = column_of(name).endswith("_train")
+        if training and not sparse:
+            continue
+        logged_R = np.array([as_number(row[name]) is not None and row[name] == row[name] for row in rows], dtype=bool)
+        positions = np.flatnonzero(logged_R)
+        # rows of one kind come at equal distances; a curve that stops for twice the longest has become NaN
+        stopped = training and len(positions) > 1 and len(rows) - 1 - positions[-1] > 2 * np.diff(positions).max()
+        for position in np.flatnonzero(~logged_R[:-1] if stopped else ~logged_R):
             del rows[position][name]
+    return Log("table", rows, several="mean")
 
 
 def _from_mapping(source: Mapping[str, Any]) -> Log:
@@ -109,12 +106,11 @@ def _from_mapping(source: Mapping[str, Any]) -> Log:
 
 def _joined(tables: Mapping[str, "pd.DataFrame | pd.Series[Any]"]) -> pd.DataFrame:
     """Join one-column tables by epoch; those that count something else (steps) are left out."""
-    columns = [
-        (column.iloc[:, 0] if isinstance(column, pd.DataFrame) else column).rename(name)
-        for name, column in tables.items()
-    ]
-    clock = EPOCH if any(column.index.name == EPOCH for column in columns) else columns[0].index.name
-    frame = pd.concat([column for column in columns if column.index.name == clock], axis=1)
+    columns = {name: c.iloc[:, 0] if isinstance(c, pd.DataFrame) else c for name, c in tables.items()}
+    clocks = [column.index.name for column in columns.values()]
+    clock = EPOCH if EPOCH in clocks else clocks[0]
+    counted = {name: column for name, column in columns.items() if column.index.name == clock}
+    frame = pd.concat(counted, axis=1)
     frame.index.name = clock
     return frame
 
@@ -201,20 +197,12 @@ def _from_text(text: str, where: str = "This text") -> Log:
 
 
 def _json(text: str) -> Log | None:
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return _from_object(json.loads(text))
-    except json.JSONDecodeError:
-        return _json_lines(text)
-
-
-def _json_lines(text: str) -> Log | None:
-    try:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except json.JSONDecodeError:
-        return None
-    return _from_rows(rows) if all(isinstance(row, Mapping) for row in rows) else None
+    """Read one JSON value, or a row per line: joined by commas, lines are a list of rows."""
+    if text.lstrip().startswith(("{", "[")):
+        for value in (text, f"[{','.join(line for line in text.splitlines() if line.strip())}]"):
+            with suppress(json.JSONDecodeError):
+                return _from_object(json.loads(value))
+    return None
 
 
 def _csv(text: str) -> Log | None:
@@ -225,18 +213,11 @@ def _csv(text: str) -> Log | None:
     lines = [line for line in text.splitlines() if line.strip()]
     for delimiter in ",;\t":
         names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=delimiter), [])]
-        if len(names) > 1 and any(log_name(name) for name in names) and all(_is_name(name) for name in names):
-            return Log("table", list(_csv_rows(lines[1:], names, delimiter)), several="mean")
+        if len(names) > 1 and any(map(column_of, names)) and not any(map(NO_NAME.search, names)):
+            rows = csv.DictReader(lines[1:], names, delimiter=delimiter)
+            cells = [{name: cell for name, cell in row.items() if name and cell and cell.strip()} for row in rows]
+            return Log("table", cells, several="mean")
     return None
-
-
-def _is_name(text: str) -> bool:
-    return re.search(r"[=:]|(^|\s)[-+]?\.?\d", text) is None
-
-
-def _csv_rows(lines: list[str], names: list[str], delimiter: str) -> Iterator[Row]:
-    for cells in csv.reader(lines, delimiter=delimiter):
-        yield {name: cell for name, cell in zip(names, cells, strict=False) if cell.strip()}
 
 
 #: Form → what it looks like, beside the forms of text.

@@ -1,13 +1,13 @@
 """From logged values, in any order and with gaps, to one row per epoch with canonical columns."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from omicvae.curves.names import EPOCH, STEP, log_name
+from omicvae.curves.names import EPOCH, STEP, column_of, log_name
 from omicvae.metrics.labels import FloatArray
 
 Row = Mapping[str, Any]
@@ -32,13 +32,7 @@ class Log:
 
     form: str
     rows: Sequence[Row]
-    several: str = "last"
-
-
-SEVERAL: dict[str, Callable[[FloatArray], float]] = {
-    "mean": lambda values: float(np.mean(values)),
-    "last": lambda values: float(values[-1]),
-}
+    several: Literal["mean", "last"] = "last"
 
 
 def log_table(log: Log) -> pd.DataFrame:
@@ -48,19 +42,17 @@ def log_table(log: Log) -> pd.DataFrame:
     """
     names = _best_names(log.rows)
     clock, times = _clock(log.rows)
-    values: dict[float, dict[str, list[float]]] = {}
-    for row, time in zip(log.rows, times, strict=True):
-        for name, value in row.items():
-            if name in names and (number := as_number(value)) is not None:
-                values.setdefault(time, {}).setdefault(names[name], []).append(number)
-    combine = SEVERAL[log.several]
-    combined = {
-        time: {column: combine(np.array(numbers)) for column, numbers in columns.items()}
-        for time, columns in sorted(values.items())
-    }
-    whole = all(time.is_integer() for time in combined)
-    index = pd.Index(list(combined), name=clock, dtype=np.int64 if whole else np.float64)
-    return pd.DataFrame(list(combined.values()), index=index, dtype=np.float64)
+    logged = [
+        (time, names[name], number)
+        for row, time in zip(log.rows, times, strict=True)
+        for name, value in row.items()
+        if name in names and (number := as_number(value)) is not None
+    ]
+    values = pd.DataFrame(logged, columns=[clock, "column", "value"]).sort_values(clock, kind="stable")
+    if (values[clock] % 1 == 0).all():
+        values = values.astype({clock: np.int64})
+    table = values.groupby([clock, "column"])["value"].agg(log.several).unstack()
+    return table.reindex(columns=values["column"].unique()).rename_axis(columns=None)
 
 
 def as_number(value: Any) -> float | None:
@@ -86,57 +78,41 @@ def _best_names(rows: Iterable[Row]) -> dict[str, str]:
     return {name: column for column, (_, name) in best.items()}
 
 
-def _clock(rows: Sequence[Row]) -> tuple[str, list[float]]:
+def _clock(rows: Sequence[Row]) -> tuple[str, FloatArray]:
     """Epoch of every row: as logged, else from the steps, else the number of the row."""
-    found = {clock: _times(rows, clock) for clock in (EPOCH, STEP)}
-    epochs, steps = found[EPOCH], found[STEP]
-    if any(epoch is not None for epoch in epochs):
+    epochs, steps = _times(rows, EPOCH), _times(rows, STEP)
+    if epochs.notna().any():
         return EPOCH, _filled(epochs, steps)
-    if any(step is not None for step in steps):
+    if steps.notna().any():
         return STEP, _by_validation(rows, _filled(steps, steps))
-    return NO_CLOCK, [float(number) for number in range(1, len(rows) + 1)]
+    return NO_CLOCK, np.arange(1.0, len(rows) + 1)
 
 
-def _times(rows: Sequence[Row], clock: str) -> list[float | None]:
-    times: list[float | None] = []
-    for row in rows:
-        known = (as_number(value) for name, value in row.items() if _column(name) == clock)
-        times.append(next((number for number in known if number is not None), None))
-    return times
+def _times(rows: Sequence[Row], clock: str) -> "pd.Series[float]":
+    known = ((as_number(value) for name, value in row.items() if column_of(name) == clock) for row in rows)
+    return pd.Series(
+        [next((number for number in numbers if number is not None), np.nan) for numbers in known], dtype=float
+    )
 
 
-def _column(name: object) -> str | None:
-    known = log_name(str(name))
-    return None if known is None else known.column
-
-
-def _filled(times: Sequence[float | None], steps: Sequence[float | None]) -> list[float]:
+def _filled(times: "pd.Series[float]", steps: "pd.Series[float]") -> FloatArray:
     """Fill the gaps: a row without a time takes that of the next step that has one, else of the row before it.
 
     Lightning's learning-rate monitor, for one, writes rows with a step and no epoch.
     """
-    by_step = {step: time for step, time in zip(steps, times, strict=True) if step is not None and time is not None}
-    known = np.array(sorted(by_step))
-    last = next((time for time in times if time is not None), 0.0)
-    filled = []
-    for time, step in zip(times, steps, strict=True):
-        if time is not None:
-            last = time
-        elif step is not None and len(known) and step <= known[-1]:
-            last = by_step[float(known[np.searchsorted(known, step)])]
-        filled.append(last)
-    return filled
+    by_step = times[times.notna()].groupby(steps).last()
+    next_times = pd.Series(by_step.reindex(steps, method="bfill").to_numpy(), times.index)
+    filled = times.fillna(next_times).ffill().fillna(times[times.first_valid_index()])
+    return np.asarray(filled, dtype=np.float64)
 
 
-def _by_validation(rows: Sequence[Row], steps: list[float]) -> list[float]:
+def _by_validation(rows: Sequence[Row], steps: FloatArray) -> FloatArray:
     """Without epochs a validation ends one: training steps count towards the next validation."""
-    validated = {
-        step
-        for row, step in zip(rows, steps, strict=True)
-        if any((_column(name) or "").endswith("_validation") and as_number(row[name]) is not None for name in row)
-    }
-    if not validated:
+    validated = [
+        any(column_of(name).endswith("_validation") and as_number(value) is not None for name, value in row.items())
+        for row in rows
+    ]
+    if not any(validated):
         return steps
-    ends = np.array(sorted(validated))
-    positions = np.minimum(np.searchsorted(ends, steps), len(ends) - 1)
-    return [float(end) for end in ends[positions]]
+    ends = np.unique(steps[validated])
+    return np.asarray(ends[np.minimum(np.searchsorted(ends, steps), len(ends) - 1)], dtype=np.float64)

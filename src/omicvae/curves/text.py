@@ -1,10 +1,12 @@
 """Log text: lines with an epoch, Keras' progress lines, tqdm's bars, bare lines of values."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from omicvae.curves.names import EPOCH, TRAIN, VALIDATION, log_name
+import numpy as np
+
+from omicvae.curves.names import EPOCH, STEP, TRAIN, VALIDATION, column_of, log_name
 from omicvae.curves.table import Log
 
 Values = dict[str, float]
@@ -68,29 +70,20 @@ def parse_values(line: str) -> Values:
         cells, read_to = "", 0
         for pair in PAIR.finditer(segment):
             before = re.findall(WORD, segment[read_to : pair.end(1)].lower())
-            cells = next((word for word in reversed(before) if word in _CELLS), cells)
+            cells = next((word for word in reversed(before) if word in TRAIN or word in VALIDATION), cells)
             read_to = pair.end()
             if name := _known_end(pair[1]):
                 known = log_name(name)
-                found[f"{cells} {name}" if cells and known and not known.cells else name] = _number(pair[2])
+                number = float(pair[2].rstrip("%")) / (100 if pair[2].endswith("%") else 1)
+                found[f"{cells} {name}" if cells and known and not known.cells else name] = number
     return found
-
-
-_CELLS = TRAIN | set(VALIDATION)
 
 
 def _known_end(words: str) -> str | None:
     """Return the longest end of the words that is a known name: "step - loss" ends in "loss"."""
     parts = words.split()
     ends = (" ".join(parts[start:]) for start in range(len(parts)))
-    return next((end for end in ends if (known := log_name(end)) and known.column not in _COUNTS), None)
-
-
-_COUNTS = (EPOCH, "step")
-
-
-def _number(text: str) -> float:
-    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    return next((end for end in ends if column_of(end) not in ("", EPOCH, STEP)), None)
 
 
 def _epoch_lines(lines: Sequence[str]) -> list[Values]:
@@ -116,32 +109,20 @@ def _tqdm(lines: Sequence[str]) -> list[Values]:
     The epoch is the one that the bar names. Without it each bar is an epoch, or, where there is but one bar,
     each of its counts.
     """
-    bars = list(_bars(lines))
-    if not bars:
-        return []
-    named = any(EPOCH_NUMBER.search(line) for line, _, _ in bars)
-    if named:
+    drawn = [(line, int(match[1])) for line in lines if (match := BAR.search(line))]
+    if any(EPOCH_NUMBER.search(line) for line, _ in drawn):
         return _epoch_lines(lines)
-    one = bars[-1][2] == 1
-    rows = [{EPOCH: float(count if one else bar), **parse_values(line)} for line, count, bar in bars]
+    counts = np.array([count for _, count in drawn], dtype=np.int64)
+    bars = 1 + np.cumsum(np.diff(counts, prepend=-1) <= 0)  # a count that does not rise begins a new bar
+    epochs = counts if bars.max(initial=1) == 1 else bars
+    rows = [{EPOCH: float(epoch), **parse_values(line)} for (line, _), epoch in zip(drawn, epochs, strict=True)]
     return [row for row in rows if len(row) > 1]
-
-
-def _bars(lines: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    """Line, count and number of the bar; a count that does not rise begins a new one."""
-    before, bar = -1, 1
-    for line in lines:
-        if match := BAR.search(line):
-            count = int(match[1])
-            bar += count <= before
-            before = count
-            yield line, count, bar
 
 
 def _step_lines(lines: Sequence[str]) -> list[Values]:
     """Parse ``step 100: loss=0.5`` without any epoch."""
     numbered = ((STEP_NUMBER.search(line), parse_values(line)) for line in lines)
-    return [{"step": float(number[1]), **values} for number, values in numbered if number and values]
+    return [{STEP: float(number[1]), **values} for number, values in numbered if number and values]
 
 
 def _bare_lines(lines: Sequence[str]) -> list[Values]:

@@ -15,10 +15,10 @@ from scipy.stats import linregress
 from omicvae.diagnostics import thresholds
 from omicvae.metrics.labels import Array, FloatArray
 
-#: What may be judged, best first. The first is the objective at its final weight: it compares epochs of a
-#: ramp, in which the logged loss rises with β although nothing gets worse.
-KINDS = ("recon + weight · KL", "loss", "−ELBO", "recon")
-#: Quantities of which a value that is not finite counts.
+#: The curve that is judged where it is known: the objective at its final weight. It compares the epochs of a ramp, in
+#: which the logged loss rises with β although nothing gets worse.
+OBJECTIVE = "recon + weight · KL"
+#: Quantities that are judged: a value that is not finite counts.
 LOSSES = ("loss", "recon", "kl", "elbo", "minus_elbo")
 LATE_SHARE = 0.25
 #: Epochs of our own fits to which a line is fitted at least.
@@ -89,8 +89,6 @@ class CurveStatistics:
         """Whether any of the last quarter of the epochs was not finite."""
         return bool(self._non_finite_E[-max(1, int(self.n_epochs * LATE_SHARE)) :].any())
 
-    # settings of the run
-
     @cached_property
     def weight_E(self) -> FloatArray:
         """KL weight of every epoch; gaps filled from the epoch before."""
@@ -106,26 +104,24 @@ class CurveStatistics:
         """Position of the first epoch with the final weight; 0 where the weight is unknown."""
         if len(self._seen_weights) < 2:
             return 0 if self.settled_from is None else self.settled_from - 1
-        off_E = np.abs(self.weight_E - self.weight) > self._same_weight
+        off_E = self._off(self.weight_E)
         return int(np.flatnonzero(off_E)[-1]) + 1 if off_E.any() else 0
 
     @property
-    def settled_epoch(self) -> float:
-        """Number (from 1) of that epoch; NaN where the weight is unknown."""
-        unknown = len(self._seen_weights) < 2 and self.settled_from is None
-        return float("nan") if unknown else float(self.settled_at + 1)
-
-    @property
     def n_settled(self) -> int:
-        """Epochs from there to the end."""
+        """Epochs with the final weight."""
         return int((np.arange(self.n_epochs) >= self.settled_at).sum())
 
     @property
     def settled(self) -> bool | None:
         """Whether the weight was seen to stand still at its end; None where it is unknown."""
         if len(seen := self._seen_weights) > 1:
-            return bool(abs(seen[-1] - seen[-2]) <= self._same_weight)
+            return not self._off(seen)[-2]
         return None if self.settled_from is None or not self.n_epochs else self.settled_from <= self.n_epochs
+
+    def _off(self, weights: FloatArray) -> Array:
+        """Whether weights differ from the final one."""
+        return np.abs(weights - self.weight) > thresholds.SETTLED_WEIGHT * np.abs(self.weight_E).max(initial=0)
 
     @property
     def _known_weight_E(self) -> FloatArray:
@@ -137,37 +133,46 @@ class CurveStatistics:
         return self._known_weight_E[np.isfinite(self._known_weight_E)]
 
     @property
-    def _same_weight(self) -> float:
-        return float(thresholds.SETTLED_WEIGHT * np.abs(self.weight_E).max(initial=0))
-
-    @property
     def annealed(self) -> bool:
         """Whether the learning rate had fallen to a tenth of its peak."""
-        rate_E = self.column("lr")
-        return bool(len(rate_E) and rate_E[-1] <= thresholds.ANNEALED_RATE * np.max(rate_E))
-
-    # the curve that is judged
+        lr_E = self.column("lr")
+        return bool(len(lr_E) and lr_E[-1] <= thresholds.ANNEALED_RATE * np.max(lr_E))
 
     @cached_property
+    def _curves(self) -> dict[str, dict[str, FloatArray]]:
+        """Part of the cells → kind → curve that may be judged, best first, as far as they are known."""
+        return {part: self._curves_of(part) for part in ("train", "validation")}
+
+    def _curves_of(self, part: str) -> dict[str, FloatArray]:
+        recon_E, minus_elbo_E = self.column(f"recon_{part}"), self.column(f"minus_elbo_{part}")
+        curves = {OBJECTIVE: recon_E + (1.0 if self.in_nats else self.weight) * self.column(f"kl_{part}")}
+        if not self.in_nats:
+            # scvi-tools logs a positive −ELBO as "elbo"
+            elbo_E = self.column(f"elbo_{part}")
+            if not np.isfinite(minus_elbo_E).any():
+                minus_elbo_E = elbo_E if np.nanmedian(np.append(elbo_E, 0)) > 0 else -elbo_E
+            curves |= {"loss": self.column(f"loss_{part}"), "−ELBO": minus_elbo_E, "recon": recon_E}
+        return {kind: curve_E for kind, curve_E in curves.items() if np.isfinite(curve_E).any()}
+
+    @property
     def kind(self) -> str | None:
-        """Which of ``KINDS`` is judged: the best that validation cells have, else training cells."""
-        return self._first_kind("validation") or self._first_kind("train")
+        """Which curve is judged: the best that validation cells have, else training cells."""
+        return next(iter(self._curves["validation"] or self._curves["train"]), None)
 
     @cached_property
     def judged_E(self) -> FloatArray:
         """The judged curve of validation cells, else of training cells; lower is better."""
-        validation_E = self._curve(self.kind, "validation")
-        return validation_E if np.isfinite(validation_E).any() else self.train_E
+        return self._curves["validation"].get(self.kind or "", self.train_E)
 
     @cached_property
     def train_E(self) -> FloatArray:
         """The same curve of training cells; NaN where they do not have it."""
-        return self._curve(self.kind, "train")
+        return self._curves["train"].get(self.kind or "", np.full(self.n_epochs, np.nan))
 
     @property
     def has_validation(self) -> bool:
         """Whether any loss of validation cells was logged."""
-        return self._first_kind("validation") is not None
+        return bool(self._curves["validation"])
 
     @cached_property
     def after_E(self) -> Array:
@@ -175,22 +180,7 @@ class CurveStatistics:
 
         In our own fits those alone count: before, the network is another one.
         """
-        start = 0 if self.settled is False and not self.in_nats else self.settled_at
-        return np.arange(self.n_epochs) >= start
-
-    def _first_kind(self, part: str) -> str | None:
-        kinds = KINDS[:1] if self.in_nats else KINDS
-        return next((kind for kind in kinds if np.isfinite(self._curve(kind, part)).any()), None)
-
-    def _curve(self, kind: str | None, part: str) -> FloatArray:
-        recon_E, minus_elbo_E = self.column(f"recon_{part}"), self.column(f"minus_elbo_{part}")
-        if not np.isfinite(minus_elbo_E).any():
-            # scvi-tools logs a positive −ELBO as "elbo"
-            elbo_E = self.column(f"elbo_{part}")
-            minus_elbo_E = elbo_E if np.nanmedian(np.append(elbo_E, 0)) > 0 else -elbo_E
-        objective_E = recon_E + (1.0 if self.in_nats else self.weight) * self.column(f"kl_{part}")
-        curves = dict(zip(KINDS, (objective_E, self.column(f"loss_{part}"), minus_elbo_E, recon_E), strict=True))
-        return np.full(self.n_epochs, np.nan) if kind is None else curves[kind]
+        return np.arange(self.n_epochs) >= (0 if self.settled is False and not self.in_nats else self.settled_at)
 
     def _has(self, name: str) -> bool:
         return bool(np.isfinite(self.column(name)).any())
@@ -198,14 +188,11 @@ class CurveStatistics:
     def _compared(self, values_E: FloatArray) -> FloatArray:
         return np.asarray(values_E[self.after_E & np.isfinite(values_E)], dtype=np.float64)
 
-    # how it runs
-
     @cached_property
     def fall(self) -> float:
         """How far the judged curve fell from its first value to its best."""
         # at its final weight the objective compares the epochs of a ramp as well
-        whole = self.kind == KINDS[0]
-        values = self.judged_E[np.isfinite(self.judged_E)] if whole else self._compared(self.judged_E)
+        values = self.judged_E[np.isfinite(self.judged_E) & (self.after_E | (self.kind == OBJECTIVE))]
         return float(values[0] - values.min()) if len(values) > 1 else float("nan")
 
     @cached_property
@@ -257,16 +244,15 @@ class CurveStatistics:
         reconstruction pays for a KL that falls, the objective for a weight that is unknown. 0 unless it
         stands out of the noise.
         """
-        curves = [self._curve(self._first_kind("train"), "train"), self.column("recon_train")]
+        curves = [*list(self._curves["train"].values())[:1], self.column("recon_train")]
         compared = [values for curve in curves if len(values := self._compared(curve)) > 2]
         return min((_rise(values) for values in compared), default=float("nan"))
 
     @property
     def ramp_explains_rise(self) -> bool:
         """Whether a rising loss may be a rising β: weight not at rest or unknown, and no sign to the contrary."""
-        at_one_weight = self.settled is True or self._first_kind("train") == KINDS[0]
-        both_rise = self._has("recon_train") and self.kl_end >= self.kl_first
-        return not (at_one_weight or both_rise)
+        at_one_weight = self.settled or OBJECTIVE in self._curves["train"]
+        return not (at_one_weight or (self._has("recon_train") and self.kl_end >= self.kl_first))
 
     @cached_property
     def worse(self) -> float:
@@ -297,12 +283,10 @@ class CurveStatistics:
         gap = (self.judged_E - self.train_E)[seen_E]
         return float(gap[int(np.argmin(self.judged_E[seen_E]))]), float(gap[-1])
 
-    # its two parts
-
     @property
     def reconstruction_end(self) -> float:
         """Training reconstruction at the last epoch."""
-        return float(_last(self.column("recon_train")))
+        return _last(self.column("recon_train"))
 
     @property
     def reconstruction_best(self) -> float:
@@ -312,8 +296,8 @@ class CurveStatistics:
     @cached_property
     def change(self) -> float:
         """Range of the reconstruction over the run; of the judged curve where there is none."""
-        recon_E = self.column("recon_train" if self._has("recon_train") else "recon_validation")
-        values_E = recon_E if np.isfinite(recon_E).any() else self.judged_E
+        known = (name for name in ("recon_train", "recon_validation") if self._has(name))
+        values_E = next((self.column(name) for name in known), self.judged_E)
         return float(np.fmax.reduce(values_E, initial=np.nan) - np.fmin.reduce(values_E, initial=np.nan))
 
     @cached_property
@@ -340,8 +324,7 @@ class CurveStatistics:
     @property
     def kl_first(self) -> float:
         """First KL at the final weight."""
-        values = self._compared(self.kl_E)
-        return float(values[0]) if len(values) else float("nan")
+        return float(next(iter(self._compared(self.kl_E)), np.nan))
 
     @property
     def kl_of_peak(self) -> float:
@@ -374,8 +357,7 @@ def finite_column(table: pd.DataFrame, name: str) -> FloatArray:
 
 
 def _last(values_E: FloatArray) -> float:
-    seen = values_E[np.isfinite(values_E)]
-    return float(seen[-1]) if len(seen) else float("nan")
+    return float(next(iter(values_E[np.isfinite(values_E)][::-1]), np.nan))
 
 
 def _ratio(value: float, unit: float) -> float:
