@@ -218,7 +218,7 @@ def test_one_judged_cell_does_not_prove_a_divergence(sim):
 
 def test_a_mixture_prior_is_not_measured_by_shift_and_scale(sim):
     evidence = sim.far_from_the_prior(gaussian_prior=False)
-    assert measure(evidence, umap=False).mismatch is None
+    assert measure(evidence, umap=False).excess.mismatch is None
 
 
 def test_an_adversary_is_offered_where_a_healthy_latent_tells_a_covariate(sim):
@@ -445,7 +445,7 @@ def test_diagnosis_reads_as_text_html_and_json(sim):
 
 def test_results_are_tables(sim):
     measured = measure(sim.healthy(n_cells=200), umap=False)
-    names = ("use", "gain", "usage", "probes", "curves", "mismatch", "information")
+    names = ("use", "gain", "usage", "probes", "information")
     for result in (*(getattr(measured, name) for name in names), sim.structure):
         assert isinstance(result.to_frame(), pd.DataFrame)
 

@@ -13,8 +13,9 @@ from omicvae.curves.kl_weight import known_weight
 from omicvae.curves.read import read_log
 from omicvae.curves.rules import HISTORY_RULES
 from omicvae.diagnostics import thresholds as T
+from omicvae.diagnostics.base_diagnosis import plain, plain_records
 from omicvae.diagnostics.curve_statistics import CurveStatistics, late_starts
-from omicvae.diagnostics.evidence_table import Row
+from omicvae.diagnostics.evidence_table import Row, evidence_table
 from omicvae.diagnostics.remedies import Remedy
 from omicvae.diagnostics.rendering import as_html, as_text, number
 from omicvae.diagnostics.rules import judge
@@ -83,7 +84,7 @@ class HistoryDiagnosis:
         return f"<HistoryDiagnosis: {self.verdict}>"
 
     def _repr_html_(self) -> str:
-        return as_html(" ".join([self.headline, *self._notes()]), self.verdict, self.evidence, self.remedies)
+        return as_html(self.headline, self.verdict, self.evidence, self.remedies, self._notes())
 
     def _notes(self) -> tuple[str, ...]:
         also = (f"also found: {', '.join(self.findings)}.",) if self.findings else ()

@@ -180,7 +180,8 @@ def _under_regularised(m: Measurements) -> str:
     return (
         f"Under-regularised: of {_rate(m):.3g} nats of KL, {m.excess.total:.3g} buy nothing "
         f"({m.excess.from_distance:.3g} for lying far from the prior, {m.excess.from_narrowness:.3g} for posteriors "
-        f"that are too narrow; gain over a decoder without z {_gain(m):+.3g}); draws from the prior miss where the cells are."
+        f"that are too narrow; gain over a decoder without z {_gain(m):+.3g}); "
+        f"draws from the prior miss where the cells are."
     )
 
 
