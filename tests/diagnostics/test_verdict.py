@@ -456,3 +456,9 @@ def test_evidence_of_wrong_shape_is_refused(sim):
         replace(evidence, kl_WK=evidence.kl_WK[:, :5])
     with pytest.raises(DataError, match="labels_N must have one row for each of the 700 cells, got 3"):
         replace(evidence, labels_N=np.array(["a", "b", "c"]))
+
+
+@pytest.mark.parametrize(("rate", "silent"), [(0.04, True), (0.06, False), (0.2, False)])
+def test_an_encoder_is_silent_below_a_rate_of_five_hundredths(sim, rate, silent):
+    measured = measure(sim.fit(rate=rate, n_active=0, use=30, gain=20, labels_N=None), umap=False)
+    assert measured.usage.silent == silent
