@@ -2,12 +2,14 @@
 # make test       install into .venv if needed, then style, types, layers and tests
 # make lint       the first three of those
 # make notebooks  run the notebooks of examples/, and write their outputs into them
+# make mutants    change the source in places drawn at random, and see whether the tests notice (an hour; not in test)
 # make clean      remove .venv
 #
 # PYTHON=python3.12   another interpreter       OUT=folder   where the demo writes
 # PYTEST_ARGS="-k kl" arguments for pytest      DEMO_ARGS="--quick"
 # NOTEBOOKS="vanishing_kl_cures"   only these
 # WORKERS=1           processes that share the tests (all cores)
+# MUTANTS="objective --sample 10"   only these parts, and how many places of each file
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,6 +18,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 NOTEBOOKS ?=
 WORKERS ?= auto
+MUTANTS ?=
 
 # On a machine that is shared, threads that wait actively for each other cost several times the work itself.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -24,10 +27,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint notebooks install clean
+.PHONY: help demo test lint notebooks mutants install clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 10
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 12
 
 install: $(STAMP)
 
@@ -56,6 +59,10 @@ notebooks: $(STAMP)
 
 test: lint
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+
+# one thread: a process that has started more must not fork
+mutants: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py $(MUTANTS)
 
 clean:
 	rm -rf $(VENV)

@@ -9,6 +9,7 @@ GENES = [f"g{i}" for i in range(10)]
 
 
 def test_order_is_that_of_the_model(caplog):
+    caplog.set_level(logging.INFO, "omicvae")
     assert align_genes(GENES, GENES).tolist() == list(range(10))
     assert align_genes(GENES, GENES[::-1]).tolist() == list(range(10))[::-1]
     assert not caplog.records
@@ -17,12 +18,27 @@ def test_order_is_that_of_the_model(caplog):
 def test_extra_genes_are_ignored_with_a_line(caplog):
     with caplog.at_level(logging.INFO, "omicvae"):
         assert align_genes(["b", "a"], ["x", "a", "y", "b"]).tolist() == [3, 1]
-    assert "2 genes are not among the model's 2 genes" in caplog.text
+        assert align_genes(["b", "a"], ["a", "x", "b"]).tolist() == [2, 0]
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 genes are not among the model's 2 genes and are ignored.",
+        "1 genes are not among the model's 2 genes and are ignored.",
+    ]
 
 
 def test_missing_genes_are_listed_and_counted():
     with pytest.raises(DataError, match=r"2 of the model's 10 genes are missing.*'g8', 'g9'.*missing_genes='zero'"):
         align_genes(GENES, GENES[:8])
+
+
+def test_the_share_is_that_of_the_model(caplog):
+    limits = r"allowed up to 20%, here 10\.0%"
+    with pytest.raises(DataError, match=limits):
+        align_genes(GENES, [*GENES[1:], "x", "y", "z"])
+    with caplog.at_level(logging.INFO, "omicvae"):
+        align_genes(GENES, GENES[2:], missing="zero")
+    assert [record.getMessage() for record in caplog.records] == ["2 missing genes are filled with zeros."]
+    assert align_genes(GENES, GENES, max_missing_fraction=0).tolist() == list(range(10))
+    assert (align_genes(GENES, GENES[9:], missing="zero", max_missing_fraction=1) < 0).sum() == 9
 
 
 def test_long_lists_are_cut():
@@ -40,6 +56,8 @@ def test_filling_has_a_limit():
 def test_another_kind_of_name_is_recognised():
     with pytest.raises(DataError, match=r"None was found: var_names look like 'ENSG1', 'ENSG2'.*same kind"):
         align_genes(GENES, ["ENSG1", "ENSG2"], missing="zero", max_missing_fraction=1)
+    with pytest.raises(DataError, match=r"look like 'ENSG0', 'ENSG1', 'ENSG2', …\. Use"):
+        align_genes(GENES, [f"ENSG{i}" for i in range(4)])
 
 
 def test_repeated_genes_matter_only_if_needed():
@@ -51,5 +69,6 @@ def test_repeated_genes_matter_only_if_needed():
 def test_settings():
     with pytest.raises(SettingError, match=r"missing_genes='mean' is not known\. Choose one of: 'error', 'zero'"):
         align_genes(GENES, GENES, missing="mean")
-    with pytest.raises(SettingError, match="max_missing_fraction must lie in 0…1, got 2"):
-        align_genes(GENES, GENES, max_missing_fraction=2)
+    for share in (2, 1.01, -0.01):
+        with pytest.raises(SettingError, match=f"max_missing_fraction must lie in 0…1, got {share}"):
+            align_genes(GENES, GENES, max_missing_fraction=share)

@@ -30,6 +30,8 @@ def levels(values, **kwargs):
         (pd.array([2, 1], dtype="Int64"), (1, 2), "int"),
         (pd.array(["x", "a"], dtype="string"), ("a", "x"), "str"),
         (pd.Series(["x", 1], dtype=object), ("1", "x"), "str"),
+        (pd.Series([True, 2], dtype=object), ("2", "True"), "str"),
+        (pd.Series([1, 2.5], dtype=object), (1.0, 2.5), "float"),
         (pd.to_datetime(["2024-01-02", "2024-01-01"]), ("2024-01-01 00:00:00", "2024-01-02 00:00:00"), "str"),
     ],
     ids=str,
@@ -150,6 +152,33 @@ def test_the_text_na_is_pointed_out(caplog):
     assert "R's missing value" in caplog.text
 
 
+def test_five_names_are_shown_and_an_ellipsis_for_the_rest():
+    for n, shown in ((5, r"'cell3', 'cell4'\)"), (6, r"'cell3', 'cell4', …\)")):
+        with pytest.raises(DataError, match=rf"missing in {n} of {n} cells \('cell0', 'cell1', 'cell2', {shown}"):
+            levels([None] * n)
+    message = r"has 1 unknown level: 'x' \(.*\)\. Known levels: 0, 1, .*, 18, 19, …\. Rename"
+    with pytest.raises(DataError, match=message):
+        levels(list(range(21))).encode(series(["x"]))
+    with pytest.raises(DataError, match=r"Known levels: 0, .*, 19\. Rename"):
+        levels(list(range(20))).encode(series([99]))
+    with pytest.raises(DataError, match=r"values such as 'a', 'b', 'c', …\)\. Use pandas"):
+        numeric_column("age", series(["a", "b", "c", "d"]))
+
+
+def test_levels_of_the_same_type_need_no_remark_on_types():
+    with pytest.raises(DataError, match=r"unknown level: 'c'\. Known levels: 'a', 'b'\."):
+        levels(["a", "b"]).encode(series(["c"]))
+
+
+def test_a_form_that_two_levels_share_matches_neither():
+    registered = levels(["1", "1.0", "2"])
+    assert [registered.code(value) for value in ("1", "1.0", 2, 2.0, 1, 1.0)] == [0, 1, 2, 2, 0, 1]
+    assert levels(["1.0", "1.00"]).code(1) is None
+    assert levels([2**53, 2**53 + 1]).code(str(2**53 + 1)) == 1
+    assert levels([1.5, 2.0]).code("2") == 1
+    assert levels([0.5]).code("5e-1") == levels([100.0]).code("1e2") == levels([-3]).code("-3.") == 0
+
+
 def test_types_that_share_a_name_are_refused():
     with pytest.raises(DataError, match="mixes types"):
         levels(np.array([1, "1"], dtype=object))
@@ -180,6 +209,8 @@ def test_gaps_in_continuous_covariates_name_the_rows(values):
 
 def test_size_factors_are_positive():
     assert size_factor_column("s", series([0.5, 2])).tolist() == [0.5, 2]
+    with pytest.raises(DataError, match="but are -1 or the like in 1 of 2"):
+        size_factor_column("s", series([1.0, -1.0]))
     with pytest.raises(DataError, match=r"must be positive, but are 0 or the like in 2 of 3 cells \('cell1'"):
         size_factor_column("s", series([1.0, 0.0, -1.0]))
     with pytest.raises(DataError, match="missing or infinite in 1 of 2"):
@@ -189,6 +220,9 @@ def test_size_factors_are_positive():
 def test_scaling(caplog):
     scaling = ContinuousScaling.fit("age", np.array([1.0, 3.0]))
     assert (scaling.mean, scaling.sd) == (2, 1)
+    # differences that are rounding errors do not become units
+    assert ContinuousScaling.fit("age", np.array([-1e6, -1e6 - 1e-9])).sd == pytest.approx(1e-6)
+    assert ContinuousScaling.fit("age", np.array([0.0, 1e-9])).sd == pytest.approx(5e-10)
     assert ContinuousScaling.from_dict(json.loads(json.dumps(scaling.to_dict()))) == scaling
     with caplog.at_level(logging.INFO, "omicvae"):
         constant = ContinuousScaling.fit("age", np.full(7, 0.1))

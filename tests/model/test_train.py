@@ -10,7 +10,8 @@ import torch
 import omicvae as ov
 from omicvae._core import NotSupportedError, SettingError, TrainingError
 from omicvae.priors import StandardNormal
-from omicvae.training import derive_seed, score_cells
+from omicvae.training import derive_seed, plan, score_cells
+from omicvae.training.average import WeightAverage
 
 from .conftest import FAST, SETUP, STEPS
 
@@ -369,17 +370,47 @@ def test_few_cells_get_much_dropout(counts):
     assert ov.CVAE(many, dropout_rate=0.3).config.architecture.dropout_rate == 0.3
 
 
-def test_the_moving_average_is_what_is_validated_and_kept(counts):
-    model = make(counts)
-    model.train(**{**FAST, "max_epochs": 40}, ema_decay=0.9, early_stopping=False)
-    best = model.fits[0].best_epoch
-    scores = score_cells(
-        model.module,
-        model.state.store,
-        model.validation_indices,
-        seed=derive_seed(derive_seed(0, "noise", 0), "validation"),
-    )
-    assert scores.elbo_N.mean() == pytest.approx(model.history["elbo_validation"].loc[best], rel=1e-5)
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.1], ids=["explicit step", "with dropout"])
+def test_the_moving_average_is_what_is_validated_and_kept(counts, monkeypatch, dropout_rate):
+    """The average is worked out here, by its formula, from the weights after each step."""
+    model, path = make(counts, dropout_rate=dropout_rate), []
+
+    def note():
+        path.append([value.detach().clone() for value in model.module.parameters()])
+
+    class Watched(WeightAverage):
+        def __init__(self, weights, decay):
+            super().__init__(weights, decay)
+            note()
+
+        def update(self):
+            super().update()
+            note()
+
+    monkeypatch.setattr(plan, "WeightAverage", Watched)
+    schedules = {"objective": {"schedule": "constant"}, "lr_schedule": "constant", "learning_rate": 0.05}
+    settings = {**FAST, "max_epochs": 1, "batch_size": 12, **schedules}
+    model.train(**settings, ema_decay=0.6, early_stopping=False)
+    kept = [value.detach().clone() for value in model.module.parameters()]
+
+    average, *steps = path
+    assert len(steps) == 9
+    for t, weights in enumerate(steps):
+        d = min(0.6, (1 + t) / (10 + t))
+        average = [d * mean + (1 - d) * now for mean, now in zip(average, weights, strict=True)]
+    for value, mean in zip(kept, average, strict=True):
+        torch.testing.assert_close(value, mean, rtol=1e-4, atol=1e-6)
+
+    def validated(weights):
+        with torch.no_grad():
+            for value, new in zip(model.module.parameters(), weights, strict=True):
+                value.copy_(new)
+        seed = derive_seed(derive_seed(0, "noise", 0), "validation")
+        return score_cells(model.module, model._store, model.validation_indices, seed=seed).elbo_N.mean()
+
+    reported = model.history["elbo_validation"].iloc[-1]
+    assert reported == pytest.approx(validated(average), rel=1e-5)
+    assert abs(validated(steps[-1]) - reported) > 0.1  # what the network itself would have been given
 
 
 def test_validation_figures_are_means_over_all_validation_cells(counts):

@@ -51,3 +51,37 @@ def test_total_correlation_is_differentiable_in_the_posterior():
     total_correlation(posterior.sample(), posterior, 100).backward()
     assert torch.isfinite(mean.grad).all()
     assert mean.grad.abs().sum() > 0
+
+
+def test_each_side_of_the_hinge_loss_counts_from_its_margin_on():
+    real, generated = torch.tensor([0.5, 3.0]), torch.tensor([-0.25, -5.0])
+    assert float(hinge_loss(real, generated)) == pytest.approx(0.25 + 0.375)
+    assert float(hinge_loss(torch.tensor([-1.0]), torch.tensor([2.0]))) == pytest.approx(5.0)
+
+
+def test_confusion_is_a_mean_over_cells():
+    shares = torch.tensor([0.5, 0.5])
+    log_probabilities = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
+    expected = (0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)) / 2
+    assert float(confusion_loss(log_probabilities, shares)) == pytest.approx(expected)
+
+
+def test_the_adaptive_weight_takes_no_gradient():
+    gradient = torch.ones(2, requires_grad=True)
+    assert not adaptive_weight(gradient, torch.ones(2)).requires_grad
+
+
+def test_total_correlation_of_two_cells_by_hand():
+    z, mean, log_variance = [[0.0, 1.0], [2.0, -1.0]], [[0.5, 0.5], [1.0, -2.0]], [[0.0, -1.0], [0.5, 0.2]]
+
+    def density(b, m, j):
+        variance = math.exp(log_variance[m][j])
+        return math.exp(-0.5 * (z[b][j] - mean[m][j]) ** 2 / variance) / math.sqrt(2 * math.pi * variance)
+
+    expected = 0.0
+    for b in range(2):
+        joint = sum(density(b, m, 0) * density(b, m, 1) for m in range(2)) / (2 * 50)
+        marginals = [sum(density(b, m, j) for m in range(2)) / (2 * 50) for j in range(2)]
+        expected += (math.log(joint) - sum(map(math.log, marginals))) / 2
+    posterior = LatentPosterior(torch.tensor(mean), torch.tensor(log_variance))
+    assert float(total_correlation(torch.tensor(z), posterior, 50)) == pytest.approx(expected, rel=1e-5)

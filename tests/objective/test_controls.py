@@ -115,3 +115,108 @@ def test_a_held_objective_is_final_from_its_first_step():
 def test_total_correlation_rises_with_the_schedule():
     plan = planned(total_correlation=4.0, warmup_steps=10)
     assert [plan.total_correlation_weight(step) for step in (0, 5, 10)] == [0.0, 2.0, 4.0]
+
+
+def test_what_a_controller_does_to_beta_in_figures():
+    control = planned(target_rate=3.0).control
+    moves = [(6.0, 2**0.08), (3e4, 2**0.08 * math.exp(0.08)), (1e-4, 2**0.08), (3.0, 2**0.08)]  # at most ±0.08 a step
+    for kl, beta in moves:
+        control.observe(torch.tensor(kl))
+        assert control.weight(0) == pytest.approx(beta)
+    for _ in range(130):
+        control.observe(torch.tensor(1e9))
+    assert control.weight(0) == pytest.approx(1e4)
+    for _ in range(260):
+        control.observe(torch.tensor(1e-9))
+    assert control.weight(0) == pytest.approx(1e-4)
+    assert float(control.state()["log_beta"]) == pytest.approx(math.log(1e-4))
+    assert control.columns(5) == {"target_rate": 3.0}
+    assert control.settled_step == 0
+
+
+def test_a_controller_judges_by_ten_times_the_distance_from_either_side():
+    control = planned(target_rate=5.0, beta=0.5).control
+    assert float(control.cost(KL, 0)) == pytest.approx(0.5 * (3.3 - 5))
+    assert float(control.judged(KL, 0)) == pytest.approx(17.0)
+
+
+def test_only_a_plain_weight_is_flat():
+    assert planned(beta=3.0, warmup_steps=10).control.flat_weight(5) == 1.5
+    for settings in ({"free_bits": 0.01}, {"capacity": 3.0}, {"target_rate": 3.0}):
+        assert planned(**settings).control.flat_weight(50) is None
+
+
+def test_a_plain_control_judges_by_its_cost_and_has_nothing_to_add():
+    control = planned(beta=2.0, free_bits=0.5, warmup_steps=10).control
+    assert float(control.judged(KL, 5)) == float(control.cost(KL, 5)) == pytest.approx(4.0)
+    assert (control.columns(5), control.state()) == ({}, {})
+    control.observe(torch.tensor(1e9))
+    assert control.weight(10) == 2.0
+    capacity = planned(capacity=10.0, capacity_weight=5.0, warmup_steps=50).control
+    assert (capacity.weight(0), capacity.state()) == (5.0, {})
+    assert float(capacity.judged(KL, 25)) == float(capacity.cost(KL, 25)) == pytest.approx(8.5)
+
+
+def test_an_opponent_rises_by_equal_steps():
+    phase = planned(discriminator={"weight": 2.0, "start_steps": 10, "ramp": 0.04}).phases["discriminator"]
+    assert phase.settled_step == 14
+    assert [phase(step) for step in range(8, 16)] == pytest.approx([0, 0, 0.4, 0.8, 1.2, 1.6, 2, 2])
+
+
+def test_when_an_opponent_starts():
+    def start(name, **settings):
+        return planned(**{name: {"ramp": 0.0, **settings}}).phases[name].start_step
+
+    assert (start("discriminator"), start("adversary")) == (50, 0)
+    assert (start("discriminator", start=0.204), start("discriminator", start_epochs=0.26)) == (20, 3)
+    assert (start("discriminator", start=0.0), start("discriminator", start_steps=99)) == (0, 99)
+    with pytest.raises(SettingError, match=r"from step 100 on \(start 100 \+ ramp 0\)"):
+        start("discriminator", start_steps=100)
+
+
+def test_the_defaults_of_opponents():
+    shared = {"start": None, "start_epochs": None, "start_steps": None, "ramp": 0.1, "n_hidden": 128, "n_layers": 1}
+    goal = Objective(adversary={}, discriminator={}).to_dict()
+    latent = {"weight": 5.0, "adaptive": False, "learning_rate": 1e-2, "updates": 5, "covariates": None}
+    assert goal["adversary"] == {**shared, **latent}
+    assert goal["discriminator"] == {**shared, "weight": 0.3, "adaptive": True, "learning_rate": 1e-3, "updates": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "lowest", "below"),
+    [
+        ("weight", 0, -0.1),
+        ("learning_rate", 0, -0.1),
+        ("n_hidden", 1, 0),
+        ("n_layers", 1, 0),
+        ("updates", 1, 0),
+        ("start", 0, -0.1),
+        ("start_epochs", 0, -0.1),
+        ("start_steps", 0, -1),
+        ("ramp", 0, -0.1),
+    ],
+)
+def test_settings_of_opponents_have_bounds(name, lowest, below):
+    assert getattr(Objective(discriminator={name: lowest}).discriminator, name) == lowest
+    with pytest.raises(SettingError, match=f"{name} must be (at least|from) {lowest}"):
+        Objective(discriminator={name: below})
+    with pytest.raises(SettingError, match="ramp must be from 0 to 1"):
+        Objective(discriminator={"ramp": 1.1})
+
+
+def test_covariates_to_remove_are_a_tuple_of_names():
+    assert Objective(adversary={"covariates": ["a", "b"]}).adversary.covariates == ("a", "b")
+
+
+def test_limits_of_the_ways_to_control_the_kl():
+    for settings in ({"free_bits": 0.1, "target_rate": 3.0}, {"free_bits": 0.1, "capacity": 3.0, "target_rate": 3.0}):
+        with pytest.raises(SettingError, match=" and ".join(settings)):
+            Objective(**settings)
+    with pytest.raises(SettingError, match="capacity is in nats per cell"):
+        Objective(capacity=3.0, reduction="mean")
+    assert Objective(free_bits=0.1, reduction="mean").free_bits == 0.1
+    assert Objective(capacity=0).capacity == 0.0
+    for name in ("free_bits", "capacity_weight", "total_correlation", "beta"):
+        assert getattr(Objective(**{name: 0}), name) == 0.0
+        with pytest.raises(SettingError, match=f"{name} must be at least 0"):
+            Objective(**{name: -0.5})

@@ -118,3 +118,74 @@ def test_a_mapping_is_an_objective_and_unknown_names_list_the_known():
 
 def test_the_table_has_the_names_of_the_contract():
     assert set(SCHEDULES) >= {"constant", "linear", "cosine", "sigmoid", "cyclical", "none"}
+
+
+def test_a_cycle_whose_ramp_ends_between_two_steps_settles_at_the_later_one():
+    # the ramp takes 2.5 steps: 0, 0.4, 0.8, then 1
+    assert Cyclical(5, 1).settled_step == 3
+    assert [Cyclical(5, 1)(step) for step in range(6)] == pytest.approx([0, 0.4, 0.8, 1, 1, 1])
+    assert Cyclical(5, 3).settled_step == 13
+    assert [Cyclical(5, 3)(step) for step in range(9, 15)] == pytest.approx([1, 0, 0.4, 0.8, 1, 1])
+    # 4.5 steps of 6, then 1.8 of 6
+    assert [Cyclical(6, 2, 0.75)(step) for step in (4, 5, 6, 7, 10, 11)] == pytest.approx(
+        [8 / 9, 1, 0, 2 / 9, 8 / 9, 1]
+    )
+    assert [Cyclical(6, 2, 0.3)(step) for step in (0, 1, 2, 6, 7, 8)] == pytest.approx([0, 5 / 9, 1, 0, 5 / 9, 1])
+
+
+def test_a_cycle_has_at_least_two_steps():
+    assert planned(8, schedule="cyclical", n_cycles=4).schedule == Cyclical(2, 4)
+    with pytest.raises(SettingError, match="4 cycles do not fit into the 7 planned steps"):
+        planned(7, schedule="cyclical", n_cycles=4)
+    assert planned(schedule="cyclical", n_cycles=1, period=2).settled_step == 1
+    for name, value in (("period", 1), ("n_cycles", 0)):
+        with pytest.raises(SettingError, match=f"{name} must be at least"):
+            Objective(schedule="cyclical", **{name: value})
+
+
+def test_the_defaults_are_the_elbo_with_a_short_linear_rise():
+    assert Objective().to_dict() == {
+        "beta": 1.0,
+        "schedule": "linear",
+        "warmup": None,
+        "warmup_epochs": None,
+        "warmup_steps": None,
+        "n_cycles": 4,
+        "period": None,
+        "free_bits": 0.0,
+        "free_bits_mode": "dimension",
+        "capacity": None,
+        "capacity_weight": 100.0,
+        "target_rate": None,
+        "total_correlation": 0.0,
+        "adversary": None,
+        "discriminator": None,
+        "reduction": "sum",
+    }
+    assert planned(1000).settled_step == 100
+
+
+def test_the_last_update_has_to_see_the_final_weight():
+    assert planned(warmup_steps=99).settled_step == 99
+    with pytest.raises(SettingError, match="at step 100, but the planned run ends after 100 steps"):
+        planned(warmup_steps=100)
+    assert planned(warmup_steps=0).settled_step == planned(warmup=0).settled_step == 0
+    assert planned(warmup_epochs=0.26).settled_step == 3
+    for settings in ({"warmup_epochs": -0.1}, {"warmup_steps": -1}, {"warmup": -0.1}):
+        with pytest.raises(SettingError, match="at least 0"):
+            Objective(**settings)
+
+
+def test_the_objective_settles_with_the_last_of_its_weights():
+    assert planned(warmup_steps=10, discriminator={"start": 0.5, "ramp": 0.1}).settled_step == 60
+    assert planned(warmup_steps=70, discriminator={"start": 0.5, "ramp": 0.1}).settled_step == 70
+
+
+def test_a_sum_has_the_weight_it_is_given_whatever_the_sizes():
+    assert planned(beta=0.5).effective_beta == 0.5
+    assert planned(beta=0.5, reduction="mean").effective_beta == 5.0
+    assert planned().total_correlation_weight(50) == 0.0
+
+
+def test_a_schedule_of_ones_own_is_shown_by_its_repr():
+    assert Objective(schedule=Cyclical(5, 1)).to_dict()["schedule"] == "Cyclical(period=5, n_cycles=1, ramp=0.5)"
