@@ -37,3 +37,15 @@ def umap_coordinates(features_ND: Array, *, seed: int = 0) -> FloatArray:
             n_jobs=1,
         )
         return np.asarray(mapper.fit_transform(values_ND), dtype=np.float64)
+
+
+def _start(values_ND: FloatArray, rng: np.random.Generator) -> FloatArray:
+    from sklearn.utils.extmath import randomized_svd
+
+    start_N2 = rng.normal(scale=1e-2, size=(len(values_ND), 2))
+    if values_ND.shape[1] > 1:
+        u_NK, scale_K, _ = randomized_svd(values_ND, n_components=2, random_state=0)
+        start_N2 += u_NK * scale_K
+    else:
+        start_N2[:, 0] += values_ND[:, 0]
+    return np.asarray(10 * start_N2 / np.abs(start_N2).max(), dtype=np.float32)
