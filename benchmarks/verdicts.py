@@ -30,14 +30,13 @@ from omicvae._core.files import write_atomically
 
 def judged(measured) -> dict:
     """Verdict, further findings, and the figures that they rest on."""
-    from omicvae.diagnostics._rows import evidence_table
-    from omicvae.diagnostics.verdict import judge
+    from omicvae.diagnostics import RULES, evidence_table, judge
 
-    found = judge(measured)
-    evidence = evidence_table(measured)
+    found = judge(RULES, measured)
+    evidence = evidence_table(measured.rows())
     return {
-        "verdict": found.verdict,
-        "findings": list(found.findings),
+        "verdict": found.rule.name,
+        "findings": [rule.name for rule in found.findings],
         "evidence": {
             row.check: [None if row.value != row.value else float(f"{row.value:.5g}"), row.passed]
             for row in evidence.itertuples()
@@ -54,7 +53,7 @@ def run(half: str, first: int | None, index: int, folder: Path) -> dict:
     """Fit and diagnose."""
     import torch
 
-    from omicvae.diagnostics import _diagnosis, measure
+    from omicvae.diagnostics import diagnosis, measure
 
     torch.set_num_threads(1)
     logging.getLogger("omicvae").setLevel(logging.ERROR)
@@ -68,7 +67,7 @@ def run(half: str, first: int | None, index: int, folder: Path) -> dict:
         measured.append(measure(*arguments, **settings))
         return measured[-1]
 
-    _diagnosis.measure = remember
+    diagnosis.measure = remember
     try:
         model = fit(case)
         trained = time.perf_counter()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omicvae.diagnostics import FitEvidence, Structure
+from omicvae.diagnostics import DiagnosisInputs, Structure
 
 N_CELLS = 700
 N_JUDGED = 70
@@ -62,7 +62,7 @@ def fit(
     gain_spread: float = 8.0,
     seed: int = 0,
     **changes: Any,
-) -> FitEvidence:
+) -> DiagnosisInputs:
     """Evidence with the given rate, active units, decoder use and gain (nats per cell), exact in the mean.
 
     Cells belong to ten types whose means differ by ``strength`` posterior SDs in the active dimensions; PCA
@@ -93,7 +93,7 @@ def fit(
         return mean + spread * (values_W - values_W.mean())
 
     nll_W = null_W - around(gain, gain_spread) - kl_WK.sum(axis=1)
-    evidence = FitEvidence(
+    evidence = DiagnosisInputs(
         mean_NK=mean_NK,
         sd_NK=sd_NK,
         draw_NK=mean_NK + sd_NK * rng.normal(size=mean_NK.shape),
@@ -110,35 +110,35 @@ def fit(
     return replace(evidence, **changes)
 
 
-def healthy(**changes: Any) -> FitEvidence:
+def healthy(**changes: Any) -> DiagnosisInputs:
     """Effective β = 1 on the PBMC counts."""
     return fit(**{"rate": 12.4, "n_active": 32, "use": 345, "gain": 46, "strength": 1.0, **changes})
 
 
-def collapsed(**changes: Any) -> FitEvidence:
+def collapsed(**changes: Any) -> DiagnosisInputs:
     """Effective β = 72 on the PBMC counts."""
     return fit(**{"rate": 0.002, "n_active": 0, "use": 0.8, "gain": -5.1, "gain_spread": 3.0, **changes})
 
 
-def partial(**changes: Any) -> FitEvidence:
+def partial(**changes: Any) -> DiagnosisInputs:
     """Effective β = 12 on the PBMC counts."""
     settings = {"rate": 1.8, "n_active": 8, "use": 189, "gain": 40, "strength": 0.8}
     return fit(**{**settings, **changes})
 
 
-def faint(**changes: Any) -> FitEvidence:
+def faint(**changes: Any) -> DiagnosisInputs:
     """Effective β = 31 on the PBMC counts."""
     settings = {"rate": 0.46, "n_active": 3, "use": 55, "gain": 15, "strength": 0.6}
     return fit(**{**settings, **changes})
 
 
-def noise(**changes: Any) -> FitEvidence:
+def noise(**changes: Any) -> DiagnosisInputs:
     """A fit that memorised pure noise."""
     settings = {"rate": 3.8, "n_active": 10, "use": 5, "gain": -1.5, "gap": 36, "reference_strength": 0.0}
     return fit(**{**settings, **changes})
 
 
-def far_from_the_prior(factor: float = 6.0, **changes: Any) -> FitEvidence:
+def far_from_the_prior(factor: float = 6.0, **changes: Any) -> DiagnosisInputs:
     """A healthy fit whose latent was stretched: the same information, at a KL that pays for the distance."""
     evidence = healthy(**changes)
     mean_NK, sd_NK = factor * evidence.mean_NK, factor * evidence.sd_NK

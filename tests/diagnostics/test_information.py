@@ -6,7 +6,7 @@ from scipy.special import ndtr
 
 from omicvae._core.errors import DataError
 from omicvae.diagnostics.information import information, neighbour_overlap, pointwise_information
-from omicvae.diagnostics.mismatch import prior_mismatch
+from omicvae.diagnostics.prior_mismatch import prior_mismatch
 from omicvae.diagnostics.structure import leading_eigenvalues, leading_shares, structure
 
 
@@ -23,7 +23,7 @@ def test_the_exact_posterior_of_a_linear_gaussian_model_has_no_mismatch_and_know
     slopes_K = np.array([0.0, 0.5, 1.0, 2.0])
     mean_NK, sd_NK = linear_gaussian(4000, slopes_K)
     mismatch = prior_mismatch(mean_NK, sd_NK)
-    assert mismatch.waste < 0.01
+    assert mismatch.excess_kl < 0.01
     np.testing.assert_allclose(mismatch.mixture_K, 0, atol=0.02)
     found = information(mean_NK, sd_NK)
     exact = 0.5 * np.log1p(slopes_K**2).sum()
@@ -53,7 +53,7 @@ def test_shift_and_scale_remove_the_gaussian_mismatch_from_the_rate():
 
     scale_K = np.sqrt(mean_NK.var(0) + (sd_NK**2).mean(0))
     better = rate((mean_NK - mean_NK.mean(0)) / scale_K, sd_NK / scale_K)
-    assert rate(mean_NK, sd_NK) - better == pytest.approx(prior_mismatch(mean_NK, sd_NK).waste)
+    assert rate(mean_NK, sd_NK) - better == pytest.approx(prior_mismatch(mean_NK, sd_NK).excess_kl)
 
 
 def test_mixture_mismatch_of_two_separate_cells_is_known():
@@ -65,7 +65,7 @@ def test_mixture_mismatch_of_two_separate_cells_is_known():
 
 def test_unused_dimensions_are_wasted_on_nobody():
     mismatch = prior_mismatch(np.full((50, 2), 1e-6), np.ones((50, 2)))
-    assert 0 <= mismatch.waste < 1e-11
+    assert 0 <= mismatch.excess_kl < 1e-11
 
 
 def test_information_of_separate_cells_is_log_n_and_of_the_prior_is_nothing():

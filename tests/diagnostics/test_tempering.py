@@ -43,7 +43,7 @@ def test_the_exact_posterior_cannot_be_improved():
     exact = measured(1.0)
     assert exact.widened.high < 0
     assert exact.narrowed.high < 0
-    assert exact.overpaid == 0
+    assert exact.excess_kl == 0
 
 
 @pytest.mark.parametrize("beta", [1 / 64, 1 / 4, 4.0])
@@ -52,7 +52,7 @@ def test_the_best_power_is_the_weight_of_the_kl(beta):
     assert max(found.change, key=lambda s: found.change[s].mean) == beta
     better, worse = (found.widened, found.narrowed) if beta < 1 else (found.narrowed, found.widened)
     assert better.low > 0 > worse.high
-    assert found.overpaid == (found.widened.mean if beta < 1 else 0)
+    assert found.excess_kl == (found.widened.mean if beta < 1 else 0)
     assert list(found.to_frame().index) == list(POWERS)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from omicvae._core.errors import DataError
 from omicvae.diagnostics import RULES, Remedy, diagnose, measure
-from omicvae.diagnostics.remedies import DEARER, REMEDIES, remedies_for
+from omicvae.diagnostics.remedies import DEARER, ranked_remedies
+from omicvae.diagnostics.rules import Judgement
 
 TRUTH = {
     "healthy": "healthy",
@@ -217,7 +218,7 @@ def test_one_judged_cell_does_not_prove_a_divergence(sim):
 
 def test_a_mixture_prior_is_not_measured_by_shift_and_scale(sim):
     evidence = sim.far_from_the_prior(gaussian_prior=False)
-    assert measure(evidence, umap=False).mismatch is None
+    assert measure(evidence, umap=False).excess.mismatch is None
 
 
 def test_an_adversary_is_offered_where_a_healthy_latent_tells_a_covariate(sim):
@@ -364,8 +365,19 @@ def test_leakage_is_shown_and_not_judged(sim):
     assert rows["passed"].iloc[0] is None
 
 
-def test_every_rule_has_remedies_that_are_mappings():
-    assert {rule.name for rule in RULES} | {"healthy"} == set(REMEDIES)
+RULE = {rule.name: rule for rule in RULES}
+
+
+def remedies_for(verdict, findings, measurements):
+    judgement = Judgement(RULE[verdict], tuple(RULE[name] for name in findings))
+    return ranked_remedies(judgement, measurements)
+
+
+def test_every_rule_that_is_not_sound_has_remedies(sim):
+    measurements = measure(sim.healthy(labels_N=None), umap=False)
+    for rule in RULES:
+        assert bool(rule.remedies(measurements)) != rule.sound
+        assert set(rule.implies) <= set(RULE)
 
 
 def test_remedies_are_objective_mappings(sim):
@@ -433,7 +445,7 @@ def test_diagnosis_reads_as_text_html_and_json(sim):
 
 def test_results_are_tables(sim):
     measured = measure(sim.healthy(n_cells=200), umap=False)
-    names = ("use", "gain", "usage", "probes", "curves", "mismatch", "information")
+    names = ("use", "gain", "usage", "probes", "information")
     for result in (*(getattr(measured, name) for name in names), sim.structure):
         assert isinstance(result.to_frame(), pd.DataFrame)
 
@@ -444,3 +456,9 @@ def test_evidence_of_wrong_shape_is_refused(sim):
         replace(evidence, kl_WK=evidence.kl_WK[:, :5])
     with pytest.raises(DataError, match="labels_N must have one row for each of the 700 cells, got 3"):
         replace(evidence, labels_N=np.array(["a", "b", "c"]))
+
+
+@pytest.mark.parametrize(("rate", "silent"), [(0.04, True), (0.06, False), (0.2, False)])
+def test_an_encoder_is_silent_below_a_rate_of_five_hundredths(sim, rate, silent):
+    measured = measure(sim.fit(rate=rate, n_active=0, use=30, gain=20, labels_N=None), umap=False)
+    assert measured.usage.silent == silent

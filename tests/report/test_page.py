@@ -45,6 +45,8 @@ def diagnosis(**changes):
         "remarks": ("a remark.",),
         "evidence": evidence,
         "remedies": (Remedy({"beta": 1.0}, f"Because of {EVIL}.", {"max_epochs": 50}),),
+        "sound": True,
+        "tone": "warning",
         "kl_per_dimension": np.array([1.0, 0.001]),
         "probes": probes,
         "umap": pd.DataFrame(),

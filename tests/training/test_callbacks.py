@@ -39,7 +39,7 @@ class Run(TrainingPlan):
 
     @property
     def weight(self):
-        return float(self.module.weight)
+        return float(self.module.weight.detach())
 
 
 def test_the_best_weights_are_given_back():

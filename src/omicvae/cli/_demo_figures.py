@@ -48,7 +48,7 @@ def draw_kl(fits: list[DemoFit], out: Path) -> Path:
 def _umaps(adata: "AnnData", key: str, *, seed: int) -> dict[str, np.ndarray]:
     """Return UMAP coordinates of posterior means and of one posterior draw, shape (cells, 2)."""
     from omicvae._core import keys
-    from omicvae.diagnostics.embedding import umap_coordinates
+    from omicvae.diagnostics import umap_coordinates
 
     mean_NK = np.asarray(adata.obsm[key])
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape)
@@ -83,7 +83,7 @@ def draw_bulk(adata: "AnnData", fit: DemoFit, out: Path, *, seed: int) -> Path:
     """Draw some samples of the cohort by tissue, disease and batch."""
     import omicvae as ov
     from omicvae._core import keys
-    from omicvae.diagnostics.embedding import umap_coordinates
+    from omicvae.diagnostics import umap_coordinates
 
     order = np.random.default_rng(seed).permutation(adata.n_obs)
     some = np.sort(order[:UMAP_CELLS])

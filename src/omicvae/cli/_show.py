@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from omicvae.cli._demo_fits import DemoFit
     from omicvae.diagnostics import Diagnosis
 
-STYLES = {"healthy": "bold green", "undertrained": "bold yellow"}
+STYLES = {"good": "bold green", "warning": "bold yellow", "bad": "bold red"}
 MISSING = "–"
 
 
-def _styled(verdict: str) -> str:
+def _styled(diagnosis: "Diagnosis") -> str:
     """Colour a verdict as rich markup."""
-    return f"[{STYLES.get(verdict, 'bold red')}]{verdict}[/]"
+    return f"[{STYLES[diagnosis.tone]}]{diagnosis.verdict}[/]"
 
 
 def _check(name: str) -> "Callable[[DemoFit], str]":
@@ -47,7 +47,7 @@ def _truth(effect: str) -> "Callable[[DemoFit], str]":
 
 #: A line of the table: what it is called, and how to read it from a fit.
 LINES: "dict[str, Callable[[DemoFit], str]]" = {
-    "verdict": lambda fit: _styled(fit.diagnosis.verdict),
+    "verdict": lambda fit: _styled(fit.diagnosis),
     "KL": _check("rate (KL)"),
     "active dimensions": lambda fit: f"{_check('active units')(fit)} of {len(fit.diagnosis.kl_per_dimension)}",
     "cost of a permuted z": _check("decoder use"),

@@ -1,7 +1,7 @@
 """``diagnose_history``: what the curves of any program prove, and what they cannot."""
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from omicvae.curves.kl_weight import known_weight
 from omicvae.curves.read import read_log
 from omicvae.curves.rules import HISTORY_RULES
 from omicvae.diagnostics import thresholds as T
-from omicvae.diagnostics._diagnosis import _plain, _records
-from omicvae.diagnostics._rows import COLUMNS, Row
-from omicvae.diagnostics._text import as_html, as_text, number
+from omicvae.diagnostics.base_diagnosis import plain, plain_records
 from omicvae.diagnostics.curve_statistics import CurveStatistics, late_starts
+from omicvae.diagnostics.evidence_table import Row, evidence_table
 from omicvae.diagnostics.remedies import Remedy
+from omicvae.diagnostics.rendering import as_html, as_text, number
 from omicvae.diagnostics.rules import judge
 
 
@@ -69,11 +69,11 @@ class HistoryDiagnosis:
             "findings": list(self.findings),
             "remarks": list(self.remarks),
             "cannot_tell": list(self.cannot_tell),
-            "evidence": _records(self.evidence),
+            "evidence": plain_records(self.evidence),
             "remedies": [remedy.to_dict() for remedy in self.remedies],
             "history": {
-                str(self.history.index.name): [_plain(value) for value in self.history.index],
-                **{str(name): [_plain(value) for value in column] for name, column in self.history.items()},
+                str(self.history.index.name): [plain(value) for value in self.history.index],
+                **{str(name): [plain(value) for value in column] for name, column in self.history.items()},
             },
         }
 
@@ -84,7 +84,7 @@ class HistoryDiagnosis:
         return f"<HistoryDiagnosis: {self.verdict}>"
 
     def _repr_html_(self) -> str:
-        return as_html(" ".join([self.headline, *self._notes()]), self.verdict, self.evidence, self.remedies)
+        return as_html(self.headline, self.verdict, self.evidence, self.remedies, self._notes())
 
     def _notes(self) -> tuple[str, ...]:
         also = (f"also found: {', '.join(self.findings)}.",) if self.findings else ()
@@ -122,14 +122,13 @@ def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryD
     table = read_log(source)
     statistics = CurveStatistics(table, *known_weight(table, given))
     judgement = judge(HISTORY_RULES, statistics)
-    rows = [astuple(row) for row in _evidence(statistics)]
     return HistoryDiagnosis(
         verdict=judgement.rule.name,
         headline=judgement.rule.headline(statistics),
         findings=tuple(rule.name for rule in judgement.findings),
         remarks=tuple(_remarks(statistics)),
         cannot_tell=tuple(_open_questions(statistics)),
-        evidence=pd.DataFrame(rows, columns=list(COLUMNS)).astype({"value": float, "passed": object}),
+        evidence=evidence_table(_evidence(statistics)),
         remedies=judgement.rule.remedies(statistics),
         history=table,
     )

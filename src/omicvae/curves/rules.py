@@ -6,9 +6,9 @@ import numpy as np
 
 from omicvae.curves.names import EPOCH
 from omicvae.diagnostics import thresholds as T
-from omicvae.diagnostics._text import number
 from omicvae.diagnostics.curve_statistics import CurveStatistics
 from omicvae.diagnostics.remedies import ELBO, Remedy
+from omicvae.diagnostics.rendering import number
 from omicvae.diagnostics.rules import Rule
 
 

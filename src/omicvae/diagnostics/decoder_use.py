@@ -1,15 +1,22 @@
-"""Whether the decoder listens to z: what a wrong z costs."""
+"""Whether the decoder uses z: what a permuted z costs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from omicvae._core.errors import DataError
-from omicvae.diagnostics._statistics import Estimate
+from omicvae.diagnostics.estimate import Estimate
+from omicvae.diagnostics.evidence_table import Row
+from omicvae.diagnostics.thresholds import ONE_FACT
 from omicvae.metrics.labels import Array, IntArray
 
+#: Smallest stratum that is permuted within itself.
 MINIMUM_STRATUM = 20
+
+#: A permuted z costs about twice what the cell's own saves (see DecoderUse), so this is one fact's worth of use.
+IGNORED_COST = 2 * ONE_FACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +24,26 @@ class DecoderUse:
     """Mean of NLL(x | z of another cell, c) − NLL(x | own z, c), nats; 0 where the decoder ignores z.
 
     What the own z saves against no z at all is about half of it: with prediction p of a signal s, a right z
-    saves cov(s, p) − var(p)/2 and a wrong one costs var(p)/2 (in units of the noise), and cov(s, p) = var(p)
+    saves cov(s, p) − var(p)/2 and another cell's costs var(p)/2 (in units of the noise), and cov(s, p) = var(p)
     at the optimum.
     """
 
     cost: Estimate
+
+    @property
+    def ignored(self) -> bool:
+        """Whether a permuted z surely costs next to nothing: then no gain comes from z, but from covariates."""
+        return self.cost.high < IGNORED_COST
+
+    def rows(self) -> Iterator[Row]:
+        """Cost of a permuted z."""
+        yield Row(
+            "decoder use",
+            self.cost.mean,
+            f"≥ {IGNORED_COST:.2f}",
+            self.cost.mean >= IGNORED_COST and self.cost.mean > self.cost.margin,
+            f"nats that a permuted z costs: {self.cost}; 0 where the decoder ignores z",
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row: cost, se, low, high (nats per cell), n."""
@@ -31,7 +53,7 @@ class DecoderUse:
 
 
 def decoder_use(nll_W: Array, nll_permuted_W: Array) -> DecoderUse:
-    """Cost of a wrong z, paired over cells.
+    """Cost of a permuted z, paired over cells.
 
     Parameters
     ----------

@@ -1,12 +1,14 @@
 """How much the latent tells cells apart: mutual information, and neighbours that survive the posterior's noise."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from omicvae.diagnostics._statistics import Estimate
+from omicvae.diagnostics.estimate import Estimate
+from omicvae.diagnostics.evidence_table import Row, shown
 from omicvae.metrics.labels import Array
 
 MAX_CELLS = 1000
@@ -34,6 +36,20 @@ class Information:
     limit: float
     overlap: Estimate
     overlap_by_chance: float
+
+    def rows(self) -> Iterator[Row]:
+        """Mutual information and posterior stability, shown."""
+        yield shown(
+            "mutual information",
+            self.mutual_information.mean,
+            f"nats that a draw tells about which cell it is of: {self.mutual_information}; at most log N = "
+            f"{self.limit:.2f}, near which it is a lower bound",
+        )
+        yield shown(
+            "posterior stability",
+            self.overlap.mean,
+            f"share of nearest neighbours that two draws agree on; {self.overlap_by_chance:.3f} by chance",
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row: mutual_information, its SE, limit, overlap, its SE, overlap_by_chance."""

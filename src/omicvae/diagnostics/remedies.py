@@ -1,11 +1,14 @@
 """What to try, best first: settings that can be run as they are."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from omicvae.diagnostics import thresholds as T
 from omicvae.diagnostics.measurements import Measurements
+from omicvae.diagnostics.rules import Judgement
+
+#: Cells for each dimension: of fewer, a draw in half the dimensions tells more.
+FEW_CELLS_PER_DIMENSION = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +97,7 @@ def _target_rate(m: Measurements) -> Remedy:
 
 
 def _few_cells(m: Measurements) -> bool:
-    return m.usage is not None and m.n_cells < T.FEW_CELLS_PER_DIMENSION * m.usage.n_latent
+    return m.usage is not None and m.n_cells < FEW_CELLS_PER_DIMENSION * m.usage.n_latent
 
 
 def _narrow(n_latent: int, why: str) -> Remedy:
@@ -128,57 +131,50 @@ def _slower(m: Measurements) -> Remedy:
     )
 
 
-def _collapsed(m: Measurements) -> tuple[Remedy, ...]:
+# the remedies of each verdict, best first
+
+
+def collapsed(m: Measurements) -> tuple[Remedy, ...]:
+    """Pay for the latent, or make it cheaper."""
     return RAMP, FREE_BITS, LOWER_BETA, _target_rate(m)
 
 
-def _partial(m: Measurements) -> tuple[Remedy, ...]:
+def partial_collapse(m: Measurements) -> tuple[Remedy, ...]:
+    """Pay for the latent; give few cells fewer dimensions, or train longer."""
     return RAMP, *((_smaller(m), SMALLEST) if _few_cells(m) else ()), LOWER_BETA, _longer(m), FREE_BITS
 
 
-def _undertrained(m: Measurements) -> tuple[Remedy, ...]:
+def undertrained(m: Measurements) -> tuple[Remedy, ...]:
+    """Train longer, or with smaller steps."""
     return RAMP, _longer(m), _slower(m)
 
 
-def _diverged(m: Measurements) -> tuple[Remedy, ...]:
+def diverged(m: Measurements) -> tuple[Remedy, ...]:
+    """Take smaller steps."""
     return _slower(m), RAMP
 
 
-def _overfit(m: Measurements) -> tuple[Remedy, ...]:
+def overfit(m: Measurements) -> tuple[Remedy, ...]:
+    """Keep the best weights, leave no room to memorise, or make memory dearer."""
     return RAMP, _smaller(m), *((SMALLEST,) if _few_cells(m) else ()), DEARER
 
 
-def _under_regularised(m: Measurements) -> tuple[Remedy, ...]:
+def under_regularised(m: Measurements) -> tuple[Remedy, ...]:
+    """Pay for the KL, long enough."""
     return RAMP, _longer(m), DEARER
 
 
-REMEDIES: Mapping[str, Callable[[Measurements], tuple[Remedy, ...]]] = {
-    "diverged": _diverged,
-    "undertrained": _undertrained,
-    "no_signal": lambda m: (),  # nothing is wrong with the fit
-    "collapsed": _collapsed,
-    "partial_collapse": _partial,
-    "overfit": _overfit,
-    "under_regularised": _under_regularised,
-    "healthy": lambda m: (),
-}
-
-
-def remedies_for(verdict: str, findings: tuple[str, ...], measurements: Measurements) -> tuple[Remedy, ...]:
-    """Ranked remedies for a verdict, then for what was found beside it; none where nothing is to be mended.
-
-    For a healthy fit an adversary alone, where a covariate can be read from it.
-    """
-    leaking = _leaking(measurements)
-    if verdict != "healthy" or not leaking:
-        own = REMEDIES[verdict](measurements)
-        further = [remedy for name in findings for remedy in REMEDIES[name](measurements)] if own else []
-        return tuple({remedy.line: remedy for remedy in (*own, *further)}.values())  # each once
+def healthy(m: Measurements) -> tuple[Remedy, ...]:
+    """Offer an adversary alone, where a covariate can be read from a draw."""
+    leaking = [] if m.leakage is None else m.leakage.leaking
+    if not leaking:
+        return ()
     why = f"A draw tells {', '.join(leaking)} more than half of the way; an adversary takes it out of z, at some cost."
     return (Remedy({**ELBO, "adversary": {"covariates": leaking}}, why, FRESH),)
 
 
-def _leaking(m: Measurements) -> list[str]:
-    """Covariates that a draw tells by more than half of the way from chance to certainty."""
-    scores = (m.leakage or {}).items()
-    return [key for key, s in scores if s.balanced_accuracy - s.chance > T.LEAKING_SHARE * (1 - s.chance)]
+def ranked_remedies(judgement: Judgement[Measurements, Remedy], m: Measurements) -> tuple[Remedy, ...]:
+    """Remedies of the verdict, then of what was found beside it, each once; none where nothing is to be mended."""
+    own = judgement.rule.remedies(m)
+    further = [remedy for rule in judgement.findings for remedy in rule.remedies(m)] if own else []
+    return tuple({remedy.line: remedy for remedy in (*own, *further)}.values())

@@ -1,12 +1,14 @@
 """Whether posteriors are as wide as they should be: the bound under tempered ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from omicvae.diagnostics._statistics import Estimate
+from omicvae.diagnostics.estimate import Estimate
+from omicvae.diagnostics.evidence_table import Row, shown
+from omicvae.diagnostics.thresholds import ONE_FACT
 from omicvae.metrics.labels import Array
 
 #: Powers s of the data that are tried: below 1 posteriors become wider, above 1 narrower.
@@ -40,9 +42,30 @@ class Tempering:
         return max((e for s, e in self.change.items() if s > 1), key=lambda e: e.mean)
 
     @property
-    def overpaid(self) -> float:
+    def excess_kl(self) -> float:
         """Nats that wider posteriors surely save, 0 where they save none."""
         return self.widened.mean if self.widened.low > 0 else 0.0
+
+    @property
+    def narrow_enough(self) -> bool:
+        """Whether narrower posteriors would surely lose: a draw that tells little does so because more costs more."""
+        return self.narrowed.high < 0
+
+    def too_wide(self, rate: float, gain: float) -> bool:
+        """Whether narrower posteriors would win more than the whole rate, and then pay: more is used than is told."""
+        return self.narrowed.low > max(rate, ONE_FACT) and gain + self.narrowed.mean > 0
+
+    def rows(self, rate: float, gain: float) -> Iterator[Row]:
+        """Show what wider posteriors would win; judge what narrower ones would, against the rate and the gain."""
+        text = "nats that {} posteriors would win: {}"
+        yield shown("posterior too narrow", self.widened.mean, text.format("wider", self.widened))
+        yield Row(
+            "posterior too wide",
+            self.narrowed.mean,
+            f"≤ {max(rate, ONE_FACT):.2f}",
+            not self.too_wide(rate, gain),
+            text.format("narrower", self.narrowed) + "; judged against the rate",
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per power: change, se, low, high (nats per cell)."""

@@ -10,30 +10,6 @@ ONE_FACT = math.log(2)
 #: (½ + ½·√(rate/2), Pinsker): the encoder is silent whatever the other checks say.
 SILENT_RATE = 0.05
 
-#: A wrong z costs about twice what the right z saves (see DecoderUse), so this is one fact's worth of use.
-IGNORED_COST = 2 * ONE_FACT
-
-#: A draw that keeps less than this share of PCA's balanced accuracy above chance has lost information.
-#: Measured with small NB VAEs: 0.90 to 1.01 at β = 1 (PBMC with 10 and 32 dimensions, paul15, mouse bladder), down to
-#: 0.74 where 500 genes hold some hundred counts a cell and the best posterior is a wide one (cbmc_top2000, pbmc_facs);
-#: 0.55 at β = 12, 0.15 at 31 and 0 at 72.
-RETAINED_SHARE = 0.7
-
-#: The loss must also be visible in absolute terms: below a tenth it is within what folds and noise do.
-LOST_ACCURACY = 0.1
-
-#: Without labels the classes are cut out of the data themselves, where PCA finds them too easily: ask for
-#: less.
-RETAINED_SHARE_FALLBACK = 0.5
-
-#: Train–validation gap per nat of gain: memorising that costs three times what the latent buys on new cells is
-#: overfitting. A gap alone is none: every flexible model has one, and the gain is measured on new cells already.
-#: Default fits of small data came to 2.1 (a simulated bulk of 120 samples), wide networks that trained on to 14.
-GAP_PER_GAIN = 3.0
-
-#: Cells for each dimension: of fewer, a draw in half the dimensions tells more.
-FEW_CELLS_PER_DIMENSION = 20
-
 #: Share of the gain that a quarter of the run won at its end. A straight line wins a quarter of everything in
 #: its last quarter, so under an annealed learning rate, which bends every curve down at the end, only a curve
 #: that does not slow down at all is unfinished; at a constant rate a curve that still wins a tenth is.
@@ -48,34 +24,6 @@ SETTLED_EPOCHS = 5
 
 #: A KL weight within this share of its final value has settled.
 SETTLED_WEIGHT = 0.01
-
-#: Training reconstruction that ends this many between-cell SDs above the z-free decoder, and above its own
-#: best, has blown up: collapse and overfitting never leave training cells worse off than no latent at all by
-#: that much.
-BLOW_UP_SD = 3.0
-
-#: Cells, training cells included, from which on their SD is an SD.
-SPREAD_CELLS = 10
-
-#: Share of what the latent earns (its gain, were the waste avoided) and share of the rate that buy nothing: distance
-#: from the prior and posteriors that are too narrow, together. Measured at β = 1: 1 to 7 % of the rate; at β = 0.1 26
-#: to 35 % of the rate, and 8 (bulk) to 58 % of the gain.
-OVERPAID_GAIN = 0.2
-OVERPAID_RATE = 0.2
-
-#: Share of the rate alone: more is paid for nothing than for telling cells apart. At β = 1e-4 52 to 75 %.
-MOST_OF_RATE = 0.5
-
-#: One-sided level at which structure counts as found.
-STRUCTURE_LEVEL = 0.001
-
-#: Structure must also exceed chance by so much: likelihoods fit no real noise exactly. Shuffled genes and simulated
-#: noise gave 0.85 to 1.17 times chance, the shared data sets 1.9 to 50 times. A structure that is overlooked hides an
-#: illness and one that is invented costs a remedy that does not help, so the limit is low.
-STRUCTURE_EXCESS = 1.2
-
-#: A covariate leaks when a draw tells it by more than this share of the way from chance to certainty.
-LEAKING_SHARE = 0.5
 
 # Curves alone (diagnose_history): units, sums and averages are unknown there, so nearly all of these are ratios.
 

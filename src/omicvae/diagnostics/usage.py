@@ -1,13 +1,17 @@
 """How much the encoder writes into the latent: rate and active units."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from omicvae.diagnostics._statistics import Estimate
+from omicvae.diagnostics.estimate import Estimate
+from omicvae.diagnostics.evidence_table import Row
+from omicvae.diagnostics.thresholds import ONE_FACT, SILENT_RATE
 from omicvae.metrics.labels import Array, FloatArray
 
+#: Variance of the means above which a dimension is active (Burda et al. 2016).
 ACTIVE_VARIANCE = 0.01
 
 
@@ -44,6 +48,30 @@ class LatentUsage:
     def n_latent(self) -> int:
         """Number of dimensions, K."""
         return len(self.kl_K)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the encoder says nothing: no active unit, and draws that cannot be told from the prior's."""
+        return self.n_active == 0 and self.rate.mean < SILENT_RATE
+
+    def rows(self) -> Iterator[Row]:
+        """Rate and active units."""
+        rate, unused = self.rate.mean, self.n_latent - self.n_active
+        yield Row(
+            "rate (KL)",
+            rate,
+            f"≥ {ONE_FACT:.2f}",
+            rate >= ONE_FACT,
+            "nats per cell that the latent holds at most; below log 2 it cannot tell two groups apart",
+        )
+        yield Row(
+            "active units",
+            self.n_active,
+            "≥ 1",
+            self.n_active >= 1,
+            f"of {self.n_latent} dimensions with variance of the mean above {ACTIVE_VARIANCE:g}"
+            + (f"; {unused} unused, which alone is no fault" if unused and self.n_active else ""),
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per dimension, indexed by ``dimension``: kl (nats), variance_of_mean, active."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from omicvae.data import CellStore
-from omicvae.diagnostics.structure import Structure
+from omicvae.diagnostics import Structure
 from omicvae.metrics.linear import pca_scores
 from omicvae.model._build import ModelConfig, build_null
 from omicvae.training import map_cells, null_log_likelihood

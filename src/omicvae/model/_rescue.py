@@ -17,9 +17,6 @@ from omicvae.model._state import ModelState
 
 log = logging.getLogger("omicvae")
 
-#: Verdicts under which there is nothing to mend.
-SOUND = ("healthy", "no_signal")
-
 #: What a rescue may be given within ``train(rescue={...})``.
 LIMITS = ("labels_key", "max_attempts", "max_seconds")
 
@@ -57,7 +54,7 @@ class Attempt:
     @property
     def sound(self) -> bool:
         """Whether there is nothing to mend."""
-        return self.diagnosis.verdict in SOUND
+        return self.diagnosis.sound
 
     @property
     def rank(self) -> tuple[bool, float]:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omicvae.data.schema import obs_column
-from omicvae.diagnostics import FitEvidence, permute_within_strata
+from omicvae.diagnostics import DiagnosisInputs, permute_within_strata
 from omicvae.metrics import kmeans_classes
 from omicvae.metrics.linear import residuals
 from omicvae.model._state import ModelState
@@ -24,7 +24,7 @@ def diagnosis_seed(state: ModelState, seed: int | None) -> int:
 
 def gather_inputs(
     state: ModelState, judged: NDArray[np.int64], labels_key: str | None, seed: int, *, judged_train: bool = False
-) -> FitEvidence:
+) -> DiagnosisInputs:
     """Compute what ``omicvae.diagnostics.diagnose`` takes.
 
     Parameters
@@ -48,7 +48,7 @@ def gather_inputs(
     assert state.split is not None  # there is a fit of these cells
     null = state.background.null(state.config, store, state.split.train, judged, module.device)
     labels_N = labels_of(state, labels_key)
-    return FitEvidence(
+    return DiagnosisInputs(
         mean_NK=mean_NK,
         sd_NK=sd_NK,
         draw_NK=draw_NK,

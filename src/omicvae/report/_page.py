@@ -18,9 +18,7 @@ from omicvae.report._svg import page_style
 if TYPE_CHECKING:
     from omicvae.diagnostics import Diagnosis
 
-# how grave a verdict is; one that stands here by no name is grave
-TONES = {"healthy": "good", "undertrained": "caution", "no_signal": "caution"}
-SYMBOLS = {"good": "✓", "caution": "!", "bad": "✗"}
+SYMBOLS = {"good": "✓", "warning": "!", "bad": "✗"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,6 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
     maps
         Cells in two dimensions; None leaves them out.
     """
-    tone = TONES.get(diagnosis.verdict, "bad")
     checks = list(_checks(diagnosis.evidence))
     with page_style():
         figures = {
@@ -58,8 +55,8 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
         }
     return _template().render(
         verdict=diagnosis.verdict.replace("_", " "),
-        tone=tone,
-        symbol=SYMBOLS[tone],
+        tone=diagnosis.tone,
+        symbol=SYMBOLS[diagnosis.tone],
         headline=diagnosis.headline,
         findings=[name.replace("_", " ") for name in diagnosis.findings],
         remarks=[_sentence(remark) for remark in diagnosis.remarks],

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from omicvae.data import CellStore
-from omicvae.diagnostics.structure import Structure, structure
+from omicvae.diagnostics import Structure, structure
 from omicvae.metrics.linear import residuals
 from omicvae.module import NullModel
 from omicvae.training.evaluation import evaluating

@@ -8,12 +8,14 @@ import pandas as pd
 
 from omicvae._core.errors import DataError
 from omicvae.diagnostics.structure import Structure
-from omicvae.diagnostics.thresholds import SPREAD_CELLS
 from omicvae.metrics.labels import Array
+
+#: Cells, training cells included, from which on their SD is an SD.
+SPREAD_CELLS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FitEvidence:
+class DiagnosisInputs:
     """Arrays and curves of one fit.
 
     N all cells, W validation cells (training cells where there are none), K latent dimensions.

@@ -1,4 +1,4 @@
-"""A diagnosis as text and HTML."""
+"""How a diagnosis prints: text and HTML."""
 
 import html
 import textwrap
@@ -36,8 +36,10 @@ def as_text(
     return "\n".join(lines)
 
 
-def as_html(headline: str, verdict: str, evidence: pd.DataFrame, remedies: Sequence[Remedy]) -> str:
-    """Verdict, sentence, the table folded away, remedies as code."""
+def as_html(
+    headline: str, verdict: str, evidence: pd.DataFrame, remedies: Sequence[Remedy], remarks: Sequence[str]
+) -> str:
+    """Verdict, sentence and remarks, the table folded away, remedies as code."""
     rows = "".join(
         f"<tr><td>{html.escape(row.check)}</td><td>{number(row.value)}</td><td>{html.escape(row.threshold)}</td>"
         f"<td>{MARKS[row.passed]}</td><td>{html.escape(row.meaning)}</td></tr>"
@@ -48,7 +50,7 @@ def as_html(headline: str, verdict: str, evidence: pd.DataFrame, remedies: Seque
         f"<li>{html.escape(remedy.why)}<br><code>{html.escape(remedy.line)}</code></li>" for remedy in remedies
     )
     return (
-        f"<div><b>{html.escape(verdict)}</b>: {html.escape(headline)}"
+        f"<div><b>{html.escape(verdict)}</b>: {html.escape(' '.join([headline, *remarks]))}"
         f"<details><summary>evidence</summary><table><tr>{head}</tr>{rows}</table></details><ol>{items}</ol></div>"
     )
 

@@ -1,11 +1,13 @@
 """How far the posteriors of all cells together are from the prior."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
+from omicvae.diagnostics.evidence_table import Row, shown
 from omicvae.metrics.labels import Array, FloatArray
 
 #: Draws from the mixture of a dimension, spread evenly over its components.
@@ -22,19 +24,28 @@ class PriorMismatch:
     ----------
     gaussian_K
         ½ (v + m² − 1 − log v) with mean m and variance v of q(z_j), in units of the prior: the KL of the Gaussian
-        with the same moments. Shifting and scaling z would remove just this much of the rate at no loss: it is waste.
+        with the same moments. Shifting and scaling z would remove just this much of the rate at no loss.
     mixture_K
         KL of the mixture itself. With N cells of narrow posteriors it holds log(1 / (N·width)) whatever the fit, so
-        it is shown and convicts nobody.
+        it is shown and not judged.
     """
 
     gaussian_K: FloatArray
     mixture_K: FloatArray
 
     @property
-    def waste(self) -> float:
+    def excess_kl(self) -> float:
         """Σ_j of ``gaussian_K``, nats per cell."""
         return float(self.gaussian_K.sum())
+
+    def rows(self) -> Iterator[Row]:
+        """Distance from the prior, shown; it is judged as part of the excess KL."""
+        yield shown(
+            "prior mismatch",
+            self.excess_kl,
+            "nats that shifting and scaling z would save: KL between the Gaussian with the moments of all posteriors "
+            f"and the prior, summed over dimensions; of their mixture {self.mixture_K.sum():.3g}",
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per dimension, indexed by ``dimension``: gaussian, mixture (nats)."""

@@ -13,7 +13,7 @@ class Estimate:
     """Mean over n cells, its standard error, and the 95 % interval by Student's t.
 
     With few cells the t quantile is wide (2.4 at 8 cells, infinite SE at one): small validation sets then
-    neither convict nor acquit by chance.
+    decide nothing by chance.
     """
 
     mean: float
