@@ -370,7 +370,7 @@ def test_few_cells_get_much_dropout(counts):
     assert ov.CVAE(many, dropout_rate=0.3).config.architecture.dropout_rate == 0.3
 
 
-@pytest.mark.parametrize("dropout_rate", [0.0, 0.1], ids=["explicit step", "with dropout"])
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.1])
 def test_the_moving_average_is_what_is_validated_and_kept(counts, monkeypatch, dropout_rate):
     """The average is worked out here, by its formula, from the weights after each step."""
     model, path = make(counts, dropout_rate=dropout_rate), []
@@ -406,7 +406,7 @@ def test_the_moving_average_is_what_is_validated_and_kept(counts, monkeypatch, d
             for value, new in zip(model.module.parameters(), weights, strict=True):
                 value.copy_(new)
         seed = derive_seed(derive_seed(0, "noise", 0), "validation")
-        return score_cells(model.module, model._store, model.validation_indices, seed=seed).elbo_N.mean()
+        return score_cells(model.module, model.state.store, model.validation_indices, seed=seed).elbo_N.mean()
 
     reported = model.history["elbo_validation"].iloc[-1]
     assert reported == pytest.approx(validated(average), rel=1e-5)

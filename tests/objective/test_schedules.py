@@ -98,6 +98,7 @@ def test_mean_reduction_is_the_effective_beta_of_the_mean_mean_convention():
         ({"beta": float("nan")}, "finite"),
         ({"warmup": 0.1, "warmup_steps": 3}, "warmup and warmup_steps"),
         ({"warmup": 30}, "warmup_epochs or warmup_steps"),
+        ({"warmup": 1.01}, "warmup_epochs or warmup_steps"),
         ({"free_bits": -0.1}, "free_bits"),
         ({"free_bits_mode": "gene"}, "'dimension', 'cell', 'total'"),
         ({"reduction": "max"}, "'sum', 'mean'"),
