@@ -168,8 +168,9 @@ def test_when_an_opponent_starts():
         return planned(**{name: {"ramp": 0.0, **settings}}).phases[name].start_step
 
     assert (start("discriminator"), start("adversary")) == (50, 0)
-    assert (start("discriminator", start=0.204), start("discriminator", start_epochs=0.26)) == (20, 3)
+    assert (start("discriminator", start=0.206), start("discriminator", start_epochs=0.26)) == (21, 3)
     assert (start("discriminator", start=0.0), start("discriminator", start_steps=99)) == (0, 99)
+    assert start("discriminator", start_steps=0) == 0
     with pytest.raises(SettingError, match=r"from step 100 on \(start 100 \+ ramp 0\)"):
         start("discriminator", start_steps=100)
 
