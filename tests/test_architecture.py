@@ -1,6 +1,7 @@
 """What importing costs and changes, and which layer may know which."""
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
@@ -115,3 +116,60 @@ def test_no_variant_is_chosen_by_comparing_its_name():
             if set(map(str, compared)) & set(LIKELIHOODS):
                 offenders.append(f"{path.name}:{node.lineno}")
     assert offenders == []
+
+
+SOURCE = Path(omicvae.__file__).parent
+
+
+def modules():
+    """Source files by their dotted name."""
+    names = {}
+    for path in SOURCE.rglob("*.py"):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def own_imports(path):
+    """Module and name of everything that a file imports from the package, for type checkers too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("omicvae"):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def test_no_files_import_each_other_in_a_circle():
+    known = modules()
+    graph = {
+        name: {f"{a}.{b}" if f"{a}.{b}" in known else a for a, b in own_imports(path)} & set(known) - {name}
+        for name, path in known.items()
+    }
+    assert len(graph) > 100
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_file_imports_a_private_name_of_another():
+    known = modules()
+    found = [
+        (name, module, imported)
+        for name, path in known.items()
+        for module, imported in own_imports(path)
+        if imported.startswith("_") and f"{module}.{imported}" not in known
+    ]
+    assert found == []
+
+
+def test_functions_stay_short_and_take_few_positional_arguments():
+    """At most 60 lines of code, docstring and comments apart, and 12 positional arguments; kernels included."""
+    long = {}
+    for name, path in modules().items():
+        lines = path.read_text().splitlines()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            rows = lines[body[0].lineno - 1 : node.end_lineno] if body else []
+            code = [row for row in rows if row.strip() and not row.strip().startswith("#")]
+            size = len(code), len(node.args.posonlyargs) + len(node.args.args)
+            if size[0] > 60 or size[1] > 12:
+                long[f"{name}.{node.name}"] = size
+    assert long == {}

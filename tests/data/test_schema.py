@@ -129,7 +129,7 @@ def test_scales_are_those_of_the_training_cells(adata):
     schema = DataSchema.register(adata, KEYS)
     store = CellStore.build(adata, schema)
     train = np.arange(10)
-    store = store.with_schema(schema.fit_scaling(store, train))
+    store = store.with_schema(schema.fit_scaling(store.continuous_NV[train]))
     age = adata.obs["age"].to_numpy()
     expected = (age - age[:10].mean()) / age[:10].std()
     np.testing.assert_allclose(store.batch(np.arange(30)).continuous_BV[:, 0], expected, rtol=1e-6)

@@ -1,24 +1,55 @@
 """The cells of a store in the memory of a GPU: minibatches are made there, and only row numbers cross over."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from omicvae._core import Batch, SparseRows
-
-if TYPE_CHECKING:
-    from omicvae.data.store import CellStore
+from omicvae.data.compact import CompactValues
 
 #: share of a GPU's free memory that the cells may take
 _MOST_MEMORY = 0.5
 
 
+class StoredCells(Protocol):
+    """What is copied of a store: the non-zeros of its cells, and what stands beside them."""
+
+    @property
+    def indptr(self) -> np.ndarray:
+        """Row pointers."""
+        ...
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Column of each non-zero."""
+        ...
+
+    @property
+    def values(self) -> CompactValues:
+        """Value of each non-zero."""
+        ...
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays in bytes."""
+        ...
+
+    def per_cell(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ℓ as a column, level codes and standardised covariates."""
+        ...
+
+
 class DeviceCells:
     """The arrays of a store on a device, 3 to 8 bytes a non-zero; the host does not wait for the device."""
 
-    def __init__(self, store: "CellStore", device: torch.device) -> None:
+    def __init__(self, store: StoredCells, device: torch.device) -> None:
         values = store.values.widened(store.indptr)
         self._device, self._n_genes, self._indptr = device, store.n_genes, store.indptr
         self._starts = torch.from_numpy(store.indptr).to(device)
@@ -26,7 +57,7 @@ class DeviceCells:
         self._cells = [torch.from_numpy(array).to(device) for array in store.per_cell()]
 
     @staticmethod
-    def fit(store: "CellStore", device: torch.device) -> bool:
+    def fit(store: StoredCells, device: torch.device) -> bool:
         """Whether the device is a GPU with memory enough and to spare."""
         if device.type != "cuda":
             return False

@@ -23,8 +23,6 @@ from omicvae.data.matrix import get_matrix, iter_rows
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from omicvae.data.store import CellStore
-
 
 @dataclass(frozen=True, slots=True)
 class DataSchema:
@@ -90,10 +88,9 @@ class DataSchema:
         genes = tuple(str(name) for name in adata.var_names)
         return cls(genes, keys, categorical, continuous, labels, int(adata.n_obs))
 
-    def fit_scaling(self, store: "CellStore", indices: np.ndarray) -> "DataSchema":
-        """Return the schema with mean and SD over the cells ``indices`` of ``store`` (the training cells)."""
-        chosen = store.continuous_NV[indices]
-        fitted = (ContinuousScaling.fit(old.key, chosen[:, v]) for v, old in enumerate(self.continuous))
+    def fit_scaling(self, continuous_TV: np.ndarray) -> "DataSchema":
+        """Return the schema with mean and SD of the training cells' continuous covariates, in the user's units."""
+        fitted = (ContinuousScaling.fit(old.key, continuous_TV[:, v]) for v, old in enumerate(self.continuous))
         return replace(self, continuous=tuple(fitted))
 
     def to_dict(self) -> dict[str, Any]:

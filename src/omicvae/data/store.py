@@ -166,7 +166,7 @@ class CellStore:
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(self.indptr[rows + 1] - self.indptr[rows], out=starts[1:])
         columns, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-        run(_gather, len(rows), self.indptr, self.columns, *self.values.arrays, rows, starts, columns, values)
+        run(_gather, len(rows), self.indptr, self.columns, self.values.arrays, rows, starts, columns, values)
         return starts, columns, values
 
     def per_cell(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -215,8 +215,9 @@ class CellStore:
 
 
 @compiled
-def _gather(part, parts, indptr, columns, stored, large_positions, large_values, table_starts, tables, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: E501
+def _gather(part, parts, indptr, columns, values, rows, starts, out_columns, out_values):  # type: ignore[no-untyped-def]
     """Copy the stored rows ``rows`` one after the other, widened."""
+    stored, large_positions, large_values, table_starts, tables = values
     for b in range(len(rows) * part // parts, len(rows) * (part + 1) // parts):
         source, target = slice(indptr[rows[b]], indptr[rows[b] + 1]), slice(starts[b], starts[b + 1])
         from_columns, to_columns = columns[source], out_columns[target]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,9 @@ from omicvae.data import CellStore, DataSchema, check_support, fingerprint
 from omicvae.model._background import Background
 from omicvae.model._build import ModelConfig, build_module
 from omicvae.model._setup import own_memory
+from omicvae.model.attempt import Attempt
 from omicvae.module import ConditionalVAE
 from omicvae.training import CellPasses, FitResult, Split, derive_seed, history_frame
-
-if TYPE_CHECKING:
-    from omicvae.model._rescue import Attempt
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +56,7 @@ class ModelState:
     fits: list[FitResult] = field(default_factory=list)
     objective: dict[str, Any] = field(default_factory=dict)
     moments: Mapping[str, Tensor] | None = None
-    attempts: "tuple[Attempt, ...]" = ()
+    attempts: tuple[Attempt, ...] = ()
     background: Background = field(default_factory=Background)
 
     @classmethod
@@ -175,7 +173,7 @@ class HasState:
         return self.state.objective
 
     @property
-    def attempts(self) -> "tuple[Attempt, ...]":
+    def attempts(self) -> tuple[Attempt, ...]:
         """Fits of the rescue that the model came from; that as given is the first."""
         return self.state.attempts
 

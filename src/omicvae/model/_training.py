@@ -257,7 +257,7 @@ def _make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, bfloat1
     if fresh:  # only now that nothing can be refused any more
         state.restart()
     if not state.fits:
-        state.schema = state.schema.fit_scaling(store, split.train)
+        state.schema = state.schema.fit_scaling(store.continuous_NV[split.train])
         state.store = store = store.with_schema(state.schema)
         state.module.initialise(store.moments(split.train), random_cells(store, split.train, seed))
         left_out = [state.schema.gene_names[g] for g in state.module.likelihood.constant_genes.tolist()]
