@@ -188,11 +188,9 @@ def test_what_cannot_be_drawn_is_left_out(facts):
     assert_sound(render(empty, history(loss_train=np.inf), facts, None))
 
 
-@pytest.mark.parametrize(
-    ("verdict", "tone"), [("healthy", "good"), ("undertrained", "caution"), ("collapsed", "bad"), ("a_new_one", "bad")]
-)
-def test_every_verdict_has_a_tone(facts, verdict, tone):
-    assert f'class="verdict {tone}"' in render(diagnosis(verdict=verdict), history(), facts, None)
+@pytest.mark.parametrize("tone", ["good", "warning", "bad"])
+def test_a_verdict_is_shown_in_its_tone(facts, tone):
+    assert f'class="verdict {tone}"' in render(diagnosis(tone=tone), history(), facts, None)
 
 
 def test_the_same_parts_give_the_same_page_whatever_the_style_of_the_session(facts):
