@@ -7,9 +7,11 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from unittest import mock
 
 import anndata as ad
 import numpy as np
@@ -258,3 +260,20 @@ def compare(runs: list[dict], by: Iterable[str], summarise: Callable[[list[dict]
         errors = [[run["side"], *run["error"]] for run in group if "error" in run]
         rows.append({**dict(zip(by, key, strict=True)), **({"errors": errors} if errors else summarise(group))})
     return rows
+
+
+@contextmanager
+def reference_path() -> Iterator[None]:
+    """Let fits compute with torch's operations alone, on dense minibatches, by autograd."""
+    from omicvae._core import Batch
+    from omicvae.data import CellStore
+    from omicvae.training import choice
+
+    made = CellStore.batch
+
+    def dense(store: CellStore, indices: object, *, device: object = "cpu") -> Batch:
+        batch = made(store, indices, device=device)
+        return Batch(batch.x_BG, batch.library_B1, batch.categories_BD, batch.continuous_BV)
+
+    with mock.patch.object(CellStore, "batch", dense), mock.patch.object(choice, "_obstacle", return_value="reference"):
+        yield

@@ -29,7 +29,7 @@ SETS = (
 def child(data: str, way: str, seed: int) -> dict:
     """Train once in the given way and score with the compiled kernels."""
     import omicvae as ov
-    from omicvae._core.native import reference_path
+    from _common import reference_path
 
     warnings.simplefilter("ignore")
     adata = load(data)

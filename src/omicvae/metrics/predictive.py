@@ -129,7 +129,7 @@ def calibration(
     so coverage equals its level under a true model for counts too.
 
     That holds for draws that have not seen x. Posterior predictive draws of a cell have, through its own z: they
-    lean towards x, and coverage above the level with a humped PIT is then expected. Coverage below it convicts all the
+    lean towards x, and coverage above the level with a humped PIT is then expected. Coverage below it counts all the
     more.
 
     Parameters

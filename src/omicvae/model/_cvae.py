@@ -47,7 +47,8 @@ class CVAE(
     adata
         Cells × genes; set up with ``CVAE.setup_anndata`` or, if it was not, with defaults.
     likelihood
-        ``"nb"``, ``"zinb"``, ``"poisson"`` (counts), ``"gaussian"`` (real values), ``"bernoulli"`` (0/1), or
+        ``"nb"``, ``"zinb"``, ``"poisson"`` (counts), ``"gaussian"`` (real values), ``"bernoulli"`` (0/1),
+        ``"student_t"`` (real values with outliers; heavy tails, never chosen by ``"auto"``), or
         ``"auto"``: integer counts get ``"nb"``, 0/1 ``"bernoulli"``, real values ``"gaussian"``.
     n_latent
         Dimensions K of the latent space.
