@@ -267,6 +267,13 @@ class Hidden:
         return dense_product(now.slope, self.weight_IO.t(), self._input_gradient[:n])
 
 
+def _products(part: int, parts: int, products: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+    """Compute whole products side by side: sharing one out costs more than it saves."""
+    with torch.inference_mode():
+        for a, b, out in products[part::parts]:
+            torch.mm(a, b, out=out)
+
+
 class Heads:
     """The linear maps behind the decoder's last hidden layer, for at most ``n_cells`` cells at a time.
 
@@ -281,7 +288,7 @@ class Heads:
         weight, _ = self._weights[0]
         self._names, self._dtype, (n_hidden, n_genes) = tuple(heads), weight.dtype, weight.shape
         self._raw = torch.empty(len(maps), n_cells, n_genes, dtype=self._dtype)
-        self._narrow_result = torch.empty(n_cells, n_hidden, dtype=self._dtype)
+        self._narrow_results = torch.empty(len(maps), n_cells, n_hidden, dtype=self._dtype)
         self._result = torch.empty(n_cells, n_hidden)
         self._sizes: dict[int, dict[str, HeadOutput]] = {}
 
@@ -298,13 +305,14 @@ class Heads:
 
     def backward(self) -> Tensor:
         """Write the gradients of the weights and return that of h, from those that the outputs hold now."""
-        n = len(self._h)
-        result = self._result[:n]
-        for head, (output, (weight, weight_gradient)) in enumerate(zip(self._now.values(), self._weights, strict=True)):
-            dense_product(self._h.t(), output.raw_BG, weight_gradient)
-            one = dense_product(output.raw_BG, weight.t(), self._narrow_result[:n])
-            result = result.add_(one) if head else result.copy_(one)
-        return result
+        n, hidden = len(self._h), self._h.t()
+        products: list[tuple[Tensor, Tensor, Tensor]] = []
+        for narrow, output, (weight, weight_gradient) in zip(
+            self._narrow_results, self._now.values(), self._weights, strict=True
+        ):
+            products += [(hidden, output.raw_BG, weight_gradient), (output.raw_BG, weight.t(), narrow[:n])]
+        run(_products, len(products), products, smallest=1)
+        return torch.sum(self._narrow_results[:, :n], 0, dtype=torch.float32, out=self._result[:n])
 
 
 class Posterior:

@@ -109,7 +109,12 @@ def _rows_of_product(part: int, parts: int, a_MI: Tensor, b_IN: Tensor, out_MN: 
 
 
 def dense_product(a_MI: Tensor, b_IN: Tensor, out_MN: Tensor) -> Tensor:
-    """Write A B, outside of autograd, a range of rows in each of the threads that kernels use."""
+    """Write A B, outside of autograd, a range of rows in each of the threads that kernels use.
+
+    In bfloat16 products are so fast that sharing one out costs more than it saves.
+    """
+    if out_MN.dtype == torch.bfloat16:
+        return torch.mm(a_MI, b_IN, out=out_MN)
     smallest = max(16, _SMALLEST_PART // max(1, b_IN.numel()))
     run(_rows_of_product, len(out_MN), a_MI, b_IN, out_MN, smallest=smallest)
     return out_MN

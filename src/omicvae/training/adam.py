@@ -145,7 +145,7 @@ class FlatAdam(torch.optim.Optimizer):
         """Update all parameters, unless the loss or a gradient is not finite; return whether it did."""
         square_norms = np.zeros(n_threads())
         arrays = (self._segments, self._gradient_bits, self._arrays[1], square_norms)
-        run(_square_norm, len(self.values), *arrays, smallest=_SMALLEST_PART)
+        run(_square_norm, len(self.values), *arrays, smallest=10 * _SMALLEST_PART)  # one multiplication each
         norm = math.sqrt(square_norms.sum()) if np.isfinite(square_norms).all() else math.inf
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return False

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import Batch, LatentPosterior, integral
-from omicvae._core.native import own_threads
 from omicvae.data import CellStore
 from omicvae.diagnostics import POWERS, tempered
 from omicvae.module import ConditionalVAE
@@ -67,7 +66,7 @@ def map_cells(
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
     size = _rows_per_batch(store.n_genes if entries is None else entries, batch_size)
     joined: list[Any] = []
-    with evaluating(module), own_threads():
+    with evaluating(module):
         for start in range(0, len(rows), size):
             outputs = function(store.batch(rows[start : start + size], device=device), start)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
