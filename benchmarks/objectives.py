@@ -3,7 +3,7 @@
 Each setting is fitted on nine tenths of a data set with nb and CVAE's defaults otherwise. Rate (KL) and distortion
 (−log p(x | z, c)) are nats per cell of the validation cells, under raw KL whatever the objective weighs it with; with
 the suffix `_test` of the other tenth of the cells, which no run has seen and which are the same for all seeds. Bounds
-are at β = 1; all are means of ten draws. Active units, gain over the decoder without z, cost of a permuted z, verdict and
+are at β = 1; all are means of ten draws. Active units, gain over the decoder without z, cost of a permuted z, verdict,
 probes are those of `diagnose()`; probes are balanced accuracies of logistic regression for the labels, on a posterior
 draw, on standardised posterior means and on PCA of all fitted cells. `seconds` is one `train()` call in a fresh process
 with one thread, late imports included.

@@ -28,8 +28,9 @@ SETS = (
 
 def child(data: str, way: str, seed: int) -> dict:
     """Train once in the given way and score with the compiled kernels."""
-    import omicvae as ov
     from _common import reference_path
+
+    import omicvae as ov
 
     warnings.simplefilter("ignore")
     adata = load(data)
