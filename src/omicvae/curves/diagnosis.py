@@ -13,82 +13,49 @@ from omicvae.curves.kl_weight import known_weight
 from omicvae.curves.read import read_log
 from omicvae.curves.rules import HISTORY_RULES
 from omicvae.diagnostics import thresholds as T
-from omicvae.diagnostics.base_diagnosis import plain, plain_records
+from omicvae.diagnostics.base_diagnosis import BaseDiagnosis, plain
 from omicvae.diagnostics.curve_statistics import CurveStatistics, late_starts
 from omicvae.diagnostics.evidence_table import Row, evidence_table
-from omicvae.diagnostics.remedies import Remedy
-from omicvae.diagnostics.rendering import as_html, as_text, number
+from omicvae.diagnostics.rendering import number
 from omicvae.diagnostics.rules import judge
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class HistoryDiagnosis:
+class HistoryDiagnosis(BaseDiagnosis):
     """What curves alone say about a run.
+
+    The verdict is ``"diverged"``, ``"undertrained"``, ``"collapsed"``, ``"overfit"``, ``"under_regularised"``,
+    ``"healthy"``, or ``"undecided"`` where the curves cannot tell. Remedies are mappings that omicvae's
+    ``model.train(objective=...)`` takes; their reasons hold anywhere.
 
     Attributes
     ----------
-    verdict
-        ``"diverged"``, ``"undertrained"``, ``"collapsed"``, ``"overfit"``, ``"under_regularised"``,
-        ``"healthy"``, or ``"undecided"`` where the curves cannot tell.
-    headline
-        The verdict in a sentence.
-    findings
-        Names of further verdicts whose conditions hold as well.
-    remarks
-        Sentences that changed nothing, such as a discriminator that had not started.
     cannot_tell
         What these curves leave open, a sentence each.
-    evidence
-        Columns ``check``, ``value``, ``threshold`` (text), ``passed`` (True, False, or None: shown, not judged)
-        and ``meaning``.
-    remedies
-        Ranked; each is a mapping that omicvae's ``model.train(objective=...)`` takes, its reason holds anywhere.
     history
         The curves as they were read: a row per epoch, omicvae's column names; NaN is "not logged", inf
         "logged and not finite".
     """
 
-    verdict: str
-    headline: str
-    findings: tuple[str, ...]
-    remarks: tuple[str, ...]
     cannot_tell: tuple[str, ...]
-    evidence: pd.DataFrame
-    remedies: tuple[Remedy, ...]
     history: pd.DataFrame
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a copy of the evidence."""
-        return self.evidence.copy()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON takes; what is NaN or infinite becomes None."""
         return {
-            "verdict": self.verdict,
-            "headline": self.headline,
-            "findings": list(self.findings),
-            "remarks": list(self.remarks),
+            **BaseDiagnosis.to_dict(self),
             "cannot_tell": list(self.cannot_tell),
-            "evidence": plain_records(self.evidence),
-            "remedies": [remedy.to_dict() for remedy in self.remedies],
             "history": {
                 str(self.history.index.name): [plain(value) for value in self.history.index],
                 **{str(name): [plain(value) for value in column] for name, column in self.history.items()},
             },
         }
 
-    def __str__(self) -> str:
-        return as_text(self.headline, self.verdict, self.evidence, self.remedies, self._notes())
-
-    def __repr__(self) -> str:
-        return f"<HistoryDiagnosis: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
-        return as_html(self.headline, self.verdict, self.evidence, self.remedies, self._notes())
-
-    def _notes(self) -> tuple[str, ...]:
-        also = (f"also found: {', '.join(self.findings)}.",) if self.findings else ()
-        return (*also, *self.remarks, *(f"curves cannot tell {text}" for text in self.cannot_tell))
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is said below the evidence: findings, remarks, then what the curves cannot tell."""
+        open_questions = (f"curves cannot tell {text}" for text in self.cannot_tell)
+        return (*super(HistoryDiagnosis, self).notes, *open_questions)  # a class with slots is made twice
 
 
 def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryDiagnosis:
@@ -130,6 +97,8 @@ def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryD
         cannot_tell=tuple(_open_questions(statistics)),
         evidence=evidence_table(_evidence(statistics)),
         remedies=judgement.rule.remedies(statistics),
+        sound=judgement.rule.sound,
+        tone=judgement.rule.tone,
         history=table,
     )
 
