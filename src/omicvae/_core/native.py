@@ -10,6 +10,7 @@ than the form on disk, which all later processes run: numba optimises the latter
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
@@ -19,19 +20,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omicvae._core.board import attend, call_away, launcher, n_calls, new_board
+
 # Sums may be reordered and products fused, so that loops become vector instructions; (a + b) − a may turn into b, so no
 # kernel relies on what rounding leaves. NaN and infinity keep their meaning: they stop a bad step.
 RELAXED = {"reassoc", "contract", "arcp", "nsz"}
 Kernel = Callable[..., Any]
 
 
-def compiled(function: Kernel) -> Kernel:
-    """Compile a kernel ``(part, parts, *arguments)`` on first use."""
+def compiled(function: Callable[..., None]) -> Kernel:
+    """Compile a kernel ``(part, parts, *arguments)`` on first use, for :func:`run`."""
     options: dict[str, Any] = {"nogil": True, "fastmath": RELAXED, "error_model": "numpy"}
+    launch = launcher(numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function))
     try:
-        return numba.njit(cache=True, **options)(function)
+        return numba.njit(cache=True, nogil=True)(launch)
     except RuntimeError:  # no folder to keep compiled code in
-        return numba.njit(**options)(function)
+        return numba.njit(nogil=True)(launch)
 
 
 def inlined(function: Kernel) -> Kernel:
@@ -51,29 +55,57 @@ def bfloat16_bits(x):  # type: ignore[no-untyped-def]
 
 
 class _Threads:
-    """Threads that wait for parts of kernels; as many as were ever asked for at a time."""
+    """Threads that take parts of kernels from the board, and whole functions; as many as were ever asked for at a time.
+
+    They leave the board soon after the last kernel, and then wait in the operating system.
+    """
 
     def __init__(self) -> None:
-        self._tasks: SimpleQueue[tuple[Kernel, tuple[Any, ...], SimpleQueue[BaseException | None]]] = SimpleQueue()
+        self._board, self._in_use = new_board(), Lock()
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[None] = SimpleQueue()  # as long as there are threads which wait for a task
         self._growing = Lock()
         self._n = 0
 
-    def run(self, kernel: Kernel, parts: int, arguments: tuple[Any, ...]) -> None:
-        """Run all parts, the first in the calling thread; raise the error of any of them."""
-        if self._n < parts - 1:
-            self._grow(parts - 1)
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
-        for part in range(1, parts):
-            self._tasks.put((kernel, (part, parts, *arguments), done))
+    def run_kernel(self, kernel: Kernel, parts: int, arguments: tuple[Any, ...]) -> None:
+        """Run all parts, here or in other threads; here alone where another caller has them at work."""
+        if not self._in_use.acquire(blocking=False):
+            check(kernel(new_board(), parts, *arguments))
+            return
         try:
-            kernel(0, parts, *arguments)
-        finally:  # the others still write into the caller's arrays
-            errors = [done.get() for _ in range(1, parts)]
+            self._grow(parts - 1)
+            while not self._waiting.empty():
+                self._waiting.get()
+                self._tasks.put(None)
+            check(kernel(self._board, parts, *arguments))
+        finally:
+            self._in_use.release()
+
+    def run_function(self, function: Callable[..., None], parts: int, arguments: tuple[Any, ...]) -> None:
+        """Run all parts, the first in the calling thread; raise the error of any of them."""
+        self._grow(parts - 1)
+        done: SimpleQueue[BaseException | None] = SimpleQueue()
+
+        def task(part: int) -> None:
+            try:
+                function(part, parts, *arguments)
+            except BaseException as error:
+                done.put(error)
+            else:
+                done.put(None)
+
+        for part in range(1, parts):
+            self._tasks.put(partial(task, part))
+        call_away(self._board)
+        task(0)  # the others still write into the caller's arrays, whatever happens here
+        errors = [done.get() for _ in range(parts)]
         for error in errors:
             if error is not None:
                 raise error
 
     def _grow(self, n: int) -> None:
+        if self._n >= n:
+            return
         with self._growing:
             torch_threads = torch.get_num_threads()
             started: SimpleQueue[None] = SimpleQueue()
@@ -87,14 +119,14 @@ class _Threads:
         torch.set_num_threads(1)
         started.put(None)
         while True:
-            kernel, arguments, done = self._tasks.get()
-            try:
-                kernel(*arguments)
-            except BaseException as error:
-                done.put(error)
-            else:
-                done.put(None)
-            del kernel, arguments, done  # else the last arrays would live until the next task
+            calls = n_calls(self._board)
+            if self._tasks.empty():
+                attend(self._board, calls)
+            self._waiting.put(None)
+            task = self._tasks.get()
+            if task is not None:
+                task()
+            del task  # else the last arrays would live until the next task
 
 
 _threads = _Threads()
@@ -151,15 +183,33 @@ def n_parts(n: int, smallest: int = 16) -> int:
 
 
 def run(kernel: Kernel, n: int, *arguments: Any, smallest: int = 16) -> None:
-    """Call ``kernel(part, parts, *arguments)`` for as many parts as ``n`` rows are worth, side by side.
+    """Run a compiled kernel over ``n`` rows, in as many parts as they are worth, side by side.
 
-    Handing a part to another thread costs about 15 µs: ``smallest`` says how many rows take as long.
+    ``smallest`` says how many rows take longer than the microsecond or two that handing over a part does.
     """
     parts = n_parts(n, smallest)
     if parts == 1:
-        kernel(0, 1, *arguments)
+        check(kernel(new_board(), 1, *arguments))
     else:
-        _threads.run(kernel, parts, arguments)
+        _threads.run_kernel(kernel, parts, arguments)
+
+
+def run_functions(function: Callable[..., None], n: int, *arguments: Any, smallest: int = 16) -> None:
+    """Call ``function(part, parts, *arguments)``, side by side: for functions of torch, which leave Python's lock.
+
+    Handing a part to another thread costs 15 to 80 µs.
+    """
+    parts = n_parts(n, smallest)
+    if parts == 1:
+        function(0, 1, *arguments)
+    else:
+        _threads.run_function(function, parts, arguments)
+
+
+def check(n_failed: int) -> None:
+    """Raise if parts of a kernel failed: they allocate no more than a row, so the memory is full."""
+    if n_failed:
+        raise MemoryError("A compiled loop found no memory for its working row.")
 
 
 def as_array(tensor: torch.Tensor) -> NDArray[Any]:

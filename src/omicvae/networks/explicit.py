@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import Bfloat16Copies, HeadOutput, SparseRows
-from omicvae._core.native import as_array, compiled, run
+from omicvae._core.native import as_array, compiled, run, run_functions
 from omicvae.networks.blocks import MLP, BatchNorm, ConditionedLinear, NormActivationDropout
 from omicvae.networks.encoder import Encoder
 from omicvae.networks.linear import (
@@ -311,7 +311,7 @@ class Heads:
             self._narrow_results, self._now.values(), self._weights, strict=True
         ):
             products += [(hidden, output.raw_BG, weight_gradient), (output.raw_BG, weight.t(), narrow[:n])]
-        run(_products, len(products), products, smallest=1)
+        run_functions(_products, len(products), products, smallest=1)
         return torch.sum(self._narrow_results[:, :n], 0, dtype=torch.float32, out=self._result[:n])
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import SparseRows
-from omicvae._core.native import bfloat16_bits, compiled, run
+from omicvae._core.native import bfloat16_bits, compiled, run, run_functions
 from omicvae._core.vectors import MOST_VECTORS, WIDTH, row_sum
 
 #: share of non-zeros up to which the product with them alone is faster than the dense one
@@ -116,7 +116,7 @@ def dense_product(a_MI: Tensor, b_IN: Tensor, out_MN: Tensor) -> Tensor:
     if out_MN.dtype == torch.bfloat16:
         return torch.mm(a_MI, b_IN, out=out_MN)
     smallest = max(16, _SMALLEST_PART // max(1, b_IN.numel()))
-    run(_rows_of_product, len(out_MN), a_MI, b_IN, out_MN, smallest=smallest)
+    run_functions(_rows_of_product, len(out_MN), a_MI, b_IN, out_MN, smallest=smallest)
     return out_MN
 
 
