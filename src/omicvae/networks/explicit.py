@@ -26,7 +26,7 @@ from omicvae.networks.linear import (
 
 f4 = np.float32
 # rows or columns of a hidden layer that are worth a thread: usual minibatches stay in the calling one
-_SMALLEST_PART = 256
+_SMALLEST_PART = 32
 
 
 @compiled
@@ -352,5 +352,5 @@ class Posterior:
         arrays = (self._parameters, noise, self._bounds, z_gradient_BK.numpy(), slope, mean, log_variance, result)
         run(_posterior_gradient, len(slope), *arrays, smallest=_SMALLEST_PART)
         for gradient_BK, *sums in ((mean, *self._sums[:2]), (log_variance, *self._sums[2:])):
-            run(_posterior_weight_gradient, gradient_BK.shape[1], self._hidden, gradient_BK, *sums)
+            run(_posterior_weight_gradient, gradient_BK.shape[1], self._hidden, gradient_BK, *sums, smallest=4)
         return result_BH
