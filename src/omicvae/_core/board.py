@@ -6,6 +6,7 @@ and a loop takes no longer than in one thread where other processes have the cor
 """
 
 import os
+import platform
 from types import FunctionType
 from typing import Any
 
@@ -23,7 +24,7 @@ _ENTRY = ir.FunctionType(ir.IntType(32), [_BYTES, _I64, _I64])  # status of a ke
 # The job is one number, so that a part is claimed by replacing it: 32 bits count the jobs, 16 are the number of parts,
 # 16 the next part. Then the kernel's address, that of its arguments; parts done, parts that failed; calls to leave.
 _JOB, _KERNEL, _ARGUMENTS, _DONE, _FAILED, _CALLS = 0, 1, 2, 8, 9, 16  # 8 numbers are a line of the cache
-_PATIENCE, _LOOKS = 300, 200  # looks at the board in a row, without work, before the core is offered to others
+_PATIENCE, _LOOKS = int(os.environ.get("PAT","300")), 50  # looks at the board in a row, without work, before the core is offered to others
 
 
 def new_board() -> NDArray[np.int64]:
@@ -106,6 +107,19 @@ def _call(typing, kernel, arguments, part, parts):  # type: ignore[no-untyped-de
     return types.int64(*(types.int64,) * 4), generate
 
 
+@intrinsic
+def _pause(typing):  # type: ignore[no-untyped-def]
+    """Tell the processor that this is a loop of waiting: it leaves more to the core's other thread."""
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            pause = builder.module.declare_intrinsic("llvm.x86.sse2.pause", (), ir.FunctionType(ir.VoidType(), []))
+            builder.call(pause, [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 _offer_core = types.ExternalFunction("sched_yield" if os.name == "posix" else "SwitchToThread", types.int32())
 
 
@@ -140,12 +154,13 @@ def _finish(board, parts):  # type: ignore[no-untyped-def]
     looks = 0
     while _load(board, _DONE) < parts:
         looks += 1
+        _pause()
         if looks % _LOOKS == 0:
             _offer_core()
     return _load(board, _FAILED)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True)
 def attend(board, calls):  # type: ignore[no-untyped-def]
     """Take parts until there has been nothing to do for a fraction of a millisecond, or a further call came."""
     looks = 0
@@ -154,6 +169,7 @@ def attend(board, calls):  # type: ignore[no-untyped-def]
             looks = 0
         else:
             looks += 1
+            _pause()
             if looks % _LOOKS == 0:
                 _offer_core()
 
