@@ -22,8 +22,8 @@ _I64, _BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
 _ENTRY = ir.FunctionType(ir.IntType(32), [_BYTES, _I64, _I64])  # status of a kernel, of its arguments, part and parts
 
 # The job is one number, so that a part is claimed by replacing it: 32 bits count the jobs, 16 are the number of parts,
-# 16 the next part. Then the kernel's address, that of its arguments; parts done, parts that failed; calls to leave.
-_JOB, _KERNEL, _ARGUMENTS, _DONE, _FAILED, _CALLS = 0, 1, 2, 8, 9, 16  # 8 numbers are a line of the cache
+# 16 the next part. Then the kernel's address, that of its arguments; parts done, parts that failed; calls to leave, and answers.
+_JOB, _KERNEL, _ARGUMENTS, _DONE, _FAILED, _CALLS, _ANSWERS = 0, 1, 2, 8, 9, 16, 17  # 8 numbers are a line of the cache
 _PATIENCE, _LOOKS = int(os.environ.get("PAT","300")), 50  # looks at the board in a row, without work, before the core is offered to others
 
 
@@ -147,24 +147,37 @@ def _start(board, addresses, parts):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True)
-def _finish(board, parts):  # type: ignore[no-untyped-def]
-    """Take what is left, and wait for what others have begun; return how many parts failed."""
-    while _take(board):
-        pass
+def _wait(board, place, number):  # type: ignore[no-untyped-def]
     looks = 0
-    while _load(board, _DONE) < parts:
+    while _load(board, place) < number:
         looks += 1
         _pause()
         if looks % _LOOKS == 0:
             _offer_core()
+
+
+@numba.njit(nogil=True)
+def _finish(board, parts):  # type: ignore[no-untyped-def]
+    """Take what is left, and wait for what others have begun; return how many parts failed."""
+    while _take(board):
+        pass
+    _wait(board, _DONE, parts)
     return _load(board, _FAILED)
 
 
 @numba.njit(nogil=True)
-def attend(board, calls):  # type: ignore[no-untyped-def]
-    """Take parts until there has been nothing to do for a fraction of a millisecond, or a further call came."""
+def attend(board, calls, answers):  # type: ignore[no-untyped-def]
+    """Give answers to calls; take parts until there has been nothing to do for a while, or a further call came.
+
+    Returns whether there was a call.
+    """
+    _add(board, _ANSWERS, answers)
     looks = 0
-    while looks < _PATIENCE * _LOOKS and _load(board, _CALLS) == calls:
+    while looks < _PATIENCE * _LOOKS:
+        if _load(board, _CALLS) != calls:
+            for _ in range(_LOOKS):  # until the caller has left Python's lock
+                _pause()
+            return True
         if _take(board):
             looks = 0
         else:
@@ -172,17 +185,28 @@ def attend(board, calls):  # type: ignore[no-untyped-def]
             _pause()
             if looks % _LOOKS == 0:
                 _offer_core()
+    return False
 
 
-@numba.njit(cache=True)
-def call_away(board):  # type: ignore[no-untyped-def]
+def call(board: NDArray[np.int64]) -> None:
     """Have all who attend leave."""
-    _add(board, _CALLS, 1)
+    board[_CALLS] += 1
 
 
 def n_calls(board: NDArray[np.int64]) -> int:
     """Return how often they were called."""
     return int(board[_CALLS])
+
+
+def n_answers(board: NDArray[np.int64]) -> int:
+    """Return how often they answered."""
+    return int(board[_ANSWERS])
+
+
+@numba.njit(nogil=True)
+def await_answers(board, number):  # type: ignore[no-untyped-def]
+    """Wait until there were ``number`` answers."""
+    _wait(board, _ANSWERS, number)
 
 
 def _launch(board, parts, *arguments):  # type: ignore[no-untyped-def]

@@ -9,9 +9,9 @@ than the form on disk, which all later processes run: numba optimises the latter
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omicvae._core.board import attend, call_away, launcher, n_calls, new_board
+from omicvae._core.board import attend, await_answers, call, launcher, n_answers, n_calls, new_board
 
 # Sums may be reordered and products fused, so that loops become vector instructions; (a + b) − a may turn into b, so no
 # kernel relies on what rounding leaves. NaN and infinity keep their meaning: they stop a bad step.
@@ -83,25 +83,39 @@ class _Threads:
 
     def run_function(self, function: Callable[..., None], parts: int, arguments: tuple[Any, ...]) -> None:
         """Run all parts, the first in the calling thread; raise the error of any of them."""
-        self._grow(parts - 1)
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
+        errors: list[BaseException] = []
 
         def task(part: int) -> None:
             try:
                 function(part, parts, *arguments)
             except BaseException as error:
-                done.put(error)
-            else:
-                done.put(None)
+                errors.append(error)
 
-        for part in range(1, parts):
-            self._tasks.put(partial(task, part))
-        call_away(self._board)
-        task(0)  # the others still write into the caller's arrays, whatever happens here
-        errors = [done.get() for _ in range(parts)]
-        for error in errors:
-            if error is not None:
-                raise error
+        if not self._in_use.acquire(blocking=False):
+            for part in range(parts):
+                function(part, parts, *arguments)
+            return
+        try:
+            self._grow(parts - 1)
+            answers = n_answers(self._board) + parts
+            for part in range(1, parts):
+                self._tasks.put(partial(task, part))
+            call(self._board)
+            task(0)
+            answers -= 1
+            while not self._tasks.empty():
+                try:
+                    own = self._tasks.get_nowait()
+                except Empty:
+                    break
+                if own is not None:
+                    own()
+                    answers -= 1
+            await_answers(self._board, answers)
+        finally:
+            self._in_use.release()
+        if errors:
+            raise errors[0]
 
     def _grow(self, n: int) -> None:
         if self._n >= n:
@@ -110,7 +124,7 @@ class _Threads:
             torch_threads = torch.get_num_threads()
             started: SimpleQueue[None] = SimpleQueue()
             for _ in range(self._n, n):
-                Thread(target=self._work, args=(started,), name="omicvae", daemon=True).start()
+                Thread(target=torch.inference_mode(self._work), args=(started,), name="omicvae", daemon=True).start()
                 started.get()
             self._n = max(self._n, n)
             torch.set_num_threads(torch_threads)  # the threads' own 1 would hold for threads made later, too
@@ -119,14 +133,17 @@ class _Threads:
         torch.set_num_threads(1)
         started.put(None)
         while True:
-            calls = n_calls(self._board)
-            if self._tasks.empty():
-                attend(self._board, calls)
             self._waiting.put(None)
-            task = self._tasks.get()
-            if task is not None:
-                task()
-            del task  # else the last arrays would live until the next task
+            task, calls = self._tasks.get(), n_calls(self._board)
+            while True:
+                if task is not None:
+                    task()
+                answers, task = int(task is not None), None  # else the last arrays would live until the next task
+                if not attend(self._board, calls, answers):
+                    break
+                calls = n_calls(self._board)
+                with suppress(Empty):
+                    task = self._tasks.get_nowait()
 
 
 _threads = _Threads()

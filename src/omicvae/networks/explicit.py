@@ -269,9 +269,8 @@ class Hidden:
 
 def _products(part: int, parts: int, products: list[tuple[Tensor, Tensor, Tensor]]) -> None:
     """Compute whole products side by side: sharing one out costs more than it saves."""
-    with torch.inference_mode():
-        for a, b, out in products[part::parts]:
-            torch.mm(a, b, out=out)
+    for a, b, out in products[part::parts]:
+        torch.mm(a, b, out=out)
 
 
 class Heads:
