@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from omicvae._core import Batch, HeadOutput
 from omicvae._core.native import as_array
-from omicvae.likelihoods._base import Array
+from omicvae.likelihoods.base import Array
 
 
 class Parameter(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import as_array, compiled, n_parts
-from omicvae.likelihoods._base import Array, Evaluated, run_cells
+from omicvae.likelihoods.base import Array, Evaluated, run_cells
 from omicvae.likelihoods.kernel_functions import f4, if_nan, load, log1p, store, working_row, working_rows
 from omicvae.likelihoods.parameters import GeneParameter
 from omicvae.likelihoods.standardised import StandardisedLikelihood

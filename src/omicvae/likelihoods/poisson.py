@@ -9,9 +9,9 @@ from torch import Tensor
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import as_array, compiled
-from omicvae.likelihoods._base import Array, Evaluated, run_cells
-from omicvae.likelihoods._counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
-from omicvae.likelihoods._saddle_point import (
+from omicvae.likelihoods.base import Array, Evaluated, run_cells
+from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
+from omicvae.likelihoods.saddle_point import (
     HALF_LOG_2PI,
     log_ratio_excess,
     scalar_log_ratio_excess,

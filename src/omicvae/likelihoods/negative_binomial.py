@@ -23,9 +23,9 @@ from torch import Tensor
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import Kernel, as_array, compiled, inlined, run
-from omicvae.likelihoods._base import Array, Evaluated, run_cells, table_sums
-from omicvae.likelihoods._counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
-from omicvae.likelihoods._saddle_point import (
+from omicvae.likelihoods.base import Array, Evaluated, run_cells, table_sums
+from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
+from omicvae.likelihoods.saddle_point import (
     HALF_LOG_2PI,
     digamma_gap,
     dispersion_constant,

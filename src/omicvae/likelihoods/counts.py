@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, SparseRows
 from omicvae._core.native import compiled, inlined, run
-from omicvae.likelihoods._base import Likelihood
+from omicvae.likelihoods.base import Likelihood
 from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, log1p
 
 # A mean of exactly 0 under a positive count has no finite log-probability; softmax underflows to it.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omicvae._core import Batch, HeadOutput
 from omicvae._core.native import as_array, compiled
-from omicvae.likelihoods._base import Array, Evaluated, run_cells, table_sums
+from omicvae.likelihoods.base import Array, Evaluated, run_cells, table_sums
 from omicvae.likelihoods.kernel_functions import f4, load, store, working_row, working_rows
 from omicvae.likelihoods.parameters import FixedParameter, GeneCellParameter, GeneParameter, Parameter
 from omicvae.likelihoods.standardised import StandardisedLikelihood

@@ -10,9 +10,9 @@ from torch.nn.functional import softplus
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import compiled, inlined
-from omicvae.likelihoods._base import Array, Evaluated
-from omicvae.likelihoods._counts import CountLikelihood, mean_gradient, means
-from omicvae.likelihoods._negative_binomial import (
+from omicvae.likelihoods.base import Array, Evaluated
+from omicvae.likelihoods.counts import CountLikelihood, mean_gradient, means
+from omicvae.likelihoods.negative_binomial import (
     NegativeBinomial,
     all_zeros,
     gather_cell,

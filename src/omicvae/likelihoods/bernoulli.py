@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
 from omicvae._core.native import compiled
-from omicvae.likelihoods._base import Array, Evaluated, Likelihood, run_cells
+from omicvae.likelihoods.base import Array, Evaluated, Likelihood, run_cells
 from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log1p, store, working_row, working_rows
 
 _SMALLEST_PROBABILITY = 1e-4
