@@ -22,9 +22,11 @@ import torch
 from torch import Tensor
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
-from omicvae._core.native import Kernel, as_array, compiled, inlined, run
-from omicvae.likelihoods.base import Array, Evaluated, run_cells, table_sums
-from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
+from omicvae._core.native import Kernel, compiled, inlined, run
+from omicvae.likelihoods.base import Evaluated, run_cells
+from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, WithSlopes, mean_gradient, means
+from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store
+from omicvae.likelihoods.parameters import Array, GeneBatchParameter, GeneCellParameter, GeneParameter
 from omicvae.likelihoods.saddle_point import (
     HALF_LOG_2PI,
     digamma_gap,
@@ -34,48 +36,27 @@ from omicvae.likelihoods.saddle_point import (
     scalar_log_ratio_excess,
     scalar_stirling_error,
     stirling_error,
-    zero_mask,
 )
-from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store, working_row, working_rows
-from omicvae.likelihoods.parameters import GeneBatchParameter, GeneCellParameter, GeneParameter, Parameter
 
 _LOG_THETA_LOW, _LOG_THETA_HIGH = -10.0, 20.0
-_DISPERSIONS: dict[str, type[Parameter]] = {
-    "gene": GeneParameter,
-    "gene-batch": GeneBatchParameter,
-    "gene-cell": GeneCellParameter,
-}
-
-
-def _deviances(x: Tensor, mu: Tensor, theta: Tensor, x_safe: Tensor) -> tuple[Tensor, Tensor]:
-    """Return θ φ(s) and x φ(e); shapes broadcast to that of ``x``.
-
-    ``x_safe`` is ``x`` with something positive in place of zeros, for which the second value is 0.
-    """
-    total = theta + mu
-    difference = x - mu
-    s = difference / total
-    e = (difference * (theta / total)).div_(x_safe).neg_()
-    # the inverses of the two ratios n / t and n μ / (t x), as excesses over 1
-    s_inverse = difference.div_(x + theta)
-    e_inverse = (s_inverse * theta).div_(mu)
-    phi_s, phi_e = log_ratio_excess(torch.stack([s, e]), torch.stack([s_inverse.neg_(), e_inverse]))
-    return phi_s * theta, phi_e.mul_(x)
-
-
-def _correction(x: Tensor, theta: Tensor) -> Tensor:
-    """−½ log(n x) + S(n) − S(x): what Stirling's formula leaves over, for x > 0."""
-    n = x + theta
-    error_n, error_x = stirling_error(torch.stack([n, x]))
-    return error_n.sub_(error_x).sub_((n * x).log_().mul_(0.5))
 
 
 def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor, theta: Tensor, log_theta: Tensor) -> Tensor:
     """Log NB(x; μ, θ); only the logarithms carry gradients."""
-    mu, theta, is_zero = mu.detach(), theta.detach(), zero_mask(x)
-    x_safe = x + is_zero
-    theta_part, x_part = _deviances(x, mu.clamp_min(SMALLEST_MEAN), theta, x_safe)
-    x_part.add_(_correction(x_safe, theta)).add_(dispersion_constant(theta))
+    mu, theta, is_zero = mu.detach(), theta.detach(), (x == 0).to(x.dtype)
+    x_safe, mu_safe, n = x + is_zero, mu.clamp_min(SMALLEST_MEAN), x + theta
+    total, difference = theta + mu_safe, x - mu_safe
+    s, e = difference / total, (difference * (theta / total)).div_(x_safe).neg_()
+    # the inverses of the two ratios n / t and n μ / (t x), as excesses over 1
+    s_inverse = difference.div_(n)
+    e_inverse = (s_inverse * theta).div_(mu_safe)
+    theta_part, x_part = log_ratio_excess(torch.stack([s, e]), torch.stack([s_inverse.neg_(), e_inverse]))
+    theta_part.mul_(theta)
+    # what Stirling's formula leaves over, −½ log(n x) + S(n) − S(x), for x > 0
+    n = x_safe + theta
+    error_n, error_x = stirling_error(torch.stack([n, x_safe]))
+    correction = error_n.sub_(error_x).sub_((n * x_safe).log_().mul_(0.5))
+    x_part.mul_(x_safe).add_(correction).add_(dispersion_constant(theta))
     # −θ log1p(μ / θ) = θ φ(s) − μ θ / (θ + μ) at x = 0
     zero_part = (theta / (theta + mu)).mul_(mu).neg_()
     value = torch.lerp(x_part, zero_part, is_zero).add_(theta_part)
@@ -84,7 +65,7 @@ def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor, theta: Tensor, log_theta: T
     # (x − μ) θ / (θ + μ)
     slope = (x - mu).div_((mu / theta).add_(1))
     theta_slope = digamma_gap(x, theta).mul_(theta).add_(theta_part)
-    return with_slopes(value, slope, log_mu, theta_slope, log_theta)
+    return WithSlopes.apply(value, slope, log_mu, theta_slope, log_theta)
 
 
 def negative_binomial_log_prob(x_BG: Tensor, mu_BG: Tensor, theta: Tensor) -> Tensor:
@@ -110,22 +91,22 @@ class NegativeBinomial(CountLikelihood):
     """
 
     name: ClassVar[str] = "nb"
-    dispersions: ClassVar[tuple[str, ...]] = tuple(_DISPERSIONS)
+    dispersions: ClassVar[Mapping[str, type[GeneParameter]]] = {
+        "gene": GeneParameter,
+        "gene-batch": GeneBatchParameter,
+        "gene-cell": GeneCellParameter,
+    }
 
     def build(self) -> None:
         """Create log θ, or ask the decoder for it."""
-        self.log_dispersion = _DISPERSIONS[str(self.dispersion)]("dispersion", self.n_genes, self.n_batches)
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """``scale``, and ``dispersion`` where θ is per cell."""
-        return ("scale", *self.log_dispersion.heads)
+        self.log_dispersion = self.dispersions[str(self.dispersion)]("dispersion", self.n_genes, self.n_batches)
+        self.heads = ("scale", *self.log_dispersion.heads)
 
     def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
         """Start rates and dispersions at the moments of the training cells."""
         theta_G = moments.inverse_dispersion_G.to(torch.float64)
         low, high = np.exp(_LOG_THETA_LOW), np.exp(_LOG_THETA_HIGH)
-        return {"scale": self.log_rate(moments), **self.log_dispersion.initialise(theta_G.clamp(low, high).log())}
+        return super().initialise(moments) | self.log_dispersion.initialise(theta_G.clamp(low, high).log())
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
@@ -138,20 +119,14 @@ class NegativeBinomial(CountLikelihood):
         return self.evaluate_by(_negative_binomial_cells, ("scale",), batch, outputs, weight_B)
 
     def evaluate_by(
-        self,
-        kernel: Kernel,
-        names: tuple[str, ...],
-        batch: Batch,
-        outputs: Mapping[str, HeadOutput],
-        weight_B: Array,
+        self, kernel: Kernel, names: tuple[str, ...], batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
     ) -> Evaluated:
         """:meth:`evaluate` by a kernel that takes the named heads beside the dispersion."""
-        log_theta_RG, row_B = self.log_dispersion.table(batch, outputs)
+        log_theta_RG, row_B, sum_PRG = self.log_dispersion.table(batch, outputs)
         theta = tuple(np.empty((3, *log_theta_RG.shape), np.float32))
         run(_dispersion_table, len(log_theta_RG), log_theta_RG, *theta)
-        factor, sum_PRG = (as_array(batch.library_B1[:, 0]), not self.size_factor), table_sums(log_theta_RG, row_B)
-        table = (*theta, as_array(row_B))
-        value_B = run_cells(kernel, batch, [outputs[name] for name in names], weight_B, *factor, table, sum_PRG)
+        arguments = (self.factors(batch), (*theta, row_B, sum_PRG))
+        value_B = run_cells(kernel, batch, [outputs[name] for name in names], weight_B, 10, *arguments)
         return value_B, self.log_dispersion.take_gradient(sum_PRG.sum(0), outputs)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.NegativeBinomial:
@@ -181,18 +156,25 @@ def _dispersion_table(part, parts, log_theta_RG, theta_RG, inverse_RG, constant_
 
 
 @inlined
-def working_memory(n_genes):  # type: ignore[no-untyped-def]
+def working_rows(memory_WG, n_genes):  # type: ignore[no-untyped-def]
     """Return a cell's raw output and μ, the (value, slope, slope in log θ) of genes, and four rows for its counts."""
-    memory = working_rows(9, n_genes)
-    genes = (working_row(memory, 2), working_row(memory, 3), working_row(memory, 4))
-    counts = (working_row(memory, 5), working_row(memory, 6), working_row(memory, 7), working_row(memory, 8))
-    return working_row(memory, 0), working_row(memory, 1), genes, counts
+    genes = (memory_WG[2, :n_genes], memory_WG[3, :n_genes], memory_WG[4, :n_genes])
+    counts = (memory_WG[5, :n_genes], memory_WG[6, :n_genes], memory_WG[7, :n_genes], memory_WG[8, :n_genes])
+    return memory_WG[0, :n_genes], memory_WG[1, :n_genes], genes, counts
 
 
 @inlined
-def all_zeros(mu, theta, inverse, genes):  # type: ignore[no-untyped-def]
-    """Write value, slope in log μ and slope in log θ of every gene as if its count were zero."""
-    value, slope, theta_slope = genes
+def open_cell(b, head, rows, factors, table, working):  # type: ignore[no-untyped-def]
+    """Write value, slope in log μ and slope in log θ of every gene as for a zero, and of positive counts apart.
+
+    ``table`` is θ, 1/θ and C(θ), the row that holds for each cell, and where to sum gradients. Returns what
+    :func:`means` does, and the genes of the positive counts.
+    """
+    (starts, columns, values), (theta_RG, inverse_RG, constant_RG, row_B, _) = rows, table
+    raw, mu, (value, slope, theta_slope), (px, pm, pt, pc) = working
+    load(head, b, raw)
+    lost = means(raw, factors[0][b], factors[1], mu)
+    theta, inverse, constant = theta_RG[row_B[b]], inverse_RG[row_B[b]], constant_RG[row_B[b]]
     for g in range(len(mu)):
         u = mu[g] * inverse[g]
         share = f4(1) / (f4(1) + u)
@@ -203,12 +185,7 @@ def all_zeros(mu, theta, inverse, genes):  # type: ignore[no-untyped-def]
         value[g] = -theta[g] * logarithm
         slope[g] = -mu[g] * share
         theta_slope[g] = theta[g] * gap
-
-
-@inlined
-def positive_counts(column, x_row, mu, theta, constant, counts):  # type: ignore[no-untyped-def]
-    """Write value, slope in log μ and slope in log θ of each positive count, side by side."""
-    px, pm, pt, pc = counts
+    column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
     for j in range(len(column)):
         g = column[j]
         px[j], pm[j], pt[j], pc[j] = x_row[j], max(mu[g], f4(SMALLEST_MEAN)), theta[g], constant[g]
@@ -223,38 +200,32 @@ def positive_counts(column, x_row, mu, theta, constant, counts):  # type: ignore
         px[j] = theta_part + x_part + pc[j] + correction
         pm[j] = s * t
         pt[j] = theta_part + t * scalar_digamma_gap(x, t)
+    return lost, column
 
 
 @inlined
-def gather_cell(total, column, counts, genes, weight, theta_gradient):  # type: ignore[no-untyped-def]
-    """Put positive counts in their genes' places; return the sum of values, and add the slopes in log θ to a row."""
-    value, slope, theta_slope = genes
-    px, pm, pt, _ = counts
+def close_cell(b, part, head, factors, table, working, column, weight, lost):  # type: ignore[no-untyped-def]
+    """Put positive counts in their genes' places, write and sum the gradients, and return the sum of values."""
+    _, mu, (value, slope, theta_slope), (px, pm, pt, _) = working
+    row_B, sum_PRG = table[3], table[4]
     for j in range(len(column)):
         g = column[j]
         value[g], slope[g], theta_slope[g] = px[j], pm[j], pt[j]
+    total, theta_gradient = np.float64(lost), sum_PRG[part % len(sum_PRG), row_B[b]]
     for g in range(len(value)):
         total += value[g]
         theta_gradient[g] += weight * theta_slope[g]
+    mean_gradient(slope, mu, factors[0][b], factors[1], weight)
+    store(slope, head, b, part)
     return total
 
 
 @compiled
 def _negative_binomial_cells(  # type: ignore[no-untyped-def]
-    part, parts, head, rows, weight_B, value_B, factor_B, softmax, table, sum_PRG
+    part, parts, head, rows, weight_B, value_B, memory_PWG, factors, table
 ):
-    """NB of whole cells; ``table`` is θ, 1/θ and C(θ), with the row that holds for each cell."""
-    (bits, bias_G, bias_sum_PG), (starts, columns, values) = head, rows
-    theta_RG, inverse_RG, constant_RG, row_B = table
-    n = len(value_B)
-    raw, mu, genes, counts = working_memory(len(bias_G))
+    """NB of whole cells."""
+    n, working = len(value_B), working_rows(memory_PWG[part], len(head[2]))
     for b in range(n * part // parts, n * (part + 1) // parts):
-        row, weight = row_B[b], weight_B[b]
-        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-        load(bits[b], bias_G, raw)
-        lost = np.float64(means(raw, factor_B[b], softmax, mu))
-        all_zeros(mu, theta_RG[row], inverse_RG[row], genes)
-        positive_counts(column, x_row, mu, theta_RG[row], constant_RG[row], counts)
-        value_B[b] = gather_cell(lost, column, counts, genes, weight, sum_PRG[part % len(sum_PRG), row])
-        mean_gradient(genes[1], mu, factor_B[b], softmax, weight)
-        store(genes[1], bits[b], bias_sum_PG[part])
+        lost, column = open_cell(b, head, rows, factors, table, working)
+        value_B[b] = close_cell(b, part, head, factors, table, working, column, weight_B[b], lost)

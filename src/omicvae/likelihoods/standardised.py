@@ -22,7 +22,6 @@ class StandardisedLikelihood(Likelihood):
     """
 
     support: ClassVar[str] = "real"
-
     location_G: Tensor
     scale_G: Tensor
     active_G: Tensor
