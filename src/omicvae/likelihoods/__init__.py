@@ -5,8 +5,8 @@ from omicvae.likelihoods.bernoulli import Bernoulli
 from omicvae.likelihoods.gaussian import Gaussian
 from omicvae.likelihoods.negative_binomial import NegativeBinomial, negative_binomial_log_prob
 from omicvae.likelihoods.poisson import Poisson, poisson_log_prob
-from omicvae.likelihoods.zinb import ZeroInflatedNegativeBinomial, zinb_log_prob
 from omicvae.likelihoods.student_t import StudentT
+from omicvae.likelihoods.zinb import ZeroInflatedNegativeBinomial, zinb_log_prob
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     likelihood.name: likelihood

@@ -22,14 +22,7 @@ _ENCODER_SCALE = 1e4
 _SMALLEST_RATE = 1e-30
 
 
-class WithSlopes(torch.autograd.Function):
-    """``apply(value_BG, *slopes_and_arguments)``: a value, differentiable once in arguments that follow their slopes.
-
-    A count likelihood's gradient is simple and bounded in log μ, (x − μ) θ / (θ + μ), while autograd would lose digits
-    in the saddle-point form and overflow where a softmax underflows. So values are computed without autograd, and
-    their slopes are given in log μ and log θ, (B, G) or (G,), through which it goes on to the raw outputs.
-    """
-
+class _GivenSlopes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value_BG: Tensor, *slopes_and_arguments: Tensor) -> Tensor:
         ctx.save_for_backward(*slopes_and_arguments[::2])
@@ -44,6 +37,16 @@ class WithSlopes(torch.autograd.Function):
             product_BG = slope_BG * gradient_BG
             gradients += [None, product_BG.sum(0) if shared else product_BG]
         return tuple(gradients)
+
+
+def with_slopes(value_BG: Tensor, *slopes_and_arguments: Tensor) -> Tensor:
+    """Return ``value_BG`` as a function, differentiable once, of arguments that follow its slopes in them.
+
+    A count likelihood's gradient is simple and bounded in log μ, (x − μ) θ / (θ + μ), while autograd would lose digits
+    in the saddle-point form and overflow where a softmax underflows. So values are computed without autograd, and
+    their slopes are given in log μ and log θ, (B, G) or (G,), through which it goes on to the raw outputs.
+    """
+    return _GivenSlopes.apply(value_BG, *slopes_and_arguments)
 
 
 class CountLikelihood(Likelihood):

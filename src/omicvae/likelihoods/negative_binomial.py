@@ -24,7 +24,7 @@ from torch import Tensor
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import Kernel, compiled, inlined, run
 from omicvae.likelihoods.base import Evaluated, run_cells
-from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, WithSlopes, mean_gradient, means
+from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
 from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store
 from omicvae.likelihoods.parameters import Array, GeneBatchParameter, GeneCellParameter, GeneParameter
 from omicvae.likelihoods.saddle_point import (
@@ -65,7 +65,7 @@ def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor, theta: Tensor, log_theta: T
     # (x − μ) θ / (θ + μ)
     slope = (x - mu).div_((mu / theta).add_(1))
     theta_slope = digamma_gap(x, theta).mul_(theta).add_(theta_part)
-    return WithSlopes.apply(value, slope, log_mu, theta_slope, log_theta)
+    return with_slopes(value, slope, log_mu, theta_slope, log_theta)
 
 
 def negative_binomial_log_prob(x_BG: Tensor, mu_BG: Tensor, theta: Tensor) -> Tensor:
@@ -164,17 +164,9 @@ def working_rows(memory_WG, n_genes):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def open_cell(b, head, rows, factors, table, working):  # type: ignore[no-untyped-def]
-    """Write value, slope in log μ and slope in log θ of every gene as for a zero, and of positive counts apart.
-
-    ``table`` is θ, 1/θ and C(θ), the row that holds for each cell, and where to sum gradients. Returns what
-    :func:`means` does, and the genes of the positive counts.
-    """
-    (starts, columns, values), (theta_RG, inverse_RG, constant_RG, row_B, _) = rows, table
-    raw, mu, (value, slope, theta_slope), (px, pm, pt, pc) = working
-    load(head, b, raw)
-    lost = means(raw, factors[0][b], factors[1], mu)
-    theta, inverse, constant = theta_RG[row_B[b]], inverse_RG[row_B[b]], constant_RG[row_B[b]]
+def all_zeros(mu, theta, inverse, genes):  # type: ignore[no-untyped-def]
+    """Write value, slope in log μ and slope in log θ of every gene as if its count were zero."""
+    value, slope, theta_slope = genes
     for g in range(len(mu)):
         u = mu[g] * inverse[g]
         share = f4(1) / (f4(1) + u)
@@ -185,7 +177,12 @@ def open_cell(b, head, rows, factors, table, working):  # type: ignore[no-untype
         value[g] = -theta[g] * logarithm
         slope[g] = -mu[g] * share
         theta_slope[g] = theta[g] * gap
-    column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+
+
+@inlined
+def positive_counts(column, x_row, mu, theta, constant, counts):  # type: ignore[no-untyped-def]
+    """Write value, slope in log μ and slope in log θ of each positive count, side by side."""
+    px, pm, pt, pc = counts
     for j in range(len(column)):
         g = column[j]
         px[j], pm[j], pt[j], pc[j] = x_row[j], max(mu[g], f4(SMALLEST_MEAN)), theta[g], constant[g]
@@ -200,23 +197,19 @@ def open_cell(b, head, rows, factors, table, working):  # type: ignore[no-untype
         px[j] = theta_part + x_part + pc[j] + correction
         pm[j] = s * t
         pt[j] = theta_part + t * scalar_digamma_gap(x, t)
-    return lost, column
 
 
 @inlined
-def close_cell(b, part, head, factors, table, working, column, weight, lost):  # type: ignore[no-untyped-def]
-    """Put positive counts in their genes' places, write and sum the gradients, and return the sum of values."""
-    _, mu, (value, slope, theta_slope), (px, pm, pt, _) = working
-    row_B, sum_PRG = table[3], table[4]
+def gather_cell(total, column, counts, genes, weight, theta_gradient):  # type: ignore[no-untyped-def]
+    """Put positive counts in their genes' places; return the sum of values, and add the slopes in log θ to a row."""
+    value, slope, theta_slope = genes
+    px, pm, pt, _ = counts
     for j in range(len(column)):
         g = column[j]
         value[g], slope[g], theta_slope[g] = px[j], pm[j], pt[j]
-    total, theta_gradient = np.float64(lost), sum_PRG[part % len(sum_PRG), row_B[b]]
     for g in range(len(value)):
         total += value[g]
         theta_gradient[g] += weight * theta_slope[g]
-    mean_gradient(slope, mu, factors[0][b], factors[1], weight)
-    store(slope, head, b, part)
     return total
 
 
@@ -224,8 +217,17 @@ def close_cell(b, part, head, factors, table, working, column, weight, lost):  #
 def _negative_binomial_cells(  # type: ignore[no-untyped-def]
     part, parts, head, rows, weight_B, value_B, memory_PWG, factors, table
 ):
-    """NB of whole cells."""
-    n, working = len(value_B), working_rows(memory_PWG[part], len(head[2]))
+    """NB of whole cells; ``table`` is θ, 1/θ and C(θ), the row that holds for each cell, and sums of gradients."""
+    (starts, columns, values), (theta_RG, inverse_RG, constant_RG, row_B, sum_PRG) = rows, table
+    n, (factor_B, softmax) = len(value_B), factors
+    raw, mu, genes, counts = working_rows(memory_PWG[part], len(head[2]))
     for b in range(n * part // parts, n * (part + 1) // parts):
-        lost, column = open_cell(b, head, rows, factors, table, working)
-        value_B[b] = close_cell(b, part, head, factors, table, working, column, weight_B[b], lost)
+        row, weight = row_B[b], weight_B[b]
+        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+        load(head, b, raw)
+        lost = np.float64(means(raw, factor_B[b], softmax, mu))
+        all_zeros(mu, theta_RG[row], inverse_RG[row], genes)
+        positive_counts(column, x_row, mu, theta_RG[row], constant_RG[row], counts)
+        value_B[b] = gather_cell(lost, column, counts, genes, weight, sum_PRG[part % len(sum_PRG), row])
+        mean_gradient(genes[1], mu, factor_B[b], softmax, weight)
+        store(genes[1], head, b, part)

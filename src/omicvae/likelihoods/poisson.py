@@ -10,7 +10,9 @@ from torch import Tensor
 from omicvae._core import Batch, HeadOutput
 from omicvae._core.native import compiled
 from omicvae.likelihoods.base import Evaluated, run_cells
-from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, WithSlopes, mean_gradient, means
+from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
+from omicvae.likelihoods.kernel_functions import f4, load, log, store
+from omicvae.likelihoods.parameters import Array
 from omicvae.likelihoods.saddle_point import (
     HALF_LOG_2PI,
     log_ratio_excess,
@@ -18,8 +20,6 @@ from omicvae.likelihoods.saddle_point import (
     scalar_stirling_error,
     stirling_error,
 )
-from omicvae.likelihoods.kernel_functions import f4, load, log, store
-from omicvae.likelihoods.parameters import Array
 
 
 def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor) -> Tensor:
     difference = mu_safe - x_safe
     value = log_ratio_excess(difference / x_safe, (difference / mu_safe).neg_()).mul_(x_safe)
     value.sub_(stirling_error(x_safe)).sub_(x_safe.log().mul_(0.5)).sub_(HALF_LOG_2PI)
-    return WithSlopes.apply(torch.lerp(value, -mu, is_zero), x - mu, log_mu)
+    return with_slopes(torch.lerp(value, -mu, is_zero), x - mu, log_mu)
 
 
 def poisson_log_prob(x_BG: Tensor, mu_BG: Tensor) -> Tensor:

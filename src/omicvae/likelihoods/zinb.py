@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -10,13 +11,14 @@ from torch.nn.functional import softplus
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import compiled, inlined
 from omicvae.likelihoods.base import Evaluated
-from omicvae.likelihoods.counts import CountLikelihood
+from omicvae.likelihoods.counts import CountLikelihood, mean_gradient, means
 from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store
 from omicvae.likelihoods.negative_binomial import (
     NegativeBinomial,
-    close_cell,
+    all_zeros,
+    gather_cell,
     negative_binomial_log_prob,
-    open_cell,
+    positive_counts,
     working_rows,
 )
 from omicvae.likelihoods.parameters import Array, GeneParameter
@@ -94,9 +96,10 @@ class ZeroInflatedNegativeBinomial(CountLikelihood):
 
 
 @inlined
-def _inflate(gate, column, working, weight):  # type: ignore[no-untyped-def]
+def _inflate(gate, genes, column, counts, weight):  # type: ignore[no-untyped-def]
     """Add the extra zeros to a cell's values and slopes, and turn the logits into the gradient in them."""
-    _, _, (value, slope, theta_slope), (px, _, _, pc) = working
+    value, slope, theta_slope = genes
+    px, _, _, pc = counts
     for j in range(len(column)):
         pc[j] = gate[column[j]]
     for g in range(len(gate)):  # p₀ = π + (1 − π) NB(0), held in terms that cannot overflow
@@ -124,11 +127,20 @@ def _zinb_cells(  # type: ignore[no-untyped-def]
     part, parts, head, gate_head, rows, weight_B, value_B, memory_PWG, factors, table
 ):
     """ZINB of whole cells: as the NB's, and between its zeros and its sums the extra zeros."""
-    n, n_genes = len(value_B), len(head[2])
-    working, gate = working_rows(memory_PWG[part], n_genes), memory_PWG[part, 9, :n_genes]
+    (starts, columns, values), (theta_RG, inverse_RG, constant_RG, row_B, sum_PRG) = rows, table
+    n, (factor_B, softmax) = len(value_B), factors
+    raw, mu, genes, counts = working_rows(memory_PWG[part], len(head[2]))
+    gate = memory_PWG[part, 9, : len(head[2])]
     for b in range(n * part // parts, n * (part + 1) // parts):
-        lost, column = open_cell(b, head, rows, factors, table, working)
+        row, weight = row_B[b], weight_B[b]
+        column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
+        load(head, b, raw)
+        lost = np.float64(means(raw, factor_B[b], softmax, mu))
+        all_zeros(mu, theta_RG[row], inverse_RG[row], genes)
+        positive_counts(column, x_row, mu, theta_RG[row], constant_RG[row], counts)
         load(gate_head, b, gate)
-        _inflate(gate, column, working, weight_B[b])
+        _inflate(gate, genes, column, counts, weight)
         store(gate, gate_head, b, part)
-        value_B[b] = close_cell(b, part, head, factors, table, working, column, weight_B[b], lost)
+        value_B[b] = gather_cell(lost, column, counts, genes, weight, sum_PRG[part % len(sum_PRG), row])
+        mean_gradient(genes[1], mu, factor_B[b], softmax, weight)
+        store(genes[1], head, b, part)
