@@ -44,11 +44,11 @@ _LOG_THETA_LOW, _LOG_THETA_HIGH = -10.0, 20.0
 def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor, theta: Tensor, log_theta: Tensor) -> Tensor:
     """Log NB(x; μ, θ); only the logarithms carry gradients."""
     mu, theta, is_zero = mu.detach(), theta.detach(), (x == 0).to(x.dtype)
-    x_safe, mu_safe, n = x + is_zero, mu.clamp_min(SMALLEST_MEAN), x + theta
+    x_safe, mu_safe = x + is_zero, mu.clamp_min(SMALLEST_MEAN)
     total, difference = theta + mu_safe, x - mu_safe
     s, e = difference / total, (difference * (theta / total)).div_(x_safe).neg_()
     # the inverses of the two ratios n / t and n μ / (t x), as excesses over 1
-    s_inverse = difference.div_(n)
+    s_inverse = difference.div_(x + theta)
     e_inverse = (s_inverse * theta).div_(mu_safe)
     theta_part, x_part = log_ratio_excess(torch.stack([s, e]), torch.stack([s_inverse.neg_(), e_inverse]))
     theta_part.mul_(theta)
@@ -131,11 +131,8 @@ class NegativeBinomial(CountLikelihood):
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.NegativeBinomial:
         """Return the distribution of the counts; batch shape (B, G)."""
-        mu_BG = self.mean(batch, heads)
-        mu_BG, theta = (
-            mu_BG.clamp_min(torch.finfo(mu_BG.dtype).tiny),
-            _theta(self.log_dispersion(batch, heads).to(mu_BG)),
-        )
+        mu_BG = self.mean(batch, heads).clamp_min(torch.finfo(batch.x_BG.dtype).tiny)
+        theta = _theta(self.log_dispersion(batch, heads).to(mu_BG))
         return torch.distributions.NegativeBinomial(theta, logits=mu_BG.log() - theta.log())
 
 
