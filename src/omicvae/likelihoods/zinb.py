@@ -10,17 +10,18 @@ from torch.nn.functional import softplus
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import compiled, inlined
-from omicvae.likelihoods._base import Array, Evaluated
-from omicvae.likelihoods._counts import CountLikelihood, mean_gradient, means
-from omicvae.likelihoods._negative_binomial import (
+from omicvae.likelihoods.base import Evaluated
+from omicvae.likelihoods.counts import CountLikelihood, mean_gradient, means
+from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store
+from omicvae.likelihoods.negative_binomial import (
     NegativeBinomial,
     all_zeros,
     gather_cell,
     negative_binomial_log_prob,
     positive_counts,
-    working_memory,
+    working_rows,
 )
-from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store, working_row, working_rows
+from omicvae.likelihoods.parameters import Array, GeneParameter
 
 _ZERO_LOGIT_BOUND = 60.0
 _INITIAL_ZERO_LOGIT = -3.0
@@ -56,18 +57,14 @@ class ZeroInflatedNegativeBinomial(CountLikelihood):
     """
 
     name: ClassVar[str] = "zinb"
-    dispersions: ClassVar[tuple[str, ...]] = NegativeBinomial.dispersions
+    dispersions: ClassVar[Mapping[str, type[GeneParameter]]] = NegativeBinomial.dispersions
 
     def build(self) -> None:
         """Create the counts' own distribution."""
         self.counts = NegativeBinomial(
             self.n_genes, dispersion=self.dispersion, n_batches=self.n_batches, size_factor=self.size_factor
         )
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """``scale`` and ``zero_logit``, and ``dispersion`` where θ is per cell."""
-        return (*self.counts.heads, "zero_logit")
+        self.heads = (*self.counts.heads, "zero_logit")
 
     def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
         """Start at the moments of the training cells with few extra zeros (π = 0.05).
@@ -127,25 +124,23 @@ def _inflate(gate, genes, column, counts, weight):  # type: ignore[no-untyped-de
 
 @compiled
 def _zinb_cells(  # type: ignore[no-untyped-def]
-    part, parts, head, gate_head, rows, weight_B, value_B, factor_B, softmax, table, sum_PRG
+    part, parts, head, gate_head, rows, weight_B, value_B, memory_PWG, factors, table
 ):
     """ZINB of whole cells: as the NB's, and between its zeros and its sums the extra zeros."""
-    (bits, bias_G, bias_sum_PG), (starts, columns, values) = head, rows
-    gate_bits, gate_bias_G, gate_sum_PG = gate_head
-    theta_RG, inverse_RG, constant_RG, row_B = table
-    n = len(value_B)
-    raw, mu, genes, counts = working_memory(len(bias_G))
-    gate = working_row(working_rows(1, len(bias_G)), 0)
+    (starts, columns, values), (theta_RG, inverse_RG, constant_RG, row_B, sum_PRG) = rows, table
+    n, (factor_B, softmax) = len(value_B), factors
+    raw, mu, genes, counts = working_rows(memory_PWG[part], len(head[2]))
+    gate = memory_PWG[part, 9, : len(head[2])]
     for b in range(n * part // parts, n * (part + 1) // parts):
         row, weight = row_B[b], weight_B[b]
         column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-        load(bits[b], bias_G, raw)
+        load(head, b, raw)
         lost = np.float64(means(raw, factor_B[b], softmax, mu))
         all_zeros(mu, theta_RG[row], inverse_RG[row], genes)
         positive_counts(column, x_row, mu, theta_RG[row], constant_RG[row], counts)
-        load(gate_bits[b], gate_bias_G, gate)
+        load(gate_head, b, gate)
         _inflate(gate, genes, column, counts, weight)
-        store(gate, gate_bits[b], gate_sum_PG[part])
+        store(gate, gate_head, b, part)
         value_B[b] = gather_cell(lost, column, counts, genes, weight, sum_PRG[part % len(sum_PRG), row])
         mean_gradient(genes[1], mu, factor_B[b], softmax, weight)
-        store(genes[1], bits[b], bias_sum_PG[part])
+        store(genes[1], head, b, part)

@@ -12,8 +12,9 @@ from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput, SettingError, SparseRows, choose, integral
 from omicvae._core.native import Kernel, n_parts, run
+from omicvae.likelihoods.kernel_functions import APART
+from omicvae.likelihoods.parameters import Array, GeneParameter
 
-Array = NDArray[np.float32]
 #: log p of each cell, nats, float64 (B,), and the gradient in each of the likelihood's own parameters
 Evaluated = tuple[NDArray[np.float64], tuple[Array, ...]]
 
@@ -42,7 +43,9 @@ class Likelihood(nn.Module, ABC):
 
     name: ClassVar[str]
     support: ClassVar[str]
-    dispersions: ClassVar[tuple[str, ...]]
+    dispersions: ClassVar[Mapping[str, type[GeneParameter]]] = {}
+    #: names of the decoder outputs, each raw (unbounded) and of shape (B, G)
+    heads: tuple[str, ...]
 
     def __init__(
         self, n_genes: int, *, dispersion: str | None = None, n_batches: int = 1, size_factor: bool = False
@@ -59,17 +62,12 @@ class Likelihood(nn.Module, ABC):
             raise SettingError(
                 f"Size factors scale counts, and likelihood={self.name!r} models none. Set up without size_factor_key."
             )
-        default = self.dispersions[0] if self.dispersions else None
-        self.dispersion = default if dispersion is None else choose("dispersion", dispersion, self.dispersions)
+        default, choices = next(iter(self.dispersions), None), tuple(self.dispersions)
+        self.dispersion = default if dispersion is None else choose("dispersion", dispersion, choices)
         self.build()
 
     def build(self) -> None:
         """Create own parameters and buffers from the settings; none by default."""
-
-    @property
-    @abstractmethod
-    def heads(self) -> tuple[str, ...]:
-        """Names of the decoder outputs, each raw (unbounded) and of shape (B, G)."""
 
     @property
     def constant_genes(self) -> Tensor:
@@ -175,24 +173,27 @@ class _CellLogProb(torch.autograd.Function):
 
 
 def run_cells(
-    kernel: Kernel, batch: Batch, outputs: Sequence[HeadOutput], weight_B: Array, *arguments: Any
+    kernel: Kernel, batch: Batch, outputs: Sequence[HeadOutput], weight_B: Array, n_rows: int, *arguments: Any
 ) -> NDArray[np.float64]:
-    """Call ``kernel(part, parts, *heads, rows, weight_B, value_B, *arguments)``; return the cells' values.
+    """Call ``kernel(part, parts, *heads, rows, weight_B, value_B, memory_PWG, *arguments)``; return the cells' values.
 
-    Each of ``heads`` is a tuple of an output's bits, its bias (G,), and where to sum the gradient in the bias
-    (parts, G); ``rows`` holds the starts, columns and values of the data's non-zeros.
+    Each of ``heads`` is a tuple of an output's bits and values, one of them empty, its bias (G,), and where to sum the
+    gradient in the bias (parts, G); ``rows`` holds the starts, columns and values of the data's non-zeros;
+    ``memory_PWG`` holds ``n_rows`` rows of zeros for each part, each with :data:`APART` values to spare.
     """
-    rows, value_B = batch.rows, np.empty(len(batch))
-    sums = [np.zeros((n_parts(len(batch)), len(output.bias_G)), np.float32) for output in outputs]
-    heads = [(output.bits, output.bias_G, sum_PG) for output, sum_PG in zip(outputs, sums, strict=True)]
+    rows, value_B, parts = batch.rows, np.empty(len(batch)), n_parts(len(batch))
+    heads = []
+    for output in outputs:
+        halves, sum_PG = output.raw_BG.dtype == torch.bfloat16, np.zeros((parts, rows.n_columns), np.float32)
+        bits_BG, values_BG = (output.bits, _NO_VALUES) if halves else (_NO_BITS, output.raw_BG.numpy())
+        heads.append((bits_BG, values_BG, output.bias_G, sum_PG))
     non_zeros = (rows.starts.numpy(), rows.columns_M.numpy(), rows.values_M.numpy())
-    run(kernel, len(batch), *heads, non_zeros, weight_B, value_B, *arguments)
-    for output, sum_PG in zip(outputs, sums, strict=True):
+    memory = torch.zeros(APART + parts * n_rows * (rows.n_columns + APART)).numpy()  # torch's starts at a cache line
+    memory_PWG = memory[APART:].reshape(parts, n_rows, -1)
+    run(kernel, len(batch), *heads, non_zeros, weight_B, value_B, memory_PWG, *arguments)
+    for output, (*_, sum_PG) in zip(outputs, heads, strict=True):
         sum_PG.sum(0, out=output.bias_gradient_G)
     return value_B
 
 
-def table_sums(table_RG: Array, row_B: Tensor) -> Array:
-    """Tables to sum gradients into: one a part, but one in all where every cell has a row of its own."""
-    own_rows = len(table_RG) == len(row_B) and torch.equal(row_B, torch.arange(len(row_B)))
-    return np.zeros((1 if own_rows else n_parts(len(row_B)), *table_RG.shape), dtype=np.float32)
+_NO_BITS, _NO_VALUES = np.empty((0, 0), np.uint16), np.empty((0, 0), np.float32)

@@ -34,11 +34,6 @@ _DIGAMMA_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1
 _DIGAMMA_PLAN = {torch.float32: (3, 3), torch.float64: (10, 7)}
 
 
-def zero_mask(x: Tensor) -> Tensor:
-    """1 where the count is zero, else 0, in the dtype of the data."""
-    return (x == 0).to(x.dtype)
-
-
 def polynomial(coefficients: tuple[float, ...], argument: Tensor) -> Tensor:
     """Return Σ_k c_k · argument^k by Horner's rule; any shape."""
     value = argument * coefficients[-1]

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import Batch, FeatureMoments, SparseRows
-from omicvae._core.native import compiled, inlined, run
-from omicvae.likelihoods._base import Likelihood
+from omicvae._core.native import as_array, compiled, inlined, run
+from omicvae.likelihoods.base import Likelihood
 from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, log1p
+from omicvae.likelihoods.parameters import Array
 
 # A mean of exactly 0 under a positive count has no finite log-probability; softmax underflows to it.
 SMALLEST_MEAN = 1e-30
@@ -22,8 +23,6 @@ _SMALLEST_RATE = 1e-30
 
 
 class _GivenSlopes(torch.autograd.Function):
-    """A value computed outside of autograd, with its slopes in some arguments (B, G) or (G,)."""
-
     @staticmethod
     def forward(ctx: Any, value_BG: Tensor, *slopes_and_arguments: Tensor) -> Tensor:
         ctx.save_for_backward(*slopes_and_arguments[::2])
@@ -45,7 +44,7 @@ def with_slopes(value_BG: Tensor, *slopes_and_arguments: Tensor) -> Tensor:
 
     A count likelihood's gradient is simple and bounded in log μ, (x − μ) θ / (θ + μ), while autograd would lose digits
     in the saddle-point form and overflow where a softmax underflows. So values are computed without autograd, and
-    their slopes are given in log μ and log θ, through which it goes on to the raw outputs.
+    their slopes are given in log μ and log θ, (B, G) or (G,), through which it goes on to the raw outputs.
     """
     return _GivenSlopes.apply(value_BG, *slopes_and_arguments)
 
@@ -54,17 +53,18 @@ class CountLikelihood(Likelihood):
     """x of mean μ = ℓ · softmax(scale), or μ = s · exp(scale) with a given size factor s."""
 
     support: ClassVar[str] = "counts"
+    heads: tuple[str, ...] = ("scale",)
 
     @property
     def _encoder_scale(self) -> float:
         return 1.0 if self.size_factor else _ENCODER_SCALE
 
-    def log_rate(self, moments: FeatureMoments) -> Tensor:
-        """Return the log rate of each gene; genes never seen get half of the smallest rate seen."""
+    def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
+        """Start at the training cells' rates; genes never seen get half of the smallest rate seen."""
         rate = moments.rate_G.to(torch.float64)
         seen = rate[rate > _SMALLEST_RATE]
         floor = 0.5 * seen.min() if seen.numel() else torch.ones((), dtype=rate.dtype, device=rate.device)
-        return torch.maximum(rate, floor).log().to(torch.get_default_dtype())
+        return {"scale": torch.maximum(rate, floor).log().to(torch.get_default_dtype())}
 
     def features(self, x_BG: Tensor, library_B1: Tensor) -> Tensor:
         """Return log1p(10⁴ x / ℓ), or log1p(x / s) with size factors; shape (B, G)."""
@@ -78,24 +78,24 @@ class CountLikelihood(Likelihood):
         run(_log1p_scaled, len(rows), *(array.numpy() for array in arrays))
         return replace(rows, values_M=values_M)
 
-    def rate(self, scale_BG: Tensor) -> Tensor:
-        """Return μ of a cell with ℓ = 1 or s = 1; shape (B, G)."""
+    def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
+        """Share of the library, or mean per unit of size factor (before extra zeros); shape (B, G)."""
         if self.size_factor:
-            return scale_BG.clamp(_LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
-        return torch.softmax(scale_BG, -1)
+            return heads["scale"].clamp(_LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
+        return torch.softmax(heads["scale"], -1)
 
     def mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return μ, counts; shape (B, G)."""
-        return self.rate(heads["scale"].to(batch.x_BG.dtype)) * batch.library_B1
+        return self.normalized({"scale": heads["scale"].to(batch.x_BG.dtype)}) * batch.library_B1
 
     def log_mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log μ less log ℓ or log s, for its gradient: outside bounds that at the bound; shape (B, G)."""
         scale_BG = heads["scale"].to(batch.x_BG.dtype)
         return scale_BG if self.size_factor else torch.log_softmax(scale_BG, -1)
 
-    def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
-        """Share of the library, or mean per unit of size factor (before extra zeros); shape (B, G)."""
-        return self.rate(heads["scale"])
+    def factors(self, batch: Batch) -> tuple[Array, bool]:
+        """Return each cell's ℓ or s, and whether it multiplies a softmax, for :func:`means`."""
+        return as_array(batch.library_B1[:, 0]), not self.size_factor
 
 
 @compiled
@@ -110,7 +110,7 @@ def _log1p_scaled(part, parts, starts, values, scale_B, out_M):  # type: ignore[
 
 @inlined
 def means(raw_G, factor, softmax, mu_G):  # type: ignore[no-untyped-def]
-    """Write a cell's μ = factor · softmax(raw) or factor · exp(raw); return NaN if a raw value is NaN, else 0."""
+    """Write a cell's μ, factor · softmax(raw) or factor · exp(raw); return NaN if one value is, else 0."""
     top, lost, total = f4(-np.inf), f4(0), f4(0)
     for g in range(len(raw_G)):
         lost += if_nan(raw_G[g])

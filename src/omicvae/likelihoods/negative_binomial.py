@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
-from omicvae._core.native import Kernel, as_array, compiled, inlined, run
-from omicvae.likelihoods._base import Array, Evaluated, run_cells, table_sums
-from omicvae.likelihoods._counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
-from omicvae.likelihoods._saddle_point import (
+from omicvae._core.native import Kernel, compiled, inlined, run
+from omicvae.likelihoods.base import Evaluated, run_cells
+from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
+from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store
+from omicvae.likelihoods.parameters import Array, GeneBatchParameter, GeneCellParameter, GeneParameter
+from omicvae.likelihoods.saddle_point import (
     HALF_LOG_2PI,
     digamma_gap,
     dispersion_constant,
@@ -34,48 +36,27 @@ from omicvae.likelihoods._saddle_point import (
     scalar_log_ratio_excess,
     scalar_stirling_error,
     stirling_error,
-    zero_mask,
 )
-from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log, log1p, store, working_row, working_rows
-from omicvae.likelihoods.parameters import GeneBatchParameter, GeneCellParameter, GeneParameter, Parameter
 
 _LOG_THETA_LOW, _LOG_THETA_HIGH = -10.0, 20.0
-_DISPERSIONS: dict[str, type[Parameter]] = {
-    "gene": GeneParameter,
-    "gene-batch": GeneBatchParameter,
-    "gene-cell": GeneCellParameter,
-}
-
-
-def _deviances(x: Tensor, mu: Tensor, theta: Tensor, x_safe: Tensor) -> tuple[Tensor, Tensor]:
-    """Return θ φ(s) and x φ(e); shapes broadcast to that of ``x``.
-
-    ``x_safe`` is ``x`` with something positive in place of zeros, for which the second value is 0.
-    """
-    total = theta + mu
-    difference = x - mu
-    s = difference / total
-    e = (difference * (theta / total)).div_(x_safe).neg_()
-    # the inverses of the two ratios n / t and n μ / (t x), as excesses over 1
-    s_inverse = difference.div_(x + theta)
-    e_inverse = (s_inverse * theta).div_(mu)
-    phi_s, phi_e = log_ratio_excess(torch.stack([s, e]), torch.stack([s_inverse.neg_(), e_inverse]))
-    return phi_s * theta, phi_e.mul_(x)
-
-
-def _correction(x: Tensor, theta: Tensor) -> Tensor:
-    """−½ log(n x) + S(n) − S(x): what Stirling's formula leaves over, for x > 0."""
-    n = x + theta
-    error_n, error_x = stirling_error(torch.stack([n, x]))
-    return error_n.sub_(error_x).sub_((n * x).log_().mul_(0.5))
 
 
 def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor, theta: Tensor, log_theta: Tensor) -> Tensor:
     """Log NB(x; μ, θ); only the logarithms carry gradients."""
-    mu, theta, is_zero = mu.detach(), theta.detach(), zero_mask(x)
-    x_safe = x + is_zero
-    theta_part, x_part = _deviances(x, mu.clamp_min(SMALLEST_MEAN), theta, x_safe)
-    x_part.add_(_correction(x_safe, theta)).add_(dispersion_constant(theta))
+    mu, theta, is_zero = mu.detach(), theta.detach(), (x == 0).to(x.dtype)
+    x_safe, mu_safe = x + is_zero, mu.clamp_min(SMALLEST_MEAN)
+    total, difference = theta + mu_safe, x - mu_safe
+    s, e = difference / total, (difference * (theta / total)).div_(x_safe).neg_()
+    # the inverses of the two ratios n / t and n μ / (t x), as excesses over 1
+    s_inverse = difference.div_(x + theta)
+    e_inverse = (s_inverse * theta).div_(mu_safe)
+    theta_part, x_part = log_ratio_excess(torch.stack([s, e]), torch.stack([s_inverse.neg_(), e_inverse]))
+    theta_part.mul_(theta)
+    # what Stirling's formula leaves over, −½ log(n x) + S(n) − S(x), for x > 0
+    n = x_safe + theta
+    error_n, error_x = stirling_error(torch.stack([n, x_safe]))
+    correction = error_n.sub_(error_x).sub_((n * x_safe).log_().mul_(0.5))
+    x_part.mul_(x_safe).add_(correction).add_(dispersion_constant(theta))
     # −θ log1p(μ / θ) = θ φ(s) − μ θ / (θ + μ) at x = 0
     zero_part = (theta / (theta + mu)).mul_(mu).neg_()
     value = torch.lerp(x_part, zero_part, is_zero).add_(theta_part)
@@ -110,22 +91,22 @@ class NegativeBinomial(CountLikelihood):
     """
 
     name: ClassVar[str] = "nb"
-    dispersions: ClassVar[tuple[str, ...]] = tuple(_DISPERSIONS)
+    dispersions: ClassVar[Mapping[str, type[GeneParameter]]] = {
+        "gene": GeneParameter,
+        "gene-batch": GeneBatchParameter,
+        "gene-cell": GeneCellParameter,
+    }
 
     def build(self) -> None:
         """Create log θ, or ask the decoder for it."""
-        self.log_dispersion = _DISPERSIONS[str(self.dispersion)]("dispersion", self.n_genes, self.n_batches)
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """``scale``, and ``dispersion`` where θ is per cell."""
-        return ("scale", *self.log_dispersion.heads)
+        self.log_dispersion = self.dispersions[str(self.dispersion)]("dispersion", self.n_genes, self.n_batches)
+        self.heads = ("scale", *self.log_dispersion.heads)
 
     def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
         """Start rates and dispersions at the moments of the training cells."""
         theta_G = moments.inverse_dispersion_G.to(torch.float64)
         low, high = np.exp(_LOG_THETA_LOW), np.exp(_LOG_THETA_HIGH)
-        return {"scale": self.log_rate(moments), **self.log_dispersion.initialise(theta_G.clamp(low, high).log())}
+        return super().initialise(moments) | self.log_dispersion.initialise(theta_G.clamp(low, high).log())
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
@@ -138,29 +119,20 @@ class NegativeBinomial(CountLikelihood):
         return self.evaluate_by(_negative_binomial_cells, ("scale",), batch, outputs, weight_B)
 
     def evaluate_by(
-        self,
-        kernel: Kernel,
-        names: tuple[str, ...],
-        batch: Batch,
-        outputs: Mapping[str, HeadOutput],
-        weight_B: Array,
+        self, kernel: Kernel, names: tuple[str, ...], batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array
     ) -> Evaluated:
         """:meth:`evaluate` by a kernel that takes the named heads beside the dispersion."""
-        log_theta_RG, row_B = self.log_dispersion.table(batch, outputs)
+        log_theta_RG, row_B, sum_PRG = self.log_dispersion.table(batch, outputs)
         theta = tuple(np.empty((3, *log_theta_RG.shape), np.float32))
         run(_dispersion_table, len(log_theta_RG), log_theta_RG, *theta)
-        factor, sum_PRG = (as_array(batch.library_B1[:, 0]), not self.size_factor), table_sums(log_theta_RG, row_B)
-        table = (*theta, as_array(row_B))
-        value_B = run_cells(kernel, batch, [outputs[name] for name in names], weight_B, *factor, table, sum_PRG)
+        arguments = (self.factors(batch), (*theta, row_B, sum_PRG))
+        value_B = run_cells(kernel, batch, [outputs[name] for name in names], weight_B, 10, *arguments)
         return value_B, self.log_dispersion.take_gradient(sum_PRG.sum(0), outputs)
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.NegativeBinomial:
         """Return the distribution of the counts; batch shape (B, G)."""
-        mu_BG = self.mean(batch, heads)
-        mu_BG, theta = (
-            mu_BG.clamp_min(torch.finfo(mu_BG.dtype).tiny),
-            _theta(self.log_dispersion(batch, heads).to(mu_BG)),
-        )
+        mu_BG = self.mean(batch, heads).clamp_min(torch.finfo(batch.x_BG.dtype).tiny)
+        theta = _theta(self.log_dispersion(batch, heads).to(mu_BG))
         return torch.distributions.NegativeBinomial(theta, logits=mu_BG.log() - theta.log())
 
 
@@ -181,12 +153,11 @@ def _dispersion_table(part, parts, log_theta_RG, theta_RG, inverse_RG, constant_
 
 
 @inlined
-def working_memory(n_genes):  # type: ignore[no-untyped-def]
+def working_rows(memory_WG, n_genes):  # type: ignore[no-untyped-def]
     """Return a cell's raw output and μ, the (value, slope, slope in log θ) of genes, and four rows for its counts."""
-    memory = working_rows(9, n_genes)
-    genes = (working_row(memory, 2), working_row(memory, 3), working_row(memory, 4))
-    counts = (working_row(memory, 5), working_row(memory, 6), working_row(memory, 7), working_row(memory, 8))
-    return working_row(memory, 0), working_row(memory, 1), genes, counts
+    genes = (memory_WG[2, :n_genes], memory_WG[3, :n_genes], memory_WG[4, :n_genes])
+    counts = (memory_WG[5, :n_genes], memory_WG[6, :n_genes], memory_WG[7, :n_genes], memory_WG[8, :n_genes])
+    return memory_WG[0, :n_genes], memory_WG[1, :n_genes], genes, counts
 
 
 @inlined
@@ -241,20 +212,19 @@ def gather_cell(total, column, counts, genes, weight, theta_gradient):  # type: 
 
 @compiled
 def _negative_binomial_cells(  # type: ignore[no-untyped-def]
-    part, parts, head, rows, weight_B, value_B, factor_B, softmax, table, sum_PRG
+    part, parts, head, rows, weight_B, value_B, memory_PWG, factors, table
 ):
-    """NB of whole cells; ``table`` is θ, 1/θ and C(θ), with the row that holds for each cell."""
-    (bits, bias_G, bias_sum_PG), (starts, columns, values) = head, rows
-    theta_RG, inverse_RG, constant_RG, row_B = table
-    n = len(value_B)
-    raw, mu, genes, counts = working_memory(len(bias_G))
+    """NB of whole cells; ``table`` is θ, 1/θ and C(θ), the row that holds for each cell, and sums of gradients."""
+    (starts, columns, values), (theta_RG, inverse_RG, constant_RG, row_B, sum_PRG) = rows, table
+    n, (factor_B, softmax) = len(value_B), factors
+    raw, mu, genes, counts = working_rows(memory_PWG[part], len(head[2]))
     for b in range(n * part // parts, n * (part + 1) // parts):
         row, weight = row_B[b], weight_B[b]
         column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
-        load(bits[b], bias_G, raw)
+        load(head, b, raw)
         lost = np.float64(means(raw, factor_B[b], softmax, mu))
         all_zeros(mu, theta_RG[row], inverse_RG[row], genes)
         positive_counts(column, x_row, mu, theta_RG[row], constant_RG[row], counts)
         value_B[b] = gather_cell(lost, column, counts, genes, weight, sum_PRG[part % len(sum_PRG), row])
         mean_gradient(genes[1], mu, factor_B[b], softmax, weight)
-        store(genes[1], bits[b], bias_sum_PG[part])
+        store(genes[1], head, b, part)

@@ -10,8 +10,9 @@ from torch.nn.functional import logsigmoid
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput, SparseRows
 from omicvae._core.native import compiled
-from omicvae.likelihoods._base import Array, Evaluated, Likelihood, run_cells
-from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log1p, store, working_row, working_rows
+from omicvae.likelihoods.base import Evaluated, Likelihood, run_cells
+from omicvae.likelihoods.kernel_functions import exp, f4, if_nan, load, log1p, store
+from omicvae.likelihoods.parameters import Array
 
 _SMALLEST_PROBABILITY = 1e-4
 
@@ -24,12 +25,7 @@ class Bernoulli(Likelihood):
 
     name: ClassVar[str] = "bernoulli"
     support: ClassVar[str] = "binary"
-    dispersions: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """One head: ``logit``."""
-        return ("logit",)
+    heads = ("logit",)
 
     def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
         """Start at the logit of the training mean, held within 1e-4 of 0 and 1."""
@@ -51,7 +47,7 @@ class Bernoulli(Likelihood):
 
     def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
         """By a compiled kernel."""
-        return run_cells(_bernoulli_cells, batch, [outputs["logit"]], weight_B), ()
+        return run_cells(_bernoulli_cells, batch, [outputs["logit"]], weight_B, 3), ()
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Bernoulli:
         """Return the distribution of the entries; batch shape (B, G)."""
@@ -63,15 +59,14 @@ class Bernoulli(Likelihood):
 
 
 @compiled
-def _bernoulli_cells(part, parts, head, rows, weight_B, value_B):  # type: ignore[no-untyped-def]
+def _bernoulli_cells(part, parts, head, rows, weight_B, value_B, memory_PWG):  # type: ignore[no-untyped-def]
     """Bernoulli of whole cells: Σ_g [x a − softplus(a)] with the gradient x − σ(a)."""
-    (bits, bias_G, bias_sum_PG), (starts, columns, values) = head, rows
-    n, n_genes = len(value_B), len(bias_G)
-    memory = working_rows(3, n_genes)
-    logit, value, gradient = working_row(memory, 0), working_row(memory, 1), working_row(memory, 2)
+    starts, columns, values = rows
+    n, n_genes, memory = len(value_B), len(head[2]), memory_PWG[part]
+    logit, value, gradient = memory[0, :n_genes], memory[1, :n_genes], memory[2, :n_genes]
     for b in range(n * part // parts, n * (part + 1) // parts):
         total = np.float64(0)
-        load(bits[b], bias_G, logit)
+        load(head, b, logit)
         for g in range(n_genes):
             a = logit[g]
             small = exp(-abs(a))
@@ -84,4 +79,4 @@ def _bernoulli_cells(part, parts, head, rows, weight_B, value_B):  # type: ignor
             total += x_row[j] * logit[column[j]]
             gradient[column[j]] += weight_B[b] * x_row[j]
         value_B[b] = total
-        store(gradient, bits[b], bias_sum_PG[part])
+        store(gradient, head, b, part)

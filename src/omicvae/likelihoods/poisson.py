@@ -7,25 +7,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omicvae._core import Batch, FeatureMoments, HeadOutput
-from omicvae._core.native import as_array, compiled
-from omicvae.likelihoods._base import Array, Evaluated, run_cells
-from omicvae.likelihoods._counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
-from omicvae.likelihoods._saddle_point import (
+from omicvae._core import Batch, HeadOutput
+from omicvae._core.native import compiled
+from omicvae.likelihoods.base import Evaluated, run_cells
+from omicvae.likelihoods.counts import SMALLEST_MEAN, CountLikelihood, mean_gradient, means, with_slopes
+from omicvae.likelihoods.kernel_functions import f4, load, log, store
+from omicvae.likelihoods.parameters import Array
+from omicvae.likelihoods.saddle_point import (
     HALF_LOG_2PI,
     log_ratio_excess,
     scalar_log_ratio_excess,
     scalar_stirling_error,
     stirling_error,
-    zero_mask,
 )
-from omicvae.likelihoods.kernel_functions import f4, load, log, store, working_row, working_rows
 
 
 def _log_prob(x: Tensor, mu: Tensor, log_mu: Tensor) -> Tensor:
     """−μ at zeros, x φ((μ − x) / x) − S(x) − ½ log(2π x) at x > 0 (Loader 2000); its slope in log μ is x − μ."""
-    mu = mu.detach()
-    is_zero = zero_mask(x)
+    mu, is_zero = mu.detach(), (x == 0).to(x.dtype)
     x_safe, mu_safe = x + is_zero, mu.clamp_min(SMALLEST_MEAN)
     difference = mu_safe - x_safe
     value = log_ratio_excess(difference / x_safe, (difference / mu_safe).neg_()).mul_(x_safe)
@@ -49,16 +48,6 @@ class Poisson(CountLikelihood):
     """
 
     name: ClassVar[str] = "poisson"
-    dispersions: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """One head: the log rate, ``scale``."""
-        return ("scale",)
-
-    def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
-        """Start the rates at those of the training cells."""
-        return {"scale": self.log_rate(moments)}
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
@@ -66,8 +55,7 @@ class Poisson(CountLikelihood):
 
     def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
         """By a compiled kernel."""
-        factor = (as_array(batch.library_B1[:, 0]), not self.size_factor)
-        return run_cells(_poisson_cells, batch, [outputs["scale"]], weight_B, *factor), ()
+        return run_cells(_poisson_cells, batch, [outputs["scale"]], weight_B, 5, *self.factors(batch)), ()
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Poisson:
         """Return the distribution of the counts; batch shape (B, G)."""
@@ -75,15 +63,14 @@ class Poisson(CountLikelihood):
 
 
 @compiled
-def _poisson_cells(part, parts, head, rows, weight_B, value_B, factor_B, softmax):  # type: ignore[no-untyped-def]
+def _poisson_cells(part, parts, head, rows, weight_B, value_B, memory_PWG, factor_B, softmax):  # type: ignore[no-untyped-def]
     """Poisson of whole cells; zeros cost nothing but their mean."""
-    (bits, bias_G, bias_sum_PG), (starts, columns, values) = head, rows
-    n, n_genes = len(value_B), len(bias_G)
-    memory = working_rows(5, n_genes)
-    raw, mu, slope = working_row(memory, 0), working_row(memory, 1), working_row(memory, 2)
-    px, pm = working_row(memory, 3), working_row(memory, 4)
+    starts, columns, values = rows
+    n, n_genes, memory = len(value_B), len(head[2]), memory_PWG[part]
+    raw, mu, slope = memory[0, :n_genes], memory[1, :n_genes], memory[2, :n_genes]
+    px, pm = memory[3, :n_genes], memory[4, :n_genes]
     for b in range(n * part // parts, n * (part + 1) // parts):
-        load(bits[b], bias_G, raw)
+        load(head, b, raw)
         total = np.float64(means(raw, factor_B[b], softmax, mu))
         for g in range(n_genes):
             slope[g] = -mu[g]
@@ -101,4 +88,4 @@ def _poisson_cells(part, parts, head, rows, weight_B, value_B, factor_B, softmax
             total += pm[j]
         value_B[b] = total
         mean_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
-        store(slope, bits[b], bias_sum_PG[part])
+        store(slope, head, b, part)
