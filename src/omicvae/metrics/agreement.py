@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from omicvae._core.arguments import real
 from omicvae._core.errors import DataError
 from omicvae.metrics.labels import Array, FloatArray
+from omicvae.metrics.results import OneRow
 
 
 @dataclass(frozen=True, slots=True)
-class EffectAgreement:
+class EffectAgreement(OneRow):
     """Agreement of estimated with reference effects over genes; higher is better throughout.
 
     A gene is a hit if it is called in both vectors with the same sign.
@@ -35,6 +35,11 @@ class EffectAgreement:
         Hits, genes called in the estimate and in the reference, and all genes.
     """
 
+    COLUMNS = (
+        *("precision", "recall", "f1", "sign_agreement", "rank_correlation"),
+        *("n_hits", "n_called", "n_reference", "n_genes"),
+    )
+
     precision: float
     recall: float
     f1: float
@@ -44,10 +49,6 @@ class EffectAgreement:
     n_called: int
     n_reference: int
     n_genes: int
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row with all fields."""
-        return pd.DataFrame([{name: getattr(self, name) for name in self.__dataclass_fields__}])
 
 
 def benjamini_hochberg(p_G: Array) -> FloatArray:
@@ -66,17 +67,14 @@ def benjamini_hochberg(p_G: Array) -> FloatArray:
     numpy.ndarray
         ``q_G``, 0 to 1.
     """
+    from scipy.stats import false_discovery_control
+
     p_G = np.asarray(p_G, dtype=np.float64)
     tested_G = ~np.isnan(p_G)
-    p_T = p_G[tested_G]
-    if p_G.ndim != 1 or not ((p_T >= 0) & (p_T <= 1)).all():
+    if p_G.ndim != 1 or not ((p_G[tested_G] >= 0) & (p_G[tested_G] <= 1)).all():
         raise DataError("p-values must be a vector of numbers from 0 to 1, NaN where a gene was not tested.")
-    order_T = np.argsort(p_T)[::-1]
-    scaled_T = p_T[order_T] * len(p_T) / np.arange(len(p_T), 0, -1)
-    q_T = np.empty_like(p_T)
-    q_T[order_T] = np.minimum.accumulate(scaled_T).clip(max=1.0)
     q_G = np.full(p_G.shape, np.nan)
-    q_G[tested_G] = q_T
+    q_G[tested_G] = false_discovery_control(p_G[tested_G])
     return q_G
 
 
@@ -146,9 +144,8 @@ def _share(part: int, whole: int) -> float:
 
 
 def _spearman(first_G: FloatArray, second_G: FloatArray) -> float:
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    first_G, second_G = rankdata(first_G), rankdata(second_G)
-    if first_G.std() == 0 or second_G.std() == 0:
+    if 0 in (np.ptp(first_G), np.ptp(second_G)):
         return float("nan")
-    return float(np.corrcoef(first_G, second_G)[0, 1])
+    return float(spearmanr(first_G, second_G).statistic)

@@ -74,11 +74,15 @@ def as_factors(factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) -> Fac
     )
 
 
-def as_latents(z_NK: Array, factors: Factors, *, minimum: int = 1) -> FloatArray:
-    """Check latents against factors and return them in float64; ``minimum`` dimensions are needed."""
+def as_latents(z_NK: Array, factors: Factors, *, dimensions: int = 1, compared: int = 1) -> FloatArray:
+    """Check latents against factors and return them in float64; so many of either are needed at least."""
     values_NK = as_features(z_NK, len(factors.codes_NF), "latents")
-    if values_NK.shape[1] < minimum:
-        raise DataError(f"This score compares latent dimensions and needs at least {minimum}, got 1.")
+    for name, there, needed in (
+        ("latent dimensions", values_NK.shape[1], dimensions),
+        ("factors", len(factors.names), compared),
+    ):
+        if there < needed:
+            raise DataError(f"This score compares {name} and needs at least {needed}, got {there}.")
     return values_NK
 
 
@@ -106,9 +110,9 @@ def folds_of(codes_N: IntArray, discrete: bool, seed: int) -> list[tuple[IntArra
 
 def accuracy_above_chance(codes_M: IntArray, predicted_M: IntArray) -> float:
     """Balanced accuracy rescaled so that guessing is 0 and no error is 1, cut at 0."""
-    levels = np.unique(codes_M)
-    balanced = np.mean([(predicted_M[codes_M == level] == level).mean() for level in levels])
-    return max(float(balanced - 1 / len(levels)) / (1 - 1 / len(levels)), 0.0)
+    from sklearn.metrics import balanced_accuracy_score
+
+    return max(float(balanced_accuracy_score(codes_M, predicted_M, adjusted=True)), 0.0)
 
 
 def _read(name: str, column: "pd.Series[float]", n_bins: int) -> tuple[FloatArray, IntArray, bool]:
@@ -116,9 +120,8 @@ def _read(name: str, column: "pd.Series[float]", n_bins: int) -> tuple[FloatArra
     if missing:
         raise DataError(f"Factor {name!r} is missing in {missing} cells; leave those cells out.")
     if is_bool_dtype(column.dtype) or not is_numeric_dtype(column.dtype):
-        names_N = column.astype(str).to_numpy(dtype=object)
-        codes_N = np.asarray(np.unique(names_N, return_inverse=True)[1], dtype=np.int64)
-        discrete, values_N = True, np.asarray(codes_N, dtype=np.float64)
+        codes_N = pd.factorize(column.astype(str), sort=True)[0].astype(np.int64)
+        discrete, values_N = True, codes_N.astype(np.float64)
     else:
         values_N = np.asarray(column, dtype=np.float64)
         if not np.isfinite(values_N).all():

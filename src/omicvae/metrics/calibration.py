@@ -4,7 +4,7 @@ The model is judged by draws alone, so any likelihood can be. Draws are taken on
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from omicvae.metrics.labels import Array, FloatArray
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 N_PIT_BINS = 20
 _CELLS_AT_A_TIME = 256
+_STATISTICS = ("mean", "variance", "zeros")
 _Ranks = npt.NDArray[np.uint16]
 MAX_DRAWS = int(np.iinfo(np.uint16).max) - 1
 
@@ -81,8 +82,8 @@ class Calibration:
 
     def genes_to_frame(self) -> pd.DataFrame:
         """Return a row for each gene: mean, variance and share of zeros, observed and predicted, and coverage."""
-        names = ("mean", "variance", "zeros")
-        columns = {f"{n}_{kind}": getattr(self, f"{n}_{kind}_G") for n in names for kind in ("observed", "predicted")}
+        kinds = ("observed", "predicted")
+        columns = {f"{n}_{kind}": getattr(self, f"{n}_{kind}_G") for n in _STATISTICS for kind in kinds}
         coverage = {f"coverage_{level:g}": self.coverage_GL[:, place] for place, level in enumerate(self.levels_L)}
         return pd.DataFrame(columns | coverage, index=pd.Index(self.genes, name="gene"))
 
@@ -160,11 +161,17 @@ def calibration(
     names = tuple(map(str, range(n_genes) if genes is None else genes))
     if len(names) != n_genes:
         raise DataError(f"genes must name each of the {n_genes} columns of the data, got {len(names)} names.")
-    predicted = _Moments(n_genes)
-    less_NG, equal_NG, n_draws = _rank(x_NG, predicted.watch(_checked(draws, x_NG)))
-    observed = _Moments(n_genes)
-    observed.add(x_NG)
+    predicted_3G = np.zeros((3, n_genes))
+
+    def watched() -> Iterator[Array]:
+        for draw_NG in _checked(draws, x_NG):
+            predicted_3G[:] += _gene_statistics(draw_NG)
+            yield draw_NG
+
+    less_NG, equal_NG, n_draws = _rank(x_NG, watched())
     covered_NL, covered_GL, pit_B = _cover(_pit(less_NG, equal_NG, n_draws, seed), levels_L)
+    genes_6G = np.concatenate([_gene_statistics(x_NG), predicted_3G / n_draws])
+    names_6 = [f"{name}_{kind}_G" for kind in ("observed", "predicted") for name in _STATISTICS]
     return Calibration(
         n_draws=n_draws,
         genes=names,
@@ -172,46 +179,20 @@ def calibration(
         coverage_L=covered_NL.mean(0),
         coverage_se_L=covered_NL.std(0, ddof=1) / np.sqrt(n_cells),
         pit_B=pit_B,
-        mean_observed_G=observed.mean_G,
-        mean_predicted_G=predicted.mean_G / n_draws,
-        variance_observed_G=observed.variance_G,
-        variance_predicted_G=predicted.variance_G / n_draws,
-        zeros_observed_G=observed.zeros_G,
-        zeros_predicted_G=predicted.zeros_G / n_draws,
         coverage_GL=covered_GL,
+        **dict(zip(names_6, genes_6G, strict=True)),
     )
 
 
-@dataclass(slots=True, eq=False)
-class _Moments:
-    """Sums over matrices of each gene's mean, variance and share of zeros over cells."""
-
-    n_genes: int
-    mean_G: FloatArray = field(init=False)
-    variance_G: FloatArray = field(init=False)
-    zeros_G: FloatArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.mean_G, self.variance_G, self.zeros_G = (np.zeros(self.n_genes) for _ in range(3))
-
-    def add(self, x_NG: Array) -> None:
-        self.mean_G += x_NG.mean(0, dtype=np.float64)
-        self.variance_G += x_NG.var(0, dtype=np.float64, ddof=1)
-        self.zeros_G += (x_NG == 0).mean(0)
-
-    def watch(self, draws: Iterable[Array]) -> Iterator[Array]:
-        for draw_NG in draws:
-            self.add(draw_NG)
-            yield draw_NG
+def _gene_statistics(x_NG: Array) -> FloatArray:
+    """Mean, variance (n − 1) and share of zeros of each gene over cells."""
+    return np.stack([x_NG.mean(0, dtype=np.float64), x_NG.var(0, dtype=np.float64, ddof=1), (x_NG == 0).mean(0)])
 
 
 def _dense(matrix: Any, name: str) -> Array:
     """Return a finite dense matrix; scipy's and pydata's sparse arrays are expanded."""
-    for method in ("toarray", "todense"):
-        if hasattr(matrix, method):
-            matrix = getattr(matrix, method)()
-            break
-    values: Array = np.asarray(matrix)
+    to_dense = getattr(matrix, "toarray", getattr(matrix, "todense", None))
+    values: Array = np.asarray(matrix if to_dense is None else to_dense())
     if values.ndim != 2 or values.size == 0:
         raise DataError(f"The {name} must be a matrix of cells × genes, got shape {values.shape}.")
     if not np.isfinite(values).all():
