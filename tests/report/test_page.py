@@ -11,7 +11,7 @@ import pytest
 from omicvae.diagnostics import Diagnosis, Remedy
 from omicvae.objective import Objective
 from omicvae.report import CellMaps, ModelFacts, render
-from omicvae.report._page import number
+from omicvae.report.page import number
 
 from .pages import assert_sound, text_of
 
@@ -202,7 +202,7 @@ def test_the_same_parts_give_the_same_page_whatever_the_style_of_the_session(fac
 
 def test_maps_draw_some_of_many_cells_and_none_of_few(monkeypatch, facts):
     assert maps(8) is None
-    monkeypatch.setattr("omicvae.report._maps.MAX_CELLS", 20)
+    monkeypatch.setattr("omicvae.report.maps.MAX_CELLS", 20)
     some = maps(40)
     assert {len(xy_M2) for xy_M2 in some.coordinates.values()} == {len(some.labels)} == {20}
     assert "20 of 40 cells" in text_of(render(diagnosis(), history(), facts, some))
@@ -210,7 +210,7 @@ def test_maps_draw_some_of_many_cells_and_none_of_few(monkeypatch, facts):
 
 def test_maps_of_what_is_not_finite_are_none():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("omicvae.report._maps.umap_coordinates", None)
+        patch.setattr("omicvae.report.maps.umap_coordinates", None)
         values = np.full((20, 2), np.nan, dtype=np.float32)
         labels = pd.Series(["a"] * 20)
         assert CellMaps.of({"draw": values}, labels=labels, labels_are_kmeans=False, covariate=None, seed=0) is None

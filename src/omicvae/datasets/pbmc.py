@@ -82,9 +82,6 @@ def pbmc68k_counts() -> "AnnData":
         # the file was written by an old anndata, and newer ones say so to everyone who reads it
         warnings.simplefilter("ignore")
         shipped = scanpy.datasets.pbmc68k_reduced()
-    columns = ["bulk_labels", "phase", "S_score", "G2M_score", "percent_mito", "n_counts"]
-    obs = shipped.obs[columns].copy()
-    obs.index.name = None
-    var = shipped.raw.var[[]].copy()
-    var.index.name = None
-    return anndata.AnnData(X=counts_from_log_normalised(shipped.raw.X), obs=obs, var=var)
+    obs = shipped.obs[["bulk_labels", "phase", "S_score", "G2M_score", "percent_mito", "n_counts"]]
+    counts_NG, var = counts_from_log_normalised(shipped.raw.X), shipped.raw.var[[]]
+    return anndata.AnnData(X=counts_NG, obs=obs.rename_axis(index=None), var=var.rename_axis(index=None))
