@@ -1,4 +1,11 @@
-"""Metrics: pure functions of arrays with a documented range and direction."""
+"""Metrics: pure functions of arrays with a documented range and direction.
+
+What they share: ``embedding_ND``, ``features_ND`` and ``z_NK`` are N cells × dimensions; ``labels_N`` and ``batches_N``
+one value a cell, and cells with None or NaN take no part, neither as a cell nor as a neighbour; with ``max_cells`` at
+most about so many take part, thinned in proportion within classes, and ``seed`` chooses them. The line ``Range`` of
+every docstring says what the worst and the best value mean, which is better, and what chance gives. Input that cannot
+be used is a ``DataError`` that says why, an impossible setting a ``SettingError``.
+"""
 
 from omicvae.metrics.agreement import EffectAgreement, benjamini_hochberg, effect_agreement
 from omicvae.metrics.calibration import Calibration, calibration, randomised_pit

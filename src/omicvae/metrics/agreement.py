@@ -56,16 +56,9 @@ def benjamini_hochberg(p_G: Array) -> FloatArray:
 
     q_(i) = min_{j ≥ i} min(1, G p_(j) / j) for sorted p. Calling q ≤ α keeps the expected share of false calls at or
     below α if tests are independent or positively dependent.
+    NaN (a gene that was not tested) stays NaN and does not count in G.
 
-    Parameters
-    ----------
-    p_G
-        p-values; NaN (a gene that was not tested) stays NaN and does not count in G.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``q_G``, 0 to 1.
+    Range: 0 to 1.
     """
     from scipy.stats import false_discovery_control
 
@@ -91,6 +84,8 @@ def effect_agreement(
     Genes are called at Benjamini–Hochberg q ≤ ``fdr`` in each vector apart. Two-sided tests whose calls take the sign
     of the estimate keep the expected share of calls that are wrong, sign errors included, at ``fdr`` too (Benjamini &
     Yekutieli 2005); against a known truth, 1 − precision estimates that share.
+
+    Range: each its own, see :class:`EffectAgreement`; higher is better.
 
     Parameters
     ----------

@@ -96,23 +96,20 @@ def randomised_pit(x_NG: Any, draws: Iterable[Any], *, seed: int = 0) -> FloatAr
     as for continuous values, because x takes each rank among the S + 1 values with equal probability, ties broken at
     random. Intervals between quantiles of a discrete distribution cover more than their level; those of u do not.
 
+    Range: 0 to 1, uniform under a true model.
+
     Parameters
     ----------
     x_NG
         Data, N cells × G genes, dense or sparse, in the units of the draws.
     draws
         S draws of the whole matrix: an array ``samples_SNG``, or an iterable of arrays (N, G), dense or sparse, which
-        may be a generator. Memory is 4 bytes an entry, whatever S is.
+        may be a generator: each is looked at once. Memory is 4 bytes an entry, whatever S is.
     seed
         Draws V.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``u_NG`` in (0, 1).
     """
     x_NG = _dense(x_NG, "data")
-    less_NG, equal_NG, n_draws = _rank(x_NG, _checked(draws, x_NG))
+    less_NG, equal_NG, n_draws = _rank(x_NG, draws)
     return np.concatenate(list(_pit(less_NG, equal_NG, n_draws, seed)))
 
 
@@ -133,23 +130,16 @@ def calibration(
     lean towards x, and coverage above the level with a humped PIT is then expected. Coverage below it counts all the
     more.
 
+    Range: each its own, see :class:`Calibration`. Coverage at its level, a flat PIT and equal gene statistics are best.
+
     Parameters
     ----------
-    x_NG
-        Data, N ≥ 2 cells × G genes, dense or sparse.
-    draws
-        An array ``samples_SNG`` or an iterable of S arrays (N, G), dense or sparse; each is looked at once.
+    x_NG, draws, seed
+        As for :func:`randomised_pit`; at least 2 cells.
     levels
         Levels of the central intervals, each between 0 and 1.
     genes
         Names of the genes; numbers without.
-    seed
-        Draws the randomisation of the PIT.
-
-    Returns
-    -------
-    Calibration
-        Coverage at its level, a flat PIT and equal gene statistics are best.
     """
     levels_L = np.array([real("a level", level, minimum=0.0, maximum=1.0) for level in levels])
     if len(levels_L) == 0:
@@ -162,13 +152,7 @@ def calibration(
     if len(names) != n_genes:
         raise DataError(f"genes must name each of the {n_genes} columns of the data, got {len(names)} names.")
     predicted_3G = np.zeros((3, n_genes))
-
-    def watched() -> Iterator[Array]:
-        for draw_NG in _checked(draws, x_NG):
-            predicted_3G[:] += _gene_statistics(draw_NG)
-            yield draw_NG
-
-    less_NG, equal_NG, n_draws = _rank(x_NG, watched())
+    less_NG, equal_NG, n_draws = _rank(x_NG, draws, predicted_3G)
     covered_NL, covered_GL, pit_B = _cover(_pit(less_NG, equal_NG, n_draws, seed), levels_L)
     genes_6G = np.concatenate([_gene_statistics(x_NG), predicted_3G / n_draws])
     names_6 = [f"{name}_{kind}_G" for kind in ("observed", "predicted") for name in _STATISTICS]
@@ -200,24 +184,21 @@ def _dense(matrix: Any, name: str) -> Array:
     return values
 
 
-def _checked(draws: Iterable[Any], x_NG: Array) -> Iterator[Array]:
-    for number, draw in enumerate(draws):
-        draw_NG = _dense(draw, f"draw {number}")
-        if draw_NG.shape != x_NG.shape:
-            raise DataError(f"Each draw must have the data's shape {x_NG.shape}; draw {number} has {draw_NG.shape}.")
-        yield draw_NG
-
-
-def _rank(x_NG: Array, draws: Iterable[Array]) -> tuple[_Ranks, _Ranks, int]:
-    """Count for every entry the draws below and equal to it."""
+def _rank(x_NG: Array, draws: Iterable[Any], statistics_3G: FloatArray | None = None) -> tuple[_Ranks, _Ranks, int]:
+    """Count for every entry the draws below and equal to it; sum up the gene statistics of draws, where wanted."""
     less_NG, equal_NG = np.zeros(x_NG.shape, dtype=np.uint16), np.zeros(x_NG.shape, dtype=np.uint16)
     n_draws = 0
-    for draw_NG in draws:
-        n_draws += 1
+    for n_draws, draw in enumerate(draws, start=1):
         if n_draws > MAX_DRAWS:
             raise DataError(f"At most {MAX_DRAWS} draws can be counted; pass fewer, some hundreds are plenty.")
+        name = f"draw {n_draws - 1}"
+        draw_NG = _dense(draw, name)
+        if draw_NG.shape != x_NG.shape:
+            raise DataError(f"Each draw must have the data's shape {x_NG.shape}; {name} has {draw_NG.shape}.")
         less_NG += draw_NG < x_NG
         equal_NG += draw_NG == x_NG
+        if statistics_3G is not None:
+            statistics_3G += _gene_statistics(draw_NG)
     if n_draws == 0:
         raise DataError("Calibration needs at least one draw, got none.")
     return less_NG, equal_NG, n_draws

@@ -60,11 +60,9 @@ class ProbeScore:
 
     Attributes
     ----------
-    balanced_accuracy
-        Mean over classes of the share of their cells that is predicted right, from all out-of-fold
-        predictions together; 0 to 1, higher is better, 1 / C by guessing.
-    macro_f1, accuracy
-        Mean F1 over classes, and share of cells predicted right; 0 to 1, higher is better.
+    balanced_accuracy, macro_f1, accuracy
+        Mean over classes of the share of their cells that is predicted right, mean F1 over classes, and share of all
+        cells predicted right, from all out-of-fold predictions together.
     majority_rate
         Accuracy of always naming the most frequent class.
     classes, left_out
@@ -124,24 +122,18 @@ def probe(
     Cells and folds are a function of labels, groups and seed only: scores of different representations are
     paired.
 
+    Range: 0 to 1, higher is better; 1 / C by guessing for the balanced accuracy.
+
     Parameters
     ----------
     features_ND
-        Representation, N cells × D dimensions; each dimension is standardised on the training part of each
-        fold.
+        Each dimension is standardised on the training part of each fold.
     labels_N
-        Class of each cell; None or NaN is a missing label, left out.
+        At least two classes must have ``n_folds`` cells; smaller ones are left out by name.
     classifier
         ``"logistic"`` (multinomial, C = 1) or ``"knn"`` (15 neighbours).
     groups
         Optional group of each cell (a donor, say), never split between training and test part.
-    max_cells
-        At most about this many cells take part, thinned in proportion within classes.
-
-    Raises
-    ------
-    DataError
-        If fewer than two classes have ``n_folds`` cells.
     """
     from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
@@ -178,6 +170,8 @@ def permuted_interval(
     The permutations run on at most ``max_cells`` cells; their SD is carried over to the probe's own number of
     cells by the square root of the ratio. The interval is mean ± t · SD · √(1 + 1/P) (a prediction interval
     of P permutations).
+
+    Range: 0 to 1, a yardstick.
     """
     from sklearn.metrics import balanced_accuracy_score
 
@@ -200,6 +194,8 @@ def compare_probes(first: ProbeScore, second: ProbeScore) -> tuple[float, float]
     """Difference of balanced accuracy, first minus second, and its standard error paired over cells.
 
     SE² = Σ_c Var_{i in c}(hit1_i − hit2_i) / n_c / C².
+
+    Range: −1 to 1; above 0 the first is better.
     """
     if not np.array_equal(first.codes_M, second.codes_M):
         raise DataError("The two probes used different cells; run both on the same labels with the same seed.")

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.special import entr
 
 from omicvae._core.arguments import integral
-from omicvae.metrics.factors import N_FOLDS, Factors, accuracy_above_chance, as_factors, as_latents, folds_of
+from omicvae.metrics.factors import N_FOLDS, Factors, accuracy_above_chance, as_factors, as_latents
 from omicvae.metrics.labels import Array, FloatArray
 from omicvae.metrics.results import OneRow
 
@@ -19,16 +19,9 @@ MAX_CELLS = 5000
 class DCIScore(OneRow):
     """The three scores and the importances they rest on; every score runs from 0 to 1, higher is better.
 
-    Attributes
-    ----------
-    disentanglement
-        Whether each dimension serves one factor.
-    completeness
-        Whether each factor is held by one dimension.
-    informativeness
-        How well the dimensions together predict the factors in cells not fitted.
-    importance_KF
-        Importance of dimension k for factor f; each column sums to 1, or is 0 where nothing predicts.
+    Disentanglement: each dimension serves one factor. Completeness: each factor is held by one dimension.
+    Informativeness: the dimensions together predict the factors in cells not fitted. ``importance_KF`` is that of
+    dimension k for factor f; each column sums to 1, or is 0 where nothing predicts.
     """
 
     COLUMNS = ("disentanglement", "completeness", "informativeness")
@@ -55,23 +48,11 @@ def dci(z_NK: Array, factors_NF: Array | pd.DataFrame, *, seed: int = 0, max_cel
     with entropies H to the base of F and of K. Informativeness is the mean over factors of what is predicted in a
     fifth of the cells, not fitted: 1 − squared error / variance, or balanced accuracy rescaled from [1/L, 1] to [0, 1]
     for L levels, both cut at 0. (The paper reports the error, where lower is better.)
+    At least two dimensions and two factors are needed, the latter read as in :func:`mig`; each level of a discrete
+    factor needs 5 cells. ``seed`` chooses cells, the held-out fifth and the order in which trees try dimensions.
 
-    Parameters
-    ----------
-    z_NK
-        Latents, N cells × K dimensions, K ≥ 2.
-    factors_NF
-        F ≥ 2 known factors, read as in :func:`mig`; each level of a discrete factor needs 5 cells.
-    seed
-        Chooses cells, the held-out fifth and the order in which trees try dimensions.
-    max_cells
-        At most this many cells take part.
-
-    Returns
-    -------
-    DCIScore
-        0 to 1 each, higher is better. Order (up to ties among trees) and increasing transformations of dimensions do
-        not matter. Importances are relative: where informativeness is near 0 the other two say nothing.
+    Range: 0 to 1 each, higher is better. Order (up to ties among trees) and increasing transformations of dimensions do
+    not matter. Importances are relative: where informativeness is near 0 the other two say nothing.
     """
     seed, max_cells = integral("seed", seed, minimum=0), integral("max_cells", max_cells, minimum=2 * N_FOLDS)
     factors = as_factors(factors_NF)
@@ -112,10 +93,12 @@ def _concentration(importance_AB: FloatArray) -> FloatArray:
 def _fit(z_NK: FloatArray, factors: Factors, f: int, seed: int) -> tuple[FloatArray, float]:
     """Fit one factor: importances of the dimensions, and what they predict out of sample."""
     from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+    from sklearn.model_selection import KFold, StratifiedKFold
     from sklearn.utils.class_weight import compute_sample_weight
 
     codes_N, values_N, discrete = factors.codes_NF[:, f], factors.values_NF[:, f], bool(factors.discrete_F[f])
-    train, test = folds_of(codes_N, discrete, seed)[0]
+    folds: Any = StratifiedKFold if discrete else KFold
+    train, test = next(folds(N_FOLDS, shuffle=True, random_state=seed).split(codes_N, codes_N))
     if discrete:
         model: Any = GradientBoostingClassifier(random_state=seed)
         model.fit(z_NK[train], codes_N[train], sample_weight=compute_sample_weight("balanced", codes_N[train]))

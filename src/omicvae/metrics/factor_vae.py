@@ -31,14 +31,8 @@ _Point = Callable[[FloatArray, _Groups, np.random.Generator], FloatArray]
 class FixedFactorScore:
     """How often the factor that a group of cells shares is told from their latents.
 
-    Attributes
-    ----------
-    score
-        Share of test points whose factor is named right; higher is better.
-    chance
-        Score of guessing, 1 / F.
-    recall_F
-        Share for each factor.
+    ``score`` is the share of test points whose factor is named right, ``recall_F`` that of each factor, and ``chance``
+    the score of guessing, 1 / F.
     """
 
     metric: str
@@ -69,24 +63,11 @@ def beta_vae_score(
     d_k = mean over pairs of abs(z_ak − z_bk). Multinomial logistic regression learns f from standardised d on
     ``n_points`` points from one half of the cells, and the score is its accuracy on as many points from the other half:
     points of the same cells would share what the groups have in common by chance.
+    The F ≥ 2 factors are read as in :func:`mig`; continuous ones are fixed to one of 20 quantile bins. ``seed`` chooses
+    halves, factors and cells.
 
-    Parameters
-    ----------
-    z_NK
-        Latents, N cells × K dimensions.
-    factors_NF
-        F ≥ 2 known factors, read as in :func:`mig`; continuous ones are fixed to one of 20 quantile bins.
-    n_points
-        Points to learn from, and points to test on.
-    seed
-        Chooses the halves, factors and cells.
-
-    Returns
-    -------
-    FixedFactorScore
-        1/F (chance) to 1, higher is better. Order and scale of dimensions do not matter. The classifier may combine
-        dimensions, so this is the mildest of the scores. Factors that go together in the data lower it, see
-        :func:`factor_vae_score`.
+    Range: 1/F (chance) to 1, higher is better. Order and scale of dimensions do not matter. The classifier may combine
+    dimensions, so this is the mildest of the scores. Factors that go together in the data lower it.
     """
     from threadpoolctl import threadpool_limits
 
@@ -106,13 +87,8 @@ def factor_vae_score(
     from one half of the cells, and the score is the accuracy of these votes on as many points from the other half.
     Dimensions that do not vary take no part. Parameters as for :func:`beta_vae_score`.
 
-    Groups are found in the data, where other factors vary as they do in the data. If factors go together, fixing one
-    fixes a part of another, and the score falls below what the latents deserve.
-
-    Returns
-    -------
-    FixedFactorScore
-        About 1/F (chance) to 1, higher is better. Order and scale of dimensions do not matter.
+    Range: about 1/F (chance) to 1, higher is better. Order and scale of dimensions do not matter. If factors go
+    together in the data, fixing one fixes a part of another, and the score falls below what the latents deserve.
     """
     factors, (points_PK, codes_P), (tests_PK, truth_P) = _points(z_NK, factors_NF, _variances, n_points, seed)
     votes_KF = np.zeros((points_PK.shape[1], len(factors.names)), dtype=np.int64)

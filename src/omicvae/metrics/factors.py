@@ -21,16 +21,8 @@ N_FOLDS = 5
 class Factors:
     """F factors of N cells.
 
-    Attributes
-    ----------
-    names
-        Name of each factor: the column's, or its number.
-    values_NF
-        Values of continuous factors, level codes of discrete ones.
-    codes_NF
-        Levels 0 … L − 1: of a continuous factor its quantile bins.
-    discrete_F
-        Whether a factor is discrete.
+    ``values_NF`` holds values of continuous factors and level codes of discrete ones; ``codes_NF`` levels 0 … L − 1,
+    of a continuous factor its quantile bins. A name is the column's, or its number.
     """
 
     names: tuple[str, ...]
@@ -53,12 +45,7 @@ def as_factors(factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) -> Fac
     """Read factors: a column is discrete if it holds no numbers, truth values, or at most ``n_bins`` whole numbers.
 
     All other columns are continuous and cut into ``n_bins`` bins of equal numbers of cells. Write numbers as strings to
-    have them taken for levels.
-
-    Raises
-    ------
-    DataError
-        If values are missing or a factor does not vary.
+    have them taken for levels. Missing values and a factor that does not vary are errors.
     """
     n_bins = integral("n_bins", n_bins, minimum=2)
     if np.ndim(factors_NF) != 2 or 0 in np.shape(factors_NF):
@@ -98,14 +85,6 @@ def quantile_codes(values_N: FloatArray, n_bins: int) -> IntArray:
         rank = (np.cumsum(counts) - counts / 2) / len(values_N)
         inverse_N = np.unique((rank * n_bins).astype(np.int64)[inverse_N], return_inverse=True)[1]
     return np.asarray(inverse_N, dtype=np.int64)
-
-
-def folds_of(codes_N: IntArray, discrete: bool, seed: int) -> list[tuple[IntArray, IntArray]]:
-    """Five folds of training and test cells, stratified for a discrete factor."""
-    from sklearn.model_selection import KFold, StratifiedKFold
-
-    splitter = StratifiedKFold if discrete else KFold
-    return list(splitter(N_FOLDS, shuffle=True, random_state=seed).split(codes_N, codes_N))
 
 
 def accuracy_above_chance(codes_M: IntArray, predicted_M: IntArray) -> float:

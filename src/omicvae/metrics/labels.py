@@ -22,18 +22,8 @@ MAX_CELLS = 3000
 class LabelledCells:
     """The cells that take part and their classes.
 
-    Attributes
-    ----------
-    n_all
-        Number N of all cells.
-    index_M
-        Ascending positions of the cells among all N.
-    codes_M
-        Class of each of them, 0 … C − 1.
-    classes
-        Names of the C classes, sorted.
-    left_out
-        Names of classes with too few cells, sorted; their cells take no part.
+    ``index_M`` holds their ascending positions among all ``n_all`` cells and ``codes_M`` the class of each, 0 … C − 1.
+    Names of ``classes``, and of those ``left_out`` for too few cells, are sorted.
     """
 
     n_all: int

@@ -20,26 +20,9 @@ def lisi(embedding_ND: Array, labels_N: Array, *, perplexity: float = PERPLEXITY
 
     LISI_n = 1 / Σ_c (Σ_{m near n} p_nm [label_m = c])², over the 3 × perplexity nearest neighbours (Euclidean, the
     cell itself excluded), with p_nm ∝ exp(−β_n d_nm) and β_n such that the entropy of p_n is log(perplexity).
+    ``perplexity`` is the number of neighbours in effect; there must be more labelled cells, and two labels.
 
-    Parameters
-    ----------
-    embedding_ND
-        N cells × D coordinates.
-    labels_N
-        Label (batch, cell type) of each cell; cells with None or NaN take no part.
-    perplexity
-        Neighbours in effect.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``lisi_N``, from 1 (one label around the cell) to C (all C labels with equal weight); NaN for cells that
-        take no part.
-
-    Raises
-    ------
-    DataError
-        Unless there are at least two labels and more labelled cells than ``perplexity``.
+    Range: 1 (one label around the cell) to C (all C labels with equal weight); NaN for cells that take no part.
     """
     perplexity = real("perplexity", perplexity, minimum=1.0)
     cells = labelled_cells(labels_N)
@@ -63,12 +46,9 @@ def ilisi(embedding_ND: Array, batches_N: Array, *, perplexity: float = PERPLEXI
 
     (median_n LISI_n − 1) / (B − 1) with LISI of B batches, see :func:`lisi`.
 
-    Returns
-    -------
-    float
-        0 (neighbours are of one batch) to 1 (all batches alike around a cell), higher is better mixed. Perfect mixing
-        gives less than 1: about (1 / s − 1) / (B − 1), s = Σ_b p_b² + (1 − Σ_b p_b²) / perplexity, with shares p_b of
-        the batches, because sizes are unequal and neighbours few.
+    Range: 0 (neighbours are of one batch) to 1 (all batches alike around a cell), higher is better mixed. Perfect
+    mixing gives less than 1: about (1 / s − 1) / (B − 1), s = Σ_b p_b² + (1 − Σ_b p_b²) / perplexity, with shares p_b
+    of the batches, because sizes are unequal and neighbours few.
     """
     median = float(np.nanmedian(lisi(embedding_ND, batches_N, perplexity=perplexity)))
     return (median - 1) / (len(labelled_cells(batches_N).classes) - 1)
@@ -79,11 +59,8 @@ def clisi(embedding_ND: Array, labels_N: Array, *, perplexity: float = PERPLEXIT
 
     (C − median_n LISI_n) / (C − 1) with LISI of C labels, see :func:`lisi`: one minus what :func:`ilisi` gives.
 
-    Returns
-    -------
-    float
-        0 (all labels alike around a cell) to 1 (neighbours bear one label), higher is better separated. With many
-        labels values lie close to 1.
+    Range: 0 (all labels alike around a cell) to 1 (neighbours bear one label), higher is better separated. With many
+    labels values lie close to 1.
     """
     return 1 - ilisi(embedding_ND, labels_N, perplexity=perplexity)
 

@@ -13,7 +13,6 @@ from omicvae.metrics.factors import (
     accuracy_above_chance,
     as_factors,
     as_latents,
-    folds_of,
     quantile_codes,
 )
 from omicvae.metrics.labels import Array, FloatArray, IntArray
@@ -68,22 +67,19 @@ def mig(z_NK: Array, factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) 
     histogram's information is too large by about (bins − 1)(levels − 1) / 2N for every dimension; the gap takes
     the difference, in which most of that cancels.
 
+    Range: 0 (no dimension knows more than another) to 1 (one dimension determines each factor and no other knows
+    anything of it), higher is better. Order and increasing transformations of dimensions do not matter. Several
+    factors in one dimension are not penalised.
+
     Parameters
     ----------
     z_NK
-        Latents, N cells × K dimensions, K ≥ 2; a posterior draw says more than posterior means.
+        Latents, K ≥ 2; a posterior draw says more than posterior means.
     factors_NF
         Known factors, an array or a DataFrame. A column is discrete if it holds no numbers, truth values, or at
         most ``n_bins`` different whole numbers; otherwise it is continuous.
     n_bins
         Bins of a continuous quantity.
-
-    Returns
-    -------
-    GapScore
-        0 (no dimension knows more than another) to 1 (one dimension determines each factor and no other knows
-        anything of it), higher is better. Order and increasing transformations of dimensions do not matter.
-        Several factors in one dimension are not penalised.
     """
     from sklearn.metrics import mutual_info_score
 
@@ -103,21 +99,10 @@ def sap(z_NK: Array, factors_NF: Array | pd.DataFrame, *, seed: int = 0) -> GapS
     the squared correlation for a continuous factor. For a discrete factor with L levels it is the balanced accuracy
     of L − 1 thresholds on the dimension (a decision tree with L leaves, five-fold cross-validated), rescaled from
     [1/L, 1] to [0, 1]: the paper leaves it unscaled, so that two levels could reach no more than 0.5.
+    Factors are read as in :func:`mig`; each level of a discrete one needs 5 cells. ``seed`` draws the folds.
 
-    Parameters
-    ----------
-    z_NK
-        Latents, N cells × K dimensions, K ≥ 2.
-    factors_NF
-        Known factors, read as in :func:`mig`; each level of a discrete factor needs 5 cells.
-    seed
-        Draws the folds.
-
-    Returns
-    -------
-    GapScore
-        0 to 1, higher is better. The order of dimensions does not matter, nor do increasing transformations for
-        discrete factors; for continuous factors only linear maps change nothing.
+    Range: 0 to 1, higher is better. The order of dimensions does not matter, nor do increasing transformations for
+    discrete factors; for continuous factors only linear maps change nothing.
     """
     seed = integral("seed", seed, minimum=0)
     factors = as_factors(factors_NF)
@@ -126,8 +111,7 @@ def sap(z_NK: Array, factors_NF: Array | pd.DataFrame, *, seed: int = 0) -> GapS
     columns = []
     for codes_N, values_N, discrete in zip(factors.codes_NF.T, factors.values_NF.T, factors.discrete_F, strict=True):
         if discrete:
-            folds = folds_of(codes_N, True, seed)
-            columns.append([_by_thresholds(z_N, codes_N, folds) for z_N in values_NK.T])
+            columns.append([_by_thresholds(z_N, codes_N, seed) for z_N in values_NK.T])
         else:
             columns.append([_squared_correlation(z_N, values_N) for z_N in values_NK.T])
     return _gap("sap", factors, np.array(columns).T)
@@ -144,9 +128,10 @@ def _squared_correlation(z_N: FloatArray, v_N: FloatArray) -> float:
     return float(covariance**2 / (z_variance * v_variance)) if z_variance > 0 else 0.0
 
 
-def _by_thresholds(z_N: FloatArray, codes_N: IntArray, folds: list[tuple[IntArray, IntArray]]) -> float:
-    from sklearn.model_selection import cross_val_predict
+def _by_thresholds(z_N: FloatArray, codes_N: IntArray, seed: int) -> float:
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
     tree = DecisionTreeClassifier(max_leaf_nodes=int(codes_N.max()) + 1, class_weight="balanced", random_state=0)
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
     return accuracy_above_chance(codes_N, cross_val_predict(tree, z_N[:, None], codes_N, cv=folds))

@@ -23,22 +23,10 @@ def neighbourhood_purity(
 ) -> float:
     """Mean share of a cell's k nearest neighbours (Euclidean, itself excluded) that bear its label.
 
-    Parameters
-    ----------
-    embedding_ND
-        N cells × D coordinates.
-    labels_N
-        Class of each cell; cells with None or NaN take no part, neither as a cell nor as a neighbour.
-    k
-        Neighbours; at most the number of cells minus one.
-    max_cells
-        At most about this many cells take part, thinned in proportion within classes.
+    Where there are fewer than k other cells, all of them are neighbours.
 
-    Returns
-    -------
-    float
-        0 (every neighbour bears another label) to 1 (all bear the same), higher is purer. A random embedding
-        gives about Σ_c p_c², see :func:`purity_by_chance`.
+    Range: 0 (every neighbour bears another label) to 1 (all bear the same), higher is purer. A random embedding gives
+    about Σ_c p_c², see :func:`purity_by_chance`.
     """
     k = integral("k", k, minimum=1)
     cells = labelled_cells(labels_N, max_cells=max_cells, seed=seed)
@@ -48,7 +36,10 @@ def neighbourhood_purity(
 
 
 def purity_by_chance(labels_N: Array) -> float:
-    """Neighbourhood purity of an embedding that knows nothing: Σ_c p_c (n_c − 1) / (n − 1)."""
+    """Neighbourhood purity of an embedding that knows nothing: Σ_c p_c (n_c − 1) / (n − 1).
+
+    Range: 0 to 1, a yardstick.
+    """
     cells = labelled_cells(labels_N)
     cells.require(2, "Neighbourhood purity")
     counts_C = np.bincount(cells.codes_M)
@@ -59,14 +50,10 @@ def graph_connectivity(embedding_ND: Array, labels_N: Array, k: int = N_NEIGHBOU
     """Graph connectivity (Luecken et al. 2022): whether labels stay in one piece of the neighbour graph.
 
     GC = 1/C Σ_c LCC(G_c) / n_c. G joins two cells if either is among the k nearest neighbours of the other; G_c is
-    its part on the n_c cells of label c, and LCC the number of cells in the largest connected component. Embedding,
-    labels and k as in :func:`neighbourhood_purity`.
+    its part on the n_c cells of label c, and LCC the number of cells in the largest connected component. scib takes
+    scanpy's graph, which joins cells in the same way; scib-metrics follows edges in their direction and gives less.
 
-    Returns
-    -------
-    float
-        Above 0 (each label scattered in single cells) to 1 (each label in one piece), higher is better. scib takes
-        scanpy's graph, which joins cells in the same way; scib-metrics follows edges in their direction and gives less.
+    Range: above 0 (each label scattered in single cells) to 1 (each label in one piece), higher is better.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components

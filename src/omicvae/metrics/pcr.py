@@ -17,19 +17,10 @@ def pcr(embedding_ND: Array, covariate_N: Array) -> float:
     PCR = Σ_k Var(PC_k) R²(PC_k | covariate) / Σ_k Var(PC_k) over all principal components (Büttner et al. 2019). That
     is the R² of the centred embedding as a whole, which is how it is computed. For a data matrix pass its leading
     components.
+    Numbers enter linearly; strings, truth values, and at most 20 different whole numbers as levels.
 
-    Parameters
-    ----------
-    embedding_ND
-        N cells × D coordinates.
-    covariate_N
-        Numbers enter linearly; strings, truth values, and at most 20 different whole numbers as levels.
-
-    Returns
-    -------
-    float
-        0 (explains nothing) to 1 (explains all). Of a batch, lower is better. L levels that say nothing explain about
-        (L − 1) / (N − 1).
+    Range: 0 (explains nothing) to 1 (explains all). Of a batch, lower is better. L levels that say nothing explain
+    about (L − 1) / (N − 1).
     """
     covariate_N = np.asarray(covariate_N)
     if covariate_N.ndim != 1:
@@ -51,12 +42,7 @@ def pcr(embedding_ND: Array, covariate_N: Array) -> float:
 class PCRComparison(OneRow):
     """Variance explained by a covariate before and after integration, and the share removed.
 
-    Attributes
-    ----------
-    before, after
-        :func:`pcr` of either embedding, 0 to 1.
-    score
-        max(0, (before − after) / before): 0 (as much as before, or more) to 1 (removed), higher is better.
+    ``before`` and ``after`` are :func:`pcr` of either embedding.
     """
 
     COLUMNS = ("before", "after", "score")
@@ -66,24 +52,17 @@ class PCRComparison(OneRow):
 
     @property
     def score(self) -> float:
-        """Share of the explained variance that integration removed."""
+        """max(0, (before − after) / before): 0 (as much as before, or more) to 1 (removed), higher is better."""
         return max(0.0, (self.before - self.after) / self.before)
 
 
 def pcr_comparison(before_ND: Array, after_NE: Array, covariate_N: Array) -> PCRComparison:
     """Compare the variance that a covariate explains before and after integration (Luecken et al. 2022).
 
-    Parameters
-    ----------
-    before_ND, after_NE
-        The same N cells without and with integration, PCA of the data and latents, say.
-    covariate_N
-        The batch, or any covariate as in :func:`pcr`.
+    ``before_ND`` and ``after_NE`` are the same N cells without and with integration, PCA of the data and latents, say;
+    the covariate is the batch, or any as in :func:`pcr`. If it explains nothing before, that is an error.
 
-    Raises
-    ------
-    DataError
-        If the covariate explains nothing before, so that there is nothing to remove.
+    Range: see :class:`PCRComparison`.
     """
     before, after = pcr(before_ND, covariate_N), pcr(after_NE, covariate_N)
     if before == 0:

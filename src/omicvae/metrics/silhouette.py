@@ -11,17 +11,9 @@ def silhouette(embedding_ND: Array, labels_N: Array, *, max_cells: int = MAX_CEL
     """Mean silhouette width (Rousseeuw 1987) of the labels, s = (b − a) / max(a, b), Euclidean.
 
     a is a cell's mean distance to its own class, b that to the nearest other class; cells of single-cell
-    classes count as 0. At most about ``max_cells`` cells take part, thinned in proportion within classes.
+    classes count as 0. There must be at least two classes and fewer classes than cells.
 
-    Returns
-    -------
-    float
-        −1 (cells lie in other classes) over 0 (classes overlap) to 1 (tight and far apart), higher is better.
-
-    Raises
-    ------
-    DataError
-        Unless there are at least two classes and fewer classes than cells.
+    Range: −1 (cells lie in other classes) over 0 (classes overlap) to 1 (tight and far apart), higher is better.
     """
     from sklearn.metrics import silhouette_score
 
@@ -38,10 +30,7 @@ def silhouette(embedding_ND: Array, labels_N: Array, *, max_cells: int = MAX_CEL
 def silhouette_label(embedding_ND: Array, labels_N: Array, *, max_cells: int = MAX_CELLS, seed: int = 0) -> float:
     """Silhouette of labels in scib's scale, (s + 1) / 2 (Luecken et al. 2022), with s of :func:`silhouette`.
 
-    Returns
-    -------
-    float
-        0 (cells lie in other classes) over 0.5 (classes overlap) to 1 (tight and far apart), higher is better.
+    Range: 0 (cells lie in other classes) over 0.5 (classes overlap) to 1 (tight and far apart), higher is better.
     """
     return (silhouette(embedding_ND, labels_N, max_cells=max_cells, seed=seed) + 1) / 2
 
@@ -53,26 +42,10 @@ def silhouette_batch(
 
     1/C Σ_c 1/n_c Σ_{i in c} (1 − abs(s_i)), with s_i the silhouette width of cell i for its batch among the cells of
     its label c. Labels found in one batch only, or with a batch for each cell, take no part.
+    Where no label is left that is an error. The width looks at the nearest other batch only, so batches mixed in pairs
+    score well too (Rautenstrauch & Ohler 2025): read it beside :func:`ilisi`.
 
-    Parameters
-    ----------
-    embedding_ND
-        N cells × D coordinates.
-    labels_N, batches_N
-        Label and batch of each cell; cells without one of them take no part.
-    max_cells
-        At most about this many cells take part, thinned in proportion within labels.
-
-    Returns
-    -------
-    float
-        0 (batches apart) to 1 (batches overlap), higher is better mixed. The width looks at the nearest other batch
-        only, so batches mixed in pairs score well too (Rautenstrauch & Ohler 2025): read it beside :func:`ilisi`.
-
-    Raises
-    ------
-    DataError
-        If no label has cells of two batches.
+    Range: 0 (batches apart) to 1 (batches overlap), higher is better mixed.
     """
     from sklearn.metrics import silhouette_samples
 
