@@ -19,13 +19,9 @@ class EffectAgreement(OneRow):
 
     Attributes
     ----------
-    precision
-        Hits / genes called in the estimate, 0 to 1; 1 − precision is the share of false calls, a wrong sign counted as
-        false. NaN if none is called.
-    recall
-        Hits / genes called in the reference, 0 to 1; NaN if none is called.
-    f1
-        Harmonic mean, 2 hits / (called + called in the reference); NaN if neither calls any.
+    precision, recall, f1
+        Hits / genes called in the estimate, hits / genes called in the reference, and their harmonic mean, 0 to 1; NaN
+        if none is called. 1 − precision is the share of false calls, a wrong sign counted as false.
     sign_agreement
         Share of the genes called in the reference whose estimate has the same sign, called or not, 0 to 1, about ½ by
         chance; an estimate of 0 does not agree.
@@ -34,11 +30,6 @@ class EffectAgreement(OneRow):
     n_hits, n_called, n_reference, n_genes
         Hits, genes called in the estimate and in the reference, and all genes.
     """
-
-    COLUMNS = (
-        *("precision", "recall", "f1", "sign_agreement", "rank_correlation"),
-        *("n_hits", "n_called", "n_reference", "n_genes"),
-    )
 
     precision: float
     recall: float
@@ -55,8 +46,8 @@ def benjamini_hochberg(p_G: Array) -> FloatArray:
     """Benjamini–Hochberg adjusted p-values (Benjamini & Hochberg 1995).
 
     q_(i) = min_{j ≥ i} min(1, G p_(j) / j) for sorted p. Calling q ≤ α keeps the expected share of false calls at or
-    below α if tests are independent or positively dependent.
-    NaN (a gene that was not tested) stays NaN and does not count in G.
+    below α if tests are independent or positively dependent. NaN (a gene that was not tested) stays NaN and does not
+    count in G.
 
     Range: 0 to 1.
     """

@@ -29,19 +29,15 @@ class Calibration:
 
     Attributes
     ----------
-    n_draws
-        Draws S that were compared.
     levels_L, coverage_L, coverage_se_L
         Nominal level of central predictive intervals, share of entries inside, and its standard error over cells.
     pit_B
         Share of the randomised PIT in each of 20 equal bins; 1/20 each under calibration. A U shape: predictions too
         narrow; a hump: too wide; a slope: off to one side.
-    mean_observed_G, mean_predicted_G
-        Mean over cells; of the data, and of draws on average.
-    variance_observed_G, variance_predicted_G
-        Variance over cells (n − 1), likewise.
-    zeros_observed_G, zeros_predicted_G
-        Share of cells with exactly 0, likewise.
+    mean_observed_G, variance_observed_G, zeros_observed_G
+        Mean and variance (n − 1) over cells of the data, and share of cells with exactly 0.
+    mean_predicted_G, variance_predicted_G, zeros_predicted_G
+        The same on average over the draws.
     coverage_GL
         Coverage of each gene.
     """

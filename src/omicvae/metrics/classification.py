@@ -99,8 +99,6 @@ class ProbeScore:
 class PermutedInterval(OneRow):
     """95 % interval of the balanced accuracy when the labels are permuted: what chance gives."""
 
-    COLUMNS = ("low", "high", "mean", "n_permutations")
-
     low: float
     high: float
     mean: float

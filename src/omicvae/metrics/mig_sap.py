@@ -22,16 +22,8 @@ from omicvae.metrics.labels import Array, FloatArray, IntArray
 class GapScore:
     """Gap between the two latent dimensions that know a factor best, for each factor and on average.
 
-    Attributes
-    ----------
-    score
-        Mean of ``score_F``; 0 to 1, higher is better.
-    factors
-        Names of the F factors.
-    score_F
-        Gap of each factor.
-    association_KF
-        What each dimension knows of each factor, 0 to 1.
+    ``score`` is the mean of ``score_F``, the gap of each factor; ``association_KF`` says what each dimension knows of
+    each factor, 0 to 1.
     """
 
     metric: str

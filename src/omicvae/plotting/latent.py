@@ -20,16 +20,8 @@ FLOOR = 1e-4
 def kl_per_dimension(kl: Any, ax: "Axes | None" = None) -> "Axes":
     """Draw the KL of each latent dimension as bars, largest first, on a logarithmic axis.
 
-    Parameters
-    ----------
-    kl
-        Mean KL of each dimension (nats per cell), shape (K,), or a diagnosis that holds it as
-        ``kl_per_dimension``.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Bars in blue at 0.01 nats and above, in grey below; the title counts the former.
+    Bars are blue at 0.01 nats and above, grey below; the title counts the former. ``kl`` is the mean KL of each
+    dimension (nats per cell), shape (K,), or a diagnosis that holds it as ``kl_per_dimension``.
     """
     kl_K = np.asarray(getattr(kl, "kl_per_dimension", kl), dtype=float)
     if kl_K.ndim != 1 or len(kl_K) == 0 or not np.isfinite(kl_K).all():

@@ -16,22 +16,10 @@ SHOWN_GENES = 5
 class ModelFacts:
     """Plain values that describe a fit.
 
-    Attributes
-    ----------
-    n_cells, n_genes, n_train, n_validation
-        Sizes of the data and of its split.
-    categorical
-        Categorical covariates and their numbers of levels, batch first.
-    constant_genes
-        Names of genes that the likelihood leaves out.
-    setup, model, objective
-        Exact settings, JSON-able: roles of columns, network, what was minimised.
-    n_epochs, planned_epochs, best_epoch
-        Epochs over all runs; planned length and best epoch of the last.
-    ending
-        How the last run ended, where not as planned.
-    step
-        Which training step ran in it, and why.
+    ``setup``, ``model`` and ``objective`` are exact settings, JSON-able: roles of columns, network, what was minimised.
+    ``categorical`` names covariates with their numbers of levels, batch first; ``constant_genes`` those that the
+    likelihood leaves out. ``n_epochs`` counts all runs; ``planned_epochs``, ``best_epoch``, ``ending`` (where not as
+    planned) and ``step`` (which, and why) are those of the last.
     """
 
     n_cells: int
