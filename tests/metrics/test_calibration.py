@@ -106,7 +106,7 @@ def test_sparse_and_streamed_draws_give_the_same(monkeypatch):
     x, samples = nb(rng), np.stack([nb(rng) for _ in range(5)])
     whole = calibration(x, samples, seed=1)
     sparse = calibration(sp.csr_array(x), (sp.csr_matrix(draw) for draw in samples), seed=1)
-    monkeypatch.setattr(module, "_CELLS_AT_A_TIME", 7)
+    monkeypatch.setattr(module, "CELLS_AT_A_TIME", 7)
     blocks = calibration(x, iter(samples), seed=1)
     for other in (sparse, blocks):
         np.testing.assert_allclose(other.coverage_L, whole.coverage_L)

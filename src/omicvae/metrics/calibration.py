@@ -17,7 +17,7 @@ from omicvae.metrics.labels import Array, FloatArray
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 N_PIT_BINS = 20
-_CELLS_AT_A_TIME = 256
+CELLS_AT_A_TIME = 256
 _STATISTICS = ("mean", "variance", "zeros")
 _Ranks = npt.NDArray[np.uint16]
 MAX_DRAWS = int(np.iinfo(np.uint16).max) - 1
@@ -203,9 +203,9 @@ def _rank(x_NG: Array, draws: Iterable[Any], statistics_3G: FloatArray | None = 
 def _pit(less_NG: _Ranks, equal_NG: _Ranks, n_draws: int, seed: int) -> Iterator[FloatArray]:
     """Yield the randomised PIT in blocks of cells."""
     rng = np.random.default_rng(integral("seed", seed, minimum=0))
-    for start in range(0, len(less_NG), _CELLS_AT_A_TIME):
-        less_BG = less_NG[start : start + _CELLS_AT_A_TIME].astype(np.float64)
-        equal_BG = equal_NG[start : start + _CELLS_AT_A_TIME]
+    for start in range(0, len(less_NG), CELLS_AT_A_TIME):
+        less_BG = less_NG[start : start + CELLS_AT_A_TIME].astype(np.float64)
+        equal_BG = equal_NG[start : start + CELLS_AT_A_TIME]
         yield (less_BG + rng.random(less_BG.shape) * (equal_BG + 1.0)) / (n_draws + 1)
 
 
