@@ -96,7 +96,7 @@ def facts():
         planned_epochs=60,
         best_epoch=18,
         ending="stopped early",
-        constant_genes=tuple(f"<g{i}>" for i in range(7)),
+        constant_genes=tuple(f"<g{i}>{{}}" for i in range(7)),
     )
 
 
@@ -130,7 +130,7 @@ def test_everything_that_the_diagnosis_holds_is_shown(facts):
         "model.train(max_epochs=50, objective={'beta': 1.0})",
         "12,345 cells × 2,000 genes, layer raw",
         f"lab (batch, 3 levels), {EVIL} (1 level), age (continuous)",
-        "7 constant genes: <g0>, <g1>, <g2>, <g3>, <g4>, …",
+        "7 constant genes: <g0>{}, <g1>{}, <g2>{}, <g3>{}, <g4>{}, …",
         "2 hidden layers of 128, relu, normalization batch",
         "beta = 0.5, adversary (settings below)",
         "20 epochs, 60 planned, weights of epoch 18, stopped early",

@@ -49,7 +49,7 @@ class ModelFacts:
             "Split": f"{self.n_train:,} cells train, {self.n_validation:,} validate",
             "Covariates": ", ".join(self._covariates()) or "none",
             "Labels": _if(setup.get("labels_key"), "{} (for the diagnosis only)"),
-            "Left out": _if(len(self.constant_genes), "{} constant genes: " + shown),
+            "Left out": f"{len(self.constant_genes)} constant genes: {shown}" if shown else "",
             "Likelihood": model["likelihood"] + _if(model["dispersion"], ", dispersion {}"),
             "Latent": f"{network['n_latent']} dimensions, prior {model['prior']}",
             "Network": f"{layers}, {network['activation']}, normalization {network['normalization']}",
