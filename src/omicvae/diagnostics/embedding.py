@@ -7,8 +7,8 @@ import pandas as pd
 
 from omicvae.diagnostics.evidence_table import Row, shown
 from omicvae.diagnostics.umap import umap_coordinates
-from omicvae.metrics.embedding import MAX_CELLS, neighbourhood_purity, purity_by_chance, silhouette
-from omicvae.metrics.labels import Array, labelled_cells
+from omicvae.metrics import neighbourhood_purity, purity_by_chance, silhouette
+from omicvae.metrics.labels import MAX_CELLS, Array, labelled_cells
 
 MINIMUM_CELLS = 10
 

@@ -17,20 +17,10 @@ LARGEST_DEVIATION = 0.25
 
 
 def counts_from_log_normalised(log_NG: "csr_matrix") -> "csr_matrix":
-    """Undo scanpy's ``normalize_total`` and ``log1p``.
+    """Undo scanpy's ``normalize_total`` and ``log1p`` (natural logarithm); counts come back as float32.
 
     A normalised entry is log(1 + x·t/ℓ) with one factor t/ℓ a cell. A cell whose smallest non-zero count is 1
     has min(x·t/ℓ) = t/ℓ, hence x = expm1(entry) / min(expm1(entries of the cell)).
-
-    Parameters
-    ----------
-    log_NG
-        Non-negative log-normalised values, shape (cells, genes), natural logarithm.
-
-    Returns
-    -------
-    csr_matrix
-        Counts, float32, shape (cells, genes).
 
     Raises
     ------
@@ -69,11 +59,6 @@ def pbmc68k_counts() -> "AnnData":
         ``X``: counts, CSR float32. ``obs``: ``bulk_labels`` (ten cell types), ``phase`` (cell-cycle phase),
         ``S_score`` and ``G2M_score`` (cell-cycle scores), ``percent_mito`` and ``n_counts`` (of the full
         transcriptome).
-
-    Raises
-    ------
-    DataError
-        If the installed scanpy ships values from which no whole counts come out.
     """
     import anndata
     import scanpy
@@ -82,9 +67,6 @@ def pbmc68k_counts() -> "AnnData":
         # the file was written by an old anndata, and newer ones say so to everyone who reads it
         warnings.simplefilter("ignore")
         shipped = scanpy.datasets.pbmc68k_reduced()
-    columns = ["bulk_labels", "phase", "S_score", "G2M_score", "percent_mito", "n_counts"]
-    obs = shipped.obs[columns].copy()
-    obs.index.name = None
-    var = shipped.raw.var[[]].copy()
-    var.index.name = None
-    return anndata.AnnData(X=counts_from_log_normalised(shipped.raw.X), obs=obs, var=var)
+    obs = shipped.obs[["bulk_labels", "phase", "S_score", "G2M_score", "percent_mito", "n_counts"]]
+    counts_NG, var = counts_from_log_normalised(shipped.raw.X), shipped.raw.var[[]]
+    return anndata.AnnData(X=counts_NG, obs=obs.rename_axis(index=None), var=var.rename_axis(index=None))

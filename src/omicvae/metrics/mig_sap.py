@@ -13,7 +13,6 @@ from omicvae.metrics.factors import (
     accuracy_above_chance,
     as_factors,
     as_latents,
-    folds_of,
     quantile_codes,
 )
 from omicvae.metrics.labels import Array, FloatArray, IntArray
@@ -23,16 +22,8 @@ from omicvae.metrics.labels import Array, FloatArray, IntArray
 class GapScore:
     """Gap between the two latent dimensions that know a factor best, for each factor and on average.
 
-    Attributes
-    ----------
-    score
-        Mean of ``score_F``; 0 to 1, higher is better.
-    factors
-        Names of the F factors.
-    score_F
-        Gap of each factor.
-    association_KF
-        What each dimension knows of each factor, 0 to 1.
+    ``score`` is the mean of ``score_F``, the gap of each factor; ``association_KF`` says what each dimension knows of
+    each factor, 0 to 1.
     """
 
     metric: str
@@ -43,19 +34,18 @@ class GapScore:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row for each factor: its gap, and the best and second best dimension with their association."""
-        order_KF = np.argsort(-self.association_KF, axis=0, kind="stable")
-        rows = [
+        first_F, second_F = np.argsort(-self.association_KF, axis=0, kind="stable")[:2]
+        each_F = range(len(self.factors))
+        return pd.DataFrame(
             {
-                "factor": name,
-                self.metric: self.score_F[f],
-                "best_dimension": int(order_KF[0, f]),
-                "best": self.association_KF[order_KF[0, f], f],
-                "second_dimension": int(order_KF[1, f]),
-                "second": self.association_KF[order_KF[1, f], f],
+                "factor": self.factors,
+                self.metric: self.score_F,
+                "best_dimension": first_F,
+                "best": self.association_KF[first_F, each_F],
+                "second_dimension": second_F,
+                "second": self.association_KF[second_F, each_F],
             }
-            for f, name in enumerate(self.factors)
-        ]
-        return pd.DataFrame(rows)
+        )
 
 
 def mig(z_NK: Array, factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) -> GapScore:
@@ -69,30 +59,29 @@ def mig(z_NK: Array, factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) 
     histogram's information is too large by about (bins − 1)(levels − 1) / 2N for every dimension; the gap takes
     the difference, in which most of that cancels.
 
+    Range: 0 (no dimension knows more than another) to 1 (one dimension determines each factor and no other knows
+    anything of it), higher is better. Order and increasing transformations of dimensions do not matter. Several
+    factors in one dimension are not penalised.
+
     Parameters
     ----------
     z_NK
-        Latents, N cells × K dimensions, K ≥ 2; a posterior draw says more than posterior means.
+        Latents, K ≥ 2; a posterior draw says more than posterior means.
     factors_NF
         Known factors, an array or a DataFrame. A column is discrete if it holds no numbers, truth values, or at
         most ``n_bins`` different whole numbers; otherwise it is continuous.
     n_bins
         Bins of a continuous quantity.
-
-    Returns
-    -------
-    GapScore
-        0 (no dimension knows more than another) to 1 (one dimension determines each factor and no other knows
-        anything of it), higher is better. Order and increasing transformations of dimensions do not matter.
-        Several factors in one dimension are not penalised.
     """
+    from sklearn.metrics import mutual_info_score
+
     factors = as_factors(factors_NF, n_bins=n_bins)
-    values_NK = as_latents(z_NK, factors, minimum=2)
+    values_NK = as_latents(z_NK, factors, dimensions=2)
     n_bins = integral("n_bins", n_bins)
     codes_NK = np.column_stack([quantile_codes(z_N, n_bins) for z_N in values_NK.T])
-    information_KF = np.array([[_information(z_N, v_N) for v_N in factors.codes_NF.T] for z_N in codes_NK.T])
-    entropy_F = np.array([_information(v_N, v_N) for v_N in factors.codes_NF.T])
-    return _gap("mig", factors, information_KF / entropy_F)
+    information_KF = [[mutual_info_score(z_N, v_N) for v_N in factors.codes_NF.T] for z_N in codes_NK.T]
+    entropy_F = [mutual_info_score(v_N, v_N) for v_N in factors.codes_NF.T]
+    return _gap("mig", factors, np.array(information_KF) / entropy_F)
 
 
 def sap(z_NK: Array, factors_NF: Array | pd.DataFrame, *, seed: int = 0) -> GapScore:
@@ -102,33 +91,21 @@ def sap(z_NK: Array, factors_NF: Array | pd.DataFrame, *, seed: int = 0) -> GapS
     the squared correlation for a continuous factor. For a discrete factor with L levels it is the balanced accuracy
     of L − 1 thresholds on the dimension (a decision tree with L leaves, five-fold cross-validated), rescaled from
     [1/L, 1] to [0, 1]: the paper leaves it unscaled, so that two levels could reach no more than 0.5.
+    Factors are read as in :func:`mig`; each level of a discrete one needs 5 cells. ``seed`` draws the folds.
 
-    Parameters
-    ----------
-    z_NK
-        Latents, N cells × K dimensions, K ≥ 2.
-    factors_NF
-        Known factors, read as in :func:`mig`; each level of a discrete factor needs 5 cells.
-    seed
-        Draws the folds.
-
-    Returns
-    -------
-    GapScore
-        0 to 1, higher is better. The order of dimensions does not matter, nor do increasing transformations for
-        discrete factors; for continuous factors only linear maps change nothing.
+    Range: 0 to 1, higher is better. The order of dimensions does not matter, nor do increasing transformations for
+    discrete factors; for continuous factors only linear maps change nothing.
     """
     seed = integral("seed", seed, minimum=0)
     factors = as_factors(factors_NF)
     factors.require_cells(N_FOLDS)
-    values_NK = as_latents(z_NK, factors, minimum=2)
+    values_NK = as_latents(z_NK, factors, dimensions=2)
     columns = []
-    for f, discrete in enumerate(factors.discrete_F):
+    for codes_N, values_N, discrete in zip(factors.codes_NF.T, factors.values_NF.T, factors.discrete_F, strict=True):
         if discrete:
-            folds = folds_of(factors.codes_NF[:, f], True, seed)
-            columns.append([_by_thresholds(z_N, factors.codes_NF[:, f], folds) for z_N in values_NK.T])
+            columns.append([_by_thresholds(z_N, codes_N, seed) for z_N in values_NK.T])
         else:
-            columns.append([_squared_correlation(z_N, factors.values_NF[:, f]) for z_N in values_NK.T])
+            columns.append([_squared_correlation(z_N, values_N) for z_N in values_NK.T])
     return _gap("sap", factors, np.array(columns).T)
 
 
@@ -138,27 +115,15 @@ def _gap(metric: str, factors: Factors, association_KF: FloatArray) -> GapScore:
     return GapScore(metric, float(score_F.mean()), factors.names, score_F, association_KF)
 
 
-def _information(first_N: IntArray, second_N: IntArray) -> float:
-    """Mutual information of two codes in nats, Σ p_ab log(p_ab / p_a p_b)."""
-    n_second = int(second_N.max()) + 1
-    joint_AB = np.bincount(first_N * n_second + second_N, minlength=(int(first_N.max()) + 1) * n_second)
-    p_AB = joint_AB.reshape(-1, n_second) / len(first_N)
-    outer_AB = p_AB.sum(1, keepdims=True) * p_AB.sum(0, keepdims=True)
-    there = p_AB > 0
-    return max(float((p_AB[there] * np.log(p_AB[there] / outer_AB[there])).sum()), 0.0)
-
-
 def _squared_correlation(z_N: FloatArray, v_N: FloatArray) -> float:
-    z_N, v_N = z_N - z_N.mean(), v_N - v_N.mean()
-    scale = float((z_N**2).sum() * (v_N**2).sum())
-    return float((z_N * v_N).sum()) ** 2 / scale if scale > 0 else 0.0
+    (z_variance, covariance), (_, v_variance) = np.cov(z_N, v_N)
+    return float(covariance**2 / (z_variance * v_variance)) if z_variance > 0 else 0.0
 
 
-def _by_thresholds(z_N: FloatArray, codes_N: IntArray, folds: list[tuple[IntArray, IntArray]]) -> float:
+def _by_thresholds(z_N: FloatArray, codes_N: IntArray, seed: int) -> float:
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
     tree = DecisionTreeClassifier(max_leaf_nodes=int(codes_N.max()) + 1, class_weight="balanced", random_state=0)
-    predicted_N = np.empty_like(codes_N)
-    for train, test in folds:
-        predicted_N[test] = tree.fit(z_N[train, None], codes_N[train]).predict(z_N[test, None])
-    return accuracy_above_chance(codes_N, predicted_N)
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
+    return accuracy_above_chance(codes_N, cross_val_predict(tree, z_N[:, None], codes_N, cv=folds))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omicvae._core.errors import DataError
-from omicvae.plotting._axes import BLUE, GREY, category_look, literal, new_axes, plain_frame
+from omicvae.plotting.axes import BLUE, FAINT, GREY, PALE, category_look, literal, new_axes, plain_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,33 +20,18 @@ FLOOR = 1e-4
 def kl_per_dimension(kl: Any, ax: "Axes | None" = None) -> "Axes":
     """Draw the KL of each latent dimension as bars, largest first, on a logarithmic axis.
 
-    Parameters
-    ----------
-    kl
-        Mean KL of each dimension (nats per cell), shape (K,), or a diagnosis that holds it as
-        ``kl_per_dimension``.
-    ax
-        Axes to draw on; a new figure where None.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        Bars in blue at 0.01 nats and above, in grey below; the title counts the former.
-
-    Raises
-    ------
-    DataError
-        If the values are no list of at least one finite number.
+    Bars are blue at 0.01 nats and above, grey below; the title counts the former. ``kl`` is the mean KL of each
+    dimension (nats per cell), shape (K,), or a diagnosis that holds it as ``kl_per_dimension``.
     """
     kl_K = np.asarray(getattr(kl, "kl_per_dimension", kl), dtype=float)
     if kl_K.ndim != 1 or len(kl_K) == 0 or not np.isfinite(kl_K).all():
         raise DataError(
             f"kl_per_dimension needs one finite KL for each dimension, got an array of shape {kl_K.shape}: {kl_K}."
         )
-    ax = new_axes(1, width=4.4)[0] if ax is None else ax
+    ax = new_axes(width=4.4)[0] if ax is None else ax
     sorted_K = np.sort(kl_K)[::-1]
     active_K = sorted_K >= ACTIVE
-    colours = np.where(active_K, BLUE, "#B8B8B8")
+    colours = np.where(active_K, BLUE, FAINT)
     rank_K = np.arange(1, len(kl_K) + 1)
     ax.bar(rank_K, np.maximum(sorted_K, FLOOR) - FLOOR / 2, bottom=FLOOR / 2, color=list(colours), width=0.8)
     ax.axhline(ACTIVE, color=GREY, linewidth=1, linestyle="--")
@@ -73,17 +58,6 @@ def embedding(xy: Any, values: Any = None, *, title: str | None = None, ax: "Axe
         alike.
     title
         Title of the axes; the name of ``values`` where it has one.
-    ax
-        Axes to draw on; a new figure where None.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    DataError
-        If ``xy`` is not (cells, 2) or ``values`` has another length.
     """
     import pandas as pd
 
@@ -92,13 +66,12 @@ def embedding(xy: Any, values: Any = None, *, title: str | None = None, ax: "Axe
         raise DataError(f"embedding draws coordinates of shape (cells, 2), got {xy_N2.shape}.")
     if values is not None and len(values) != len(xy_N2):
         raise DataError(f"There are {len(xy_N2)} cells and {len(values)} values: one value a cell is needed.")
-    ax = new_axes(1, width=5.0, height=3.8)[0] if ax is None else ax
+    ax = new_axes(width=5.0, height=3.8)[0] if ax is None else ax
     size = float(np.clip(12_000 / max(len(xy_N2), 1), 1, 40))
     style = {"s": size, "linewidths": 0, "rasterized": True}
-    series = None if values is None else pd.Series(values).reset_index(drop=True)
-    if series is None:
-        ax.scatter(xy_N2[:, 0], xy_N2[:, 1], color=BLUE, **style)
-    elif pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
+    if values is None:
+        ax.scatter(*xy_N2.T, color=BLUE, **style)
+    elif pd.api.types.is_numeric_dtype(series := pd.Series(values)) and not pd.api.types.is_bool_dtype(series):
         _draw_numbers(ax, xy_N2, series.to_numpy(dtype=float), style)
     else:
         _draw_categories(ax, xy_N2, series.astype("category"), style)
@@ -113,7 +86,7 @@ def embedding(xy: Any, values: Any = None, *, title: str | None = None, ax: "Axe
 
 def _draw_numbers(ax: "Axes", xy_N2: np.ndarray, values_N: np.ndarray, style: dict[str, Any]) -> None:
     known_N = np.isfinite(values_N)
-    ax.scatter(*xy_N2[~known_N].T, color="#D9D9D9", **style)
+    ax.scatter(*xy_N2[~known_N].T, color=PALE, **style)
     # high values last, so that few of them are not buried
     order = np.flatnonzero(known_N)[np.argsort(values_N[known_N], kind="stable")]
     points = ax.scatter(*xy_N2[order].T, c=values_N[order], cmap="viridis", **style)
@@ -123,7 +96,7 @@ def _draw_numbers(ax: "Axes", xy_N2: np.ndarray, values_N: np.ndarray, style: di
 def _draw_categories(ax: "Axes", xy_N2: np.ndarray, values: Any, style: dict[str, Any]) -> None:
     codes_N = values.cat.codes.to_numpy()
     levels = [literal(level) for level in values.cat.categories]
-    ax.scatter(*xy_N2[codes_N < 0].T, color="#D9D9D9", **style)
+    ax.scatter(*xy_N2[codes_N < 0].T, color=PALE, **style)
     for code, level in enumerate(levels):
         ax.scatter(*xy_N2[codes_N == code].T, label=level, **category_look(code), **style)
     if not levels:

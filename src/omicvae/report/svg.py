@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from omicvae.plotting._axes import BLUE, GREY, ORANGE, category_look
+from omicvae.plotting.axes import BLUE, FAINT, GREY, ORANGE, category_look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ ON_THE_PAGE = {
     BLUE.lower(): "var(--blue)",
     ORANGE.lower(): "var(--orange)",
     GREY.lower(): "var(--grey)",
-    "#b8b8b8": "var(--faint)",
+    FAINT.lower(): "var(--faint)",
 }
 STYLE = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),

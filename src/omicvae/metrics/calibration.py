@@ -4,7 +4,7 @@ The model is judged by draws alone, so any likelihood can be. Draws are taken on
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from omicvae.metrics.labels import Array, FloatArray
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 N_PIT_BINS = 20
-_CELLS_AT_A_TIME = 256
+CELLS_AT_A_TIME = 256
+_STATISTICS = ("mean", "variance", "zeros")
 _Ranks = npt.NDArray[np.uint16]
 MAX_DRAWS = int(np.iinfo(np.uint16).max) - 1
 
@@ -28,19 +29,15 @@ class Calibration:
 
     Attributes
     ----------
-    n_draws
-        Draws S that were compared.
     levels_L, coverage_L, coverage_se_L
         Nominal level of central predictive intervals, share of entries inside, and its standard error over cells.
     pit_B
         Share of the randomised PIT in each of 20 equal bins; 1/20 each under calibration. A U shape: predictions too
         narrow; a hump: too wide; a slope: off to one side.
-    mean_observed_G, mean_predicted_G
-        Mean over cells; of the data, and of draws on average.
-    variance_observed_G, variance_predicted_G
-        Variance over cells (n − 1), likewise.
-    zeros_observed_G, zeros_predicted_G
-        Share of cells with exactly 0, likewise.
+    mean_observed_G, variance_observed_G, zeros_observed_G
+        Mean and variance (n − 1) over cells of the data, and share of cells with exactly 0.
+    mean_predicted_G, variance_predicted_G, zeros_predicted_G
+        The same on average over the draws.
     coverage_GL
         Coverage of each gene.
     """
@@ -81,8 +78,8 @@ class Calibration:
 
     def genes_to_frame(self) -> pd.DataFrame:
         """Return a row for each gene: mean, variance and share of zeros, observed and predicted, and coverage."""
-        names = ("mean", "variance", "zeros")
-        columns = {f"{n}_{kind}": getattr(self, f"{n}_{kind}_G") for n in names for kind in ("observed", "predicted")}
+        kinds = ("observed", "predicted")
+        columns = {f"{n}_{kind}": getattr(self, f"{n}_{kind}_G") for n in _STATISTICS for kind in kinds}
         coverage = {f"coverage_{level:g}": self.coverage_GL[:, place] for place, level in enumerate(self.levels_L)}
         return pd.DataFrame(columns | coverage, index=pd.Index(self.genes, name="gene"))
 
@@ -95,23 +92,20 @@ def randomised_pit(x_NG: Any, draws: Iterable[Any], *, seed: int = 0) -> FloatAr
     as for continuous values, because x takes each rank among the S + 1 values with equal probability, ties broken at
     random. Intervals between quantiles of a discrete distribution cover more than their level; those of u do not.
 
+    Range: 0 to 1, uniform under a true model.
+
     Parameters
     ----------
     x_NG
         Data, N cells × G genes, dense or sparse, in the units of the draws.
     draws
         S draws of the whole matrix: an array ``samples_SNG``, or an iterable of arrays (N, G), dense or sparse, which
-        may be a generator. Memory is 4 bytes an entry, whatever S is.
+        may be a generator: each is looked at once. Memory is 4 bytes an entry, whatever S is.
     seed
         Draws V.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``u_NG`` in (0, 1).
     """
     x_NG = _dense(x_NG, "data")
-    less_NG, equal_NG, n_draws = _rank(x_NG, _checked(draws, x_NG))
+    less_NG, equal_NG, n_draws = _rank(x_NG, draws)
     return np.concatenate(list(_pit(less_NG, equal_NG, n_draws, seed)))
 
 
@@ -132,23 +126,16 @@ def calibration(
     lean towards x, and coverage above the level with a humped PIT is then expected. Coverage below it counts all the
     more.
 
+    Range: each its own, see :class:`Calibration`. Coverage at its level, a flat PIT and equal gene statistics are best.
+
     Parameters
     ----------
-    x_NG
-        Data, N ≥ 2 cells × G genes, dense or sparse.
-    draws
-        An array ``samples_SNG`` or an iterable of S arrays (N, G), dense or sparse; each is looked at once.
+    x_NG, draws, seed
+        As for :func:`randomised_pit`; at least 2 cells.
     levels
         Levels of the central intervals, each between 0 and 1.
     genes
         Names of the genes; numbers without.
-    seed
-        Draws the randomisation of the PIT.
-
-    Returns
-    -------
-    Calibration
-        Coverage at its level, a flat PIT and equal gene statistics are best.
     """
     levels_L = np.array([real("a level", level, minimum=0.0, maximum=1.0) for level in levels])
     if len(levels_L) == 0:
@@ -160,11 +147,11 @@ def calibration(
     names = tuple(map(str, range(n_genes) if genes is None else genes))
     if len(names) != n_genes:
         raise DataError(f"genes must name each of the {n_genes} columns of the data, got {len(names)} names.")
-    predicted = _Moments(n_genes)
-    less_NG, equal_NG, n_draws = _rank(x_NG, predicted.watch(_checked(draws, x_NG)))
-    observed = _Moments(n_genes)
-    observed.add(x_NG)
+    predicted_3G = np.zeros((3, n_genes))
+    less_NG, equal_NG, n_draws = _rank(x_NG, draws, predicted_3G)
     covered_NL, covered_GL, pit_B = _cover(_pit(less_NG, equal_NG, n_draws, seed), levels_L)
+    genes_6G = np.concatenate([_gene_statistics(x_NG), predicted_3G / n_draws])
+    names_6 = [f"{name}_{kind}_G" for kind in ("observed", "predicted") for name in _STATISTICS]
     return Calibration(
         n_draws=n_draws,
         genes=names,
@@ -172,46 +159,20 @@ def calibration(
         coverage_L=covered_NL.mean(0),
         coverage_se_L=covered_NL.std(0, ddof=1) / np.sqrt(n_cells),
         pit_B=pit_B,
-        mean_observed_G=observed.mean_G,
-        mean_predicted_G=predicted.mean_G / n_draws,
-        variance_observed_G=observed.variance_G,
-        variance_predicted_G=predicted.variance_G / n_draws,
-        zeros_observed_G=observed.zeros_G,
-        zeros_predicted_G=predicted.zeros_G / n_draws,
         coverage_GL=covered_GL,
+        **dict(zip(names_6, genes_6G, strict=True)),
     )
 
 
-@dataclass(slots=True, eq=False)
-class _Moments:
-    """Sums over matrices of each gene's mean, variance and share of zeros over cells."""
-
-    n_genes: int
-    mean_G: FloatArray = field(init=False)
-    variance_G: FloatArray = field(init=False)
-    zeros_G: FloatArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.mean_G, self.variance_G, self.zeros_G = (np.zeros(self.n_genes) for _ in range(3))
-
-    def add(self, x_NG: Array) -> None:
-        self.mean_G += x_NG.mean(0, dtype=np.float64)
-        self.variance_G += x_NG.var(0, dtype=np.float64, ddof=1)
-        self.zeros_G += (x_NG == 0).mean(0)
-
-    def watch(self, draws: Iterable[Array]) -> Iterator[Array]:
-        for draw_NG in draws:
-            self.add(draw_NG)
-            yield draw_NG
+def _gene_statistics(x_NG: Array) -> FloatArray:
+    """Mean, variance (n − 1) and share of zeros of each gene over cells."""
+    return np.stack([x_NG.mean(0, dtype=np.float64), x_NG.var(0, dtype=np.float64, ddof=1), (x_NG == 0).mean(0)])
 
 
 def _dense(matrix: Any, name: str) -> Array:
     """Return a finite dense matrix; scipy's and pydata's sparse arrays are expanded."""
-    for method in ("toarray", "todense"):
-        if hasattr(matrix, method):
-            matrix = getattr(matrix, method)()
-            break
-    values: Array = np.asarray(matrix)
+    to_dense = getattr(matrix, "toarray", getattr(matrix, "todense", None))
+    values: Array = np.asarray(matrix if to_dense is None else to_dense())
     if values.ndim != 2 or values.size == 0:
         raise DataError(f"The {name} must be a matrix of cells × genes, got shape {values.shape}.")
     if not np.isfinite(values).all():
@@ -219,24 +180,21 @@ def _dense(matrix: Any, name: str) -> Array:
     return values
 
 
-def _checked(draws: Iterable[Any], x_NG: Array) -> Iterator[Array]:
-    for number, draw in enumerate(draws):
-        draw_NG = _dense(draw, f"draw {number}")
-        if draw_NG.shape != x_NG.shape:
-            raise DataError(f"Each draw must have the data's shape {x_NG.shape}; draw {number} has {draw_NG.shape}.")
-        yield draw_NG
-
-
-def _rank(x_NG: Array, draws: Iterable[Array]) -> tuple[_Ranks, _Ranks, int]:
-    """Count for every entry the draws below and equal to it."""
+def _rank(x_NG: Array, draws: Iterable[Any], statistics_3G: FloatArray | None = None) -> tuple[_Ranks, _Ranks, int]:
+    """Count for every entry the draws below and equal to it; sum up the gene statistics of draws, where wanted."""
     less_NG, equal_NG = np.zeros(x_NG.shape, dtype=np.uint16), np.zeros(x_NG.shape, dtype=np.uint16)
     n_draws = 0
-    for draw_NG in draws:
-        n_draws += 1
+    for n_draws, draw in enumerate(draws, start=1):
         if n_draws > MAX_DRAWS:
             raise DataError(f"At most {MAX_DRAWS} draws can be counted; pass fewer, some hundreds are plenty.")
+        name = f"draw {n_draws - 1}"
+        draw_NG = _dense(draw, name)
+        if draw_NG.shape != x_NG.shape:
+            raise DataError(f"Each draw must have the data's shape {x_NG.shape}; {name} has {draw_NG.shape}.")
         less_NG += draw_NG < x_NG
         equal_NG += draw_NG == x_NG
+        if statistics_3G is not None:
+            statistics_3G += _gene_statistics(draw_NG)
     if n_draws == 0:
         raise DataError("Calibration needs at least one draw, got none.")
     return less_NG, equal_NG, n_draws
@@ -245,9 +203,9 @@ def _rank(x_NG: Array, draws: Iterable[Array]) -> tuple[_Ranks, _Ranks, int]:
 def _pit(less_NG: _Ranks, equal_NG: _Ranks, n_draws: int, seed: int) -> Iterator[FloatArray]:
     """Yield the randomised PIT in blocks of cells."""
     rng = np.random.default_rng(integral("seed", seed, minimum=0))
-    for start in range(0, len(less_NG), _CELLS_AT_A_TIME):
-        less_BG = less_NG[start : start + _CELLS_AT_A_TIME].astype(np.float64)
-        equal_BG = equal_NG[start : start + _CELLS_AT_A_TIME]
+    for start in range(0, len(less_NG), CELLS_AT_A_TIME):
+        less_BG = less_NG[start : start + CELLS_AT_A_TIME].astype(np.float64)
+        equal_BG = equal_NG[start : start + CELLS_AT_A_TIME]
         yield (less_BG + rng.random(less_BG.shape) * (equal_BG + 1.0)) / (n_draws + 1)
 
 

@@ -16,20 +16,9 @@ MINIMUM_CELLS = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellMaps:
-    """Coordinates and colours of the cells that are drawn.
+    """Coordinates, shape (M, 2) for each representation, and colours of the M cells of ``n_cells`` that are drawn.
 
-    Attributes
-    ----------
-    coordinates
-        Shape (M, 2) for each representation.
-    labels
-        One level a cell, categorical; its name is that of the column.
-    labels_are_kmeans
-        Whether the labels are k-means classes, for want of others.
-    covariate
-        The first categorical covariate, or None.
-    n_cells
-        Number of all cells, of which M are drawn.
+    ``labels`` and ``covariate`` (the first categorical one, or None) hold a level a cell and bear the column's name.
     """
 
     coordinates: Mapping[str, NDArray[np.float64]]

@@ -20,44 +20,23 @@ def lisi(embedding_ND: Array, labels_N: Array, *, perplexity: float = PERPLEXITY
 
     LISI_n = 1 / Σ_c (Σ_{m near n} p_nm [label_m = c])², over the 3 × perplexity nearest neighbours (Euclidean, the
     cell itself excluded), with p_nm ∝ exp(−β_n d_nm) and β_n such that the entropy of p_n is log(perplexity).
+    ``perplexity`` is the number of neighbours in effect; there must be more labelled cells, and two labels.
 
-    Parameters
-    ----------
-    embedding_ND
-        N cells × D coordinates.
-    labels_N
-        Label (batch, cell type) of each cell; cells with None or NaN take no part.
-    perplexity
-        Neighbours in effect.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``lisi_N``, from 1 (one label around the cell) to C (all C labels with equal weight); NaN for cells that
-        take no part.
-
-    Raises
-    ------
-    DataError
-        Unless there are at least two labels and more labelled cells than ``perplexity``.
+    Range: 1 (one label around the cell) to C (all C labels with equal weight); NaN for cells that take no part.
     """
     perplexity = real("perplexity", perplexity, minimum=1.0)
-    cells = labelled_cells(labels_N, minimum=1, max_cells=len(np.asarray(labels_N)), seed=0)
+    cells = labelled_cells(labels_N)
     n_cells, n_classes = len(cells.index_M), len(cells.classes)
     if n_classes < 2:
         raise DataError(f"LISI counts labels and needs at least 2 of them, got {n_classes}.")
     if n_cells - 1 < perplexity:
         raise DataError(f"A perplexity of {perplexity:g} needs more labelled cells than that, got {n_cells}; lower it.")
-    k = min(int(np.ceil(3 * perplexity)), n_cells - 1)
-    neighbours = nearest(embedding_ND, labels_N, cells, k)
-    lisi_N = np.full(len(np.asarray(labels_N)), np.nan)
+    index_Mk, distance_Mk = nearest(embedding_ND, cells, int(np.ceil(3 * perplexity)))
+    lisi_N = np.full(cells.n_all, np.nan)
     for start in range(0, n_cells, _CELLS_AT_A_TIME):
         part = slice(start, start + _CELLS_AT_A_TIME)
-        weight_Bk = _weights(neighbours.distance_Mk[part], perplexity)
-        codes_Bk = cells.codes_M[neighbours.index_Mk[part]]
-        simpson_B = np.zeros(len(weight_Bk))
-        for code in range(n_classes):
-            simpson_B += np.where(codes_Bk == code, weight_Bk, 0.0).sum(1) ** 2
+        weight_Bk, codes_Bk = _weights(distance_Mk[part], perplexity), cells.codes_M[index_Mk[part]]
+        simpson_B = sum(np.where(codes_Bk == code, weight_Bk, 0.0).sum(1) ** 2 for code in range(n_classes))
         lisi_N[cells.index_M[part]] = 1 / simpson_B
     return lisi_N
 
@@ -67,35 +46,23 @@ def ilisi(embedding_ND: Array, batches_N: Array, *, perplexity: float = PERPLEXI
 
     (median_n LISI_n − 1) / (B − 1) with LISI of B batches, see :func:`lisi`.
 
-    Returns
-    -------
-    float
-        0 (neighbours are of one batch) to 1 (all batches alike around a cell), higher is better mixed. Perfect mixing
-        gives less than 1: about (1 / s − 1) / (B − 1), s = Σ_b p_b² + (1 − Σ_b p_b²) / perplexity, with shares p_b of
-        the batches, because sizes are unequal and neighbours few.
+    Range: 0 (neighbours are of one batch) to 1 (all batches alike around a cell), higher is better mixed. Perfect
+    mixing gives less than 1: about (1 / s − 1) / (B − 1), s = Σ_b p_b² + (1 − Σ_b p_b²) / perplexity, with shares p_b
+    of the batches, because sizes are unequal and neighbours few.
     """
-    lisi_N = lisi(embedding_ND, batches_N, perplexity=perplexity)
-    return float((np.nanmedian(lisi_N) - 1) / (_n_labels(batches_N) - 1))
+    median = float(np.nanmedian(lisi(embedding_ND, batches_N, perplexity=perplexity)))
+    return (median - 1) / (len(labelled_cells(batches_N).classes) - 1)
 
 
 def clisi(embedding_ND: Array, labels_N: Array, *, perplexity: float = PERPLEXITY) -> float:
     """Label LISI in scib's scale (Korsunsky et al. 2019; Luecken et al. 2022).
 
-    (C − median_n LISI_n) / (C − 1) with LISI of C labels, see :func:`lisi`.
+    (C − median_n LISI_n) / (C − 1) with LISI of C labels, see :func:`lisi`: one minus what :func:`ilisi` gives.
 
-    Returns
-    -------
-    float
-        0 (all labels alike around a cell) to 1 (neighbours bear one label), higher is better separated. With many
-        labels values lie close to 1.
+    Range: 0 (all labels alike around a cell) to 1 (neighbours bear one label), higher is better separated. With many
+    labels values lie close to 1.
     """
-    lisi_N = lisi(embedding_ND, labels_N, perplexity=perplexity)
-    n_labels = _n_labels(labels_N)
-    return float((n_labels - np.nanmedian(lisi_N)) / (n_labels - 1))
-
-
-def _n_labels(labels_N: Array) -> int:
-    return len(labelled_cells(labels_N, minimum=1, max_cells=len(np.asarray(labels_N)), seed=0).classes)
+    return 1 - ilisi(embedding_ND, labels_N, perplexity=perplexity)
 
 
 def _weights(distance_Bk: FloatArray, perplexity: float) -> FloatArray:

@@ -7,19 +7,13 @@ if TYPE_CHECKING:
 
 # Okabe & Ito (2008)
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#6B6B6B"
+#: of what is unused, and of cells without a value
+FAINT, PALE = "#B8B8B8", "#D9D9D9"
 
 # Ten colours in the order of Petroff (2021), chosen for colour-vision deficiency.
 CATEGORIES = (
-    "#3f90da",
-    "#ffa90e",
-    "#bd1f01",
-    "#94a4a2",
-    "#832db6",
-    "#a96b59",
-    "#e76300",
-    "#b9ac70",
-    "#717581",
-    "#92dadd",
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 # From the eleventh level on, the colours come again with the next marker.
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")

@@ -9,9 +9,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from omicvae import plotting as pl
-from omicvae.plotting._axes import BLUE, ORANGE, literal, new_axes
-from omicvae.report._maps import CellMaps
-from omicvae.report._svg import as_svg, line, marker
+from omicvae.plotting.axes import BLUE, ORANGE, literal, new_axes
+from omicvae.report.maps import CellMaps
+from omicvae.report.svg import as_svg, line, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,34 +2,22 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from omicvae.report._facts import ModelFacts
-from omicvae.report._figures import covariate_figures, curves_legend, latent_figures, map_figures, training_figures
-from omicvae.report._maps import CellMaps
-from omicvae.report._svg import page_style
+from omicvae.report.facts import ModelFacts
+from omicvae.report.figures import covariate_figures, curves_legend, latent_figures, map_figures, training_figures
+from omicvae.report.maps import CellMaps
+from omicvae.report.svg import page_style
 
 if TYPE_CHECKING:
     from omicvae.diagnostics import Diagnosis
 
 SYMBOLS = {"good": "✓", "warning": "!", "bad": "✗"}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A row of the evidence as text; ``mark`` is passed, failed or shown."""
-
-    name: str
-    value: str
-    threshold: str
-    mark: str
-    meaning: str
 
 
 def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, maps: CellMaps | None) -> str:
@@ -47,6 +35,8 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
         Cells in two dimensions; None leaves them out.
     """
     checks = list(_checks(diagnosis.evidence))
+    marks = [check["mark"] for check in checks]
+    named_settings = {"Model": facts.model, "Objective of the last run": facts.objective, "Data": facts.setup}
     with page_style():
         figures = {
             "maps": [] if maps is None else map_figures(maps),
@@ -59,17 +49,17 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
         symbol=SYMBOLS[diagnosis.tone],
         headline=diagnosis.headline,
         findings=[name.replace("_", " ") for name in diagnosis.findings],
-        remarks=[_sentence(remark) for remark in diagnosis.remarks],
+        remarks=[remark[:1].upper() + remark[1:] for remark in diagnosis.remarks],
         facts=facts.lines(),
         remedies=diagnosis.remedies,
         checks=checks,
-        tally=_tally(checks),
+        n_judged=len(marks) - marks.count("shown"),
+        n_passed=marks.count("passed"),
         **figures,
         curves=curves_legend(history),
         settings={
-            "Model": _json(facts.model),
-            "Objective of the last run": _json(facts.objective),
-            "Data": _json(facts.setup),
+            name: json.dumps(settings, indent=2, ensure_ascii=False, default=str)
+            for name, settings in named_settings.items()
         },
         date=dt.date.today().isoformat(),
     )
@@ -87,12 +77,12 @@ def _template() -> Template:
     return environment.get_template("report.html")
 
 
-def _checks(evidence: pd.DataFrame) -> Iterator[Check]:
+def _checks(evidence: pd.DataFrame) -> Iterator[dict[str, str]]:
+    """Rows of the evidence as text, marked as passed, failed or shown."""
     for row in evidence.to_dict("records"):
-        passed = row["passed"]
-        judged = passed is not None and passed == passed
-        mark = "shown" if not judged else "passed" if passed else "failed"
-        yield Check(str(row["check"]), number(row["value"]), str(row["threshold"] or ""), mark, str(row["meaning"]))
+        mark = "shown" if pd.isna(row["passed"]) else "passed" if row["passed"] else "failed"
+        texts = {"name": row["check"], "threshold": row["threshold"] or "", "mark": mark, "meaning": row["meaning"]}
+        yield {"value": number(row["value"])} | {name: str(text) for name, text in texts.items()}
 
 
 def number(value: float | None) -> str:
@@ -100,18 +90,3 @@ def number(value: float | None) -> str:
     if value is None or value != value:
         return "–"
     return f"{value:,.0f}".replace("-", "−") if abs(value) >= 100 else f"{value:.3g}".replace("-", "−")
-
-
-def _tally(checks: list[Check]) -> str:
-    judged = [check.mark for check in checks if check.mark != "shown"]
-    return (
-        f"{judged.count('passed')} of {len(judged)} judged checks passed; {len(checks) - len(judged)} are shown only."
-    )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _json(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, indent=2, ensure_ascii=False, default=str)

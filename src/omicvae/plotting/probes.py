@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from omicvae._core.errors import DataError
-from omicvae.plotting._axes import BLUE, GREY, ORANGE, new_axes, plain_frame
+from omicvae.plotting.axes import BLUE, GREY, ORANGE, new_axes, plain_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,19 +18,8 @@ LOOKS = (
 def probe_scores(probes: Any, ax: "Axes | None" = None) -> "Axes":
     """Draw the balanced accuracy of each representation and classifier as dots, with chance beside them.
 
-    The dashed line is guessing, the grey band what permuted labels give.
-
-    Parameters
-    ----------
-    probes
-        A diagnosis, or its table ``probes``.
-    ax
-        Axes to draw on; a new figure where None.
-
-    Raises
-    ------
-    DataError
-        If the table is empty or lacks representation, classifier or balanced accuracy: the check was not made.
+    The dashed line is guessing, the grey band what permuted labels give. ``probes`` is a diagnosis, or its table
+    ``probes``.
     """
     table = getattr(probes, "probes", probes)
     if len(table) == 0 or not set(COLUMNS) <= set(table.columns):
@@ -38,7 +27,7 @@ def probe_scores(probes: Any, ax: "Axes | None" = None) -> "Axes":
             f"This table has {len(table)} rows and the columns {list(table.columns)}; probe_scores draws "
             f"{list(COLUMNS)}. A diagnosis without labels or k-means classes has no probes."
         )
-    ax = new_axes(1, width=4.4)[0] if ax is None else ax
+    ax = new_axes(width=4.4)[0] if ax is None else ax
     representations = list(dict.fromkeys(table["representation"]))
     places = {name: len(representations) - 1 - place for place, name in enumerate(representations)}
     if {"permuted_low", "permuted_high"} <= set(table.columns):
@@ -46,8 +35,7 @@ def probe_scores(probes: Any, ax: "Axes | None" = None) -> "Axes":
         ax.axvspan(low, high, color=GREY, alpha=0.2, linewidth=0, label="permuted labels")
     if "chance" in table.columns:
         ax.axvline(table["chance"].iloc[0], color=GREY, linewidth=1.2, linestyle="--", label="guessing")
-    classifiers = table.groupby("classifier", sort=False)
-    for number, (name, rows) in enumerate(classifiers):
+    for number, (name, rows) in enumerate(table.groupby("classifier", sort=False)):
         look = LOOKS[number % len(LOOKS)]
         y = [places[representation] for representation in rows["representation"]]
         ax.plot(rows["balanced_accuracy"], y, linestyle="none", markersize=8, label=str(name), **look)
