@@ -20,7 +20,7 @@ from _common import parser, run_child, simulate, write
 from throughput import defaults
 from torch.profiler import ProfilerActivity, profile
 
-from omicvae.model._speed import COMPARISONS, SIDES, Run, measure
+from omicvae.model.speed import COMPARISONS, SIDES, Run, measure
 from omicvae.training.clock import now, timed
 
 TOP = 15

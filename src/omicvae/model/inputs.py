@@ -10,7 +10,7 @@ from omicvae.data.schema import obs_column
 from omicvae.diagnostics import DiagnosisInputs, permute_within_strata
 from omicvae.metrics import kmeans_classes
 from omicvae.metrics.linear import residuals
-from omicvae.model._state import ModelState
+from omicvae.model.state import ModelState
 from omicvae.training import CellPasses, score_cells
 from omicvae.training.structure import covariate_design
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from omicvae.data import CellStore
 from omicvae.diagnostics import Structure
 from omicvae.metrics.linear import pca_scores
-from omicvae.model._build import ModelConfig, build_null
+from omicvae.model.config import ModelConfig, build_null
 from omicvae.training import map_cells, null_log_likelihood
 from omicvae.training.structure import unexplained_structure
 

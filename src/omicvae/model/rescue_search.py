@@ -12,9 +12,9 @@ import pandas as pd
 from omicvae._core import SettingError, integral
 from omicvae._core.errors import TrainingError
 from omicvae.diagnostics import Diagnosis, Remedy
-from omicvae.model._host import adopt
-from omicvae.model._state import ModelState
 from omicvae.model.attempt import Attempt
+from omicvae.model.scvi_registry import adopt
+from omicvae.model.state import ModelState
 
 log = logging.getLogger("omicvae")
 

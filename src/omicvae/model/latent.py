@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import LatentPosterior, SettingError, integral, keys
-from omicvae.model._setup import check_unchanged
-from omicvae.model._state import HasState
+from omicvae.model.setup_record import check_unchanged
+from omicvae.model.state import HasState
 from omicvae.training import CellPasses, CellScores, score_cells
 
 

@@ -9,16 +9,16 @@ from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
 from omicvae.data import CellStore, DataSchema, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
-from omicvae.model._build import ModelConfig, default_dropout_rate
-from omicvae.model._diagnosis import DiagnosisMixin
-from omicvae.model._expression import ExpressionMixin
-from omicvae.model._host import adopt
-from omicvae.model._latent import LatentMixin
-from omicvae.model._refusals import RefusalsMixin
-from omicvae.model._saving import SavingMixin
-from omicvae.model._setup import own_memory, record_setup, recorded_setup
-from omicvae.model._state import ModelState
-from omicvae.model._training import TrainingMixin
+from omicvae.model.config import ModelConfig, default_dropout_rate
+from omicvae.model.diagnosis import DiagnosisMixin
+from omicvae.model.expression import ExpressionMixin
+from omicvae.model.latent import LatentMixin
+from omicvae.model.refusals import RefusalsMixin
+from omicvae.model.saving import SavingMixin
+from omicvae.model.scvi_registry import adopt
+from omicvae.model.setup_record import own_memory, record_setup, recorded_setup
+from omicvae.model.state import ModelState
+from omicvae.model.training import TrainingMixin
 from omicvae.module import Architecture
 from omicvae.networks import LOG_VARIANCE_BOUNDS
 

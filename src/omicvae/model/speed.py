@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from anndata import AnnData
 
-from omicvae.model._cvae import CVAE
+from omicvae.model.cvae import CVAE
 from omicvae.training.clock import EpochClock, timed
 from omicvae.training.fit import quiet_lightning
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save
 from omicvae._core import SavingError
 from omicvae._core.files import write_atomically
 from omicvae.data import DataSchema
-from omicvae.model._build import ModelConfig
-from omicvae.model._host import adopt
-from omicvae.model._state import HasState, ModelState
+from omicvae.model.config import ModelConfig
+from omicvae.model.scvi_registry import adopt
+from omicvae.model.state import HasState, ModelState
 from omicvae.training import FitResult, Split
 
 SCHEMA_VERSION = 1

@@ -12,11 +12,11 @@ import numpy as np
 
 from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
-from omicvae.model._build import random_cells
-from omicvae.model._rescue import LIMITS, RescuableModel
-from omicvae.model._rescue import rescue as mend
-from omicvae.model._setup import check_unchanged
-from omicvae.model._state import HasState, ModelState
+from omicvae.model.config import random_cells
+from omicvae.model.rescue_search import LIMITS, RescuableModel
+from omicvae.model.rescue_search import rescue as mend
+from omicvae.model.setup_record import check_unchanged
+from omicvae.model.state import HasState, ModelState
 from omicvae.objective import Objective
 from omicvae.training import (
     Checkpoint,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scvi.model.base import RNASeqMixin
 
 from omicvae._core import DataError, NotSupportedError, SettingError, integral
-from omicvae.model._state import HasState
+from omicvae.model.state import HasState
 
 
 class ExpressionMixin(HasState):

@@ -15,7 +15,7 @@ from scvi.data.fields import BaseAnnDataField
 from scvi.model.base import BaseModelClass
 
 from omicvae.data import CategoricalLevels, DataSchema
-from omicvae.model._state import ModelState
+from omicvae.model.state import ModelState
 
 
 class _Field(BaseAnnDataField):

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from omicvae._core import NotSupportedError, SettingError, integral
 from omicvae.data import CellStore, DataSchema, check_support, fingerprint
-from omicvae.model._background import Background
-from omicvae.model._build import ModelConfig, build_module
-from omicvae.model._setup import own_memory
 from omicvae.model.attempt import Attempt
+from omicvae.model.background import Background
+from omicvae.model.config import ModelConfig, build_module
+from omicvae.model.setup_record import own_memory
 from omicvae.module import ConditionalVAE
 from omicvae.training import CellPasses, FitResult, Split, derive_seed, history_frame
 
