@@ -51,7 +51,7 @@ def pca_draw_score(model: Any) -> float | None:
     """
     from omicvae.metrics import probe
     from omicvae.metrics.linear import residuals
-    from omicvae.model.inputs import diagnosis_seed
+    from omicvae.model.inputs import diagnosis_seed, pca_reference
     from omicvae.training.structure import covariate_design
 
     labels_key = model.schema.keys.labels_key
@@ -59,7 +59,7 @@ def pca_draw_score(model: Any) -> float | None:
         return None
     state, support = model.state, model.module.likelihood.support
     store, seed = state.cells(), diagnosis_seed(state, None)
-    t_NK = state.background.reference(store, model.config.architecture.n_latent, support, seed)
+    t_NK = pca_reference(state, seed)
     x_NG = store.log_normalised(support=support)
     if isinstance(x_NG, np.ndarray):
         total = float((x_NG.std(0) > 0).sum())  # PCA is of standardised values

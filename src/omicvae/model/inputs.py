@@ -7,14 +7,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omicvae.data.schema import obs_column
-from omicvae.diagnostics import DiagnosisInputs, permute_within_strata
+from omicvae.diagnostics import DiagnosisInputs, Structure, permute_within_strata
 from omicvae.metrics import kmeans_classes
-from omicvae.metrics.linear import residuals
+from omicvae.metrics.linear import pca_scores, residuals
+from omicvae.model.config import build_null
 from omicvae.model.state import ModelState
-from omicvae.training import CellPasses, score_cells
-from omicvae.training.structure import covariate_design
+from omicvae.training import CellPasses, map_cells, null_log_likelihood, score_cells
+from omicvae.training.structure import covariate_design, unexplained_structure
 
 FALLBACK_CLASSES = 8
+#: training cells that the gap to validation cells is measured on
+SEEN_CELLS = 1000
 
 
 def diagnosis_seed(state: ModelState, seed: int | None) -> int:
@@ -45,8 +48,7 @@ def gather_inputs(
     # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
     permuted_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
     gaussian, given = state.config.prior != "vamp", (mean_NK[judged], sd_NK[judged], z_WK)
-    assert state.split is not None  # there is a fit of these cells
-    null = state.background.null(state.config, store, state.split.train, judged, module.device)
+    null_nll_W, seen, null_nll_T, structure = _without_z(state, judged)
     labels_N = labels_of(state, labels_key)
     return DiagnosisInputs(
         mean_NK=mean_NK,
@@ -55,11 +57,11 @@ def gather_inputs(
         kl_WK=score_cells(module, store, judged, seed=seed).kl_NK,
         nll_W=passes.reconstruction_errors(z_WK),
         nll_permuted_W=passes.reconstruction_errors(permuted_WK),
-        null_nll_W=null.nll_W,
-        train_elbo_T=None if judged_train else score_cells(module, store, null.seen, seed=seed).elbo_N,
-        train_null_nll_T=None if judged_train else null.seen_nll_T,
+        null_nll_W=null_nll_W,
+        train_elbo_T=None if judged_train else score_cells(module, store, seen, seed=seed).elbo_N,
+        train_null_nll_T=None if judged_train else null_nll_T,
         tempered_SW=passes.tempered_bounds(given, (location_WK, scale_WK)) if gaussian else {},
-        structure=null.structure,
+        structure=structure,
         gaussian_prior=gaussian,
         prior_mean_NK=prior_mean_NK,
         prior_sd_NK=prior_sd_NK,
@@ -78,6 +80,43 @@ def gather_inputs(
     )
 
 
+def _without_z(
+    state: ModelState, judged: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], Structure | None]:
+    """Fit the best decoder without z, once for a data set and a split.
+
+    Returns −log p(x | c) of the judged cells, nats; some of the training cells, and the same of them; what it leaves
+    unexplained, None for few cells.
+    """
+    config, store, device, train = (
+        state.config,
+        state.cells(),
+        state.module.device,
+        state.require_split("diagnose()").train,
+    )
+
+    def make() -> Any:
+        null = build_null(config, store.schema)
+        seen = np.sort(np.random.default_rng(config.seed).permutation(train)[:SEEN_CELLS])
+        loglik_W = null_log_likelihood(null, store, train, judged, seed=config.seed, device=device)
+        (loglik_T,) = map_cells(null, store, seen, lambda batch, start: null(batch), device=device)
+        return -loglik_W, seen, -loglik_T, unexplained_structure(null, store, config.seed)
+
+    likelihood = (config.likelihood, config.dispersion, config.seed)
+    found: tuple[Any, ...] = state.once(("null", *likelihood, train.tobytes(), judged.tobytes()), make)
+    return found
+
+
+def pca_reference(state: ModelState, seed: int) -> NDArray[np.float32]:
+    """PCA of log-normalised counts, standardised real values or 0/1 data: the yardstick of the probes, (N, K)."""
+    n_latent, support = state.config.architecture.n_latent, state.module.likelihood.support
+    values: NDArray[np.float32] = state.once(
+        ("PCA", n_latent, support, seed),
+        lambda: pca_scores(state.cells().log_normalised(support=support), n_latent, seed=seed),
+    )
+    return values
+
+
 def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...]:
     """Posterior mean and SD of all cells, one draw, and PCA with as many dimensions; each (N, K).
 
@@ -87,8 +126,7 @@ def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...
     mean_NK, variance_NK = CellPasses(module, store).encode(lambda q: (q.mean_BK, q.log_variance_BK.exp()))
     sd_NK = np.sqrt(variance_NK)
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
-    pca_NK = state.background.reference(store, mean_NK.shape[1], module.likelihood.support, seed)
-    reference_NK = residuals(pca_NK, covariate_design(store)).astype(np.float32)
+    reference_NK = residuals(pca_reference(state, seed), covariate_design(store)).astype(np.float32)
     return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference_NK
 
 

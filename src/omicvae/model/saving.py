@@ -107,8 +107,7 @@ class SavingMixin(HasState):
         # row numbers mean something for the cells of the training only
         if "split.train" in tensors and state.fingerprint == record["fingerprint"]:
             state.split = Split(tensors["split.train"].numpy(), tensors["split.validation"].numpy())
-        model = cls.__new__(cls)
-        adopt(model, state)
+        model: Self = adopt(cls.__new__(cls), state)
         return model
 
 

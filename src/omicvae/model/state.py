@@ -1,6 +1,6 @@
 """The state of a ``CVAE``: configuration, data, network and training in one object that another model can take over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from omicvae._core import NotSupportedError, SettingError, integral
 from omicvae.data import CellStore, DataSchema, check_support, fingerprint
 from omicvae.model.attempt import Attempt
-from omicvae.model.background import Background
 from omicvae.model.config import ModelConfig, build_module
 from omicvae.model.setup_record import own_memory
 from omicvae.module import ConditionalVAE
@@ -42,8 +41,8 @@ class ModelState:
         Of the optimiser, for a run that goes on.
     attempts
         Fits of the rescue that the model came from.
-    background
-        What the data say without a latent.
+    known
+        Results that :meth:`once` keeps.
     """
 
     config: ModelConfig
@@ -57,7 +56,7 @@ class ModelState:
     objective: dict[str, Any] = field(default_factory=dict)
     moments: Mapping[str, Tensor] | None = None
     attempts: tuple[Attempt, ...] = ()
-    background: Background = field(default_factory=Background)
+    known: dict[Hashable, Any] = field(default_factory=dict)
 
     @classmethod
     def new(cls, config: ModelConfig, schema: DataSchema) -> Self:
@@ -80,8 +79,14 @@ class ModelState:
         config = replace(self.config, architecture=replace(self.config.architecture, **changes))
         twin = ModelState.new(config, self.schema)
         twin.adata, twin.store, twin.fingerprint = self.own_adata(), self.cells(), self.fingerprint
-        twin.split, twin.background = self.split, self.background
+        twin.split, twin.known = self.split, self.known
         return twin
+
+    def once(self, what: Hashable, make: Callable[[], Any]) -> Any:
+        """Compute what the cells say without a latent once: for a second diagnosis, and for all twins."""
+        if what not in self.known:
+            self.known[what] = make()
+        return self.known[what]
 
     @property
     def history(self) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
 from omicvae.model.config import random_cells
-from omicvae.model.rescue_search import LIMITS, RescuableModel
+from omicvae.model.rescue_search import LIMITS
 from omicvae.model.rescue_search import rescue as mend
 from omicvae.model.setup_record import check_unchanged
 from omicvae.model.state import HasState, ModelState
@@ -165,7 +165,7 @@ class TrainingMixin(HasState):
         if rescue:
             kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
             hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
-            outcome = mend(cast(RescuableModel, self), **limits, **{**kept, **hardware_too, **trainer_arguments})
+            outcome = mend(self, **limits, **{**kept, **hardware_too, **trainer_arguments})
             self.state = outcome.model.state
             failure = outcome.attempts[outcome.chosen].failure
         if failure:
