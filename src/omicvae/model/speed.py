@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from anndata import AnnData
+from sklearn.preprocessing import normalize
 
 from omicvae.model.cvae import CVAE
 from omicvae.training.clock import EpochClock, timed
@@ -52,28 +53,27 @@ class _Comparison:
 
     Attributes
     ----------
-    peer
-        Class in ``scvi.model``.
-    arguments
-        Of its constructor, beside the sizes of the network.
+    peer, arguments
+        Class in ``scvi.model``, and what its constructor takes beside the sizes of the network.
     values
         Turns counts, in place, into the data that both sides get.
     differs
         What the sides do not share; empty where they fit the same model.
+    depths
+        What its constructor calls the number of layers.
     """
 
     peer: str
     arguments: dict[str, Any]
     values: Callable[[AnnData], None] = lambda adata: None
     differs: str = ""
+    depths: tuple[str, ...] = ("n_layers",)
 
 
 def _log_normalise(adata: AnnData) -> None:
     """Replace counts by log1p of counts per 10,000."""
     # not by scanpy, whose numba kernels change the number of threads that torch uses
-    entries_N = np.diff(adata.X.indptr)
-    library_N = np.maximum(np.asarray(adata.X.sum(axis=1)).ravel(), 1.0)
-    adata.X.data[:] = np.log1p(adata.X.data * np.repeat(1e4 / library_N, entries_N))
+    adata.X = (1e4 * normalize(adata.X, norm="l1")).log1p()
 
 
 def _binarise(adata: AnnData) -> None:
@@ -98,6 +98,7 @@ COMPARISONS = {
         _binarise,
         "PEAKVI encodes the cell's depth by a second network as wide as the first, has a factor per gene, LayerNorm "
         "and AdamW; omicvae's has neither network nor factor, BatchNorm and Adam",
+        ("n_layers_encoder", "n_layers_decoder"),
     ),
 }
 
@@ -105,8 +106,8 @@ COMPARISONS = {
 def _build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     """Return a ``CVAE`` and the arguments of its ``train``."""
     CVAE.setup_anndata(adata, batch_key=BATCH_KEY)
-    sizes: dict[str, Any] = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, "n_layers": run.n_layers}
-    model = CVAE(adata, run.likelihood, encode_covariates=False, seed=run.seed, **sizes)
+    sizes: dict[str, Any] = {"n_hidden": run.n_hidden, "n_layers": run.n_layers}
+    model = CVAE(adata, run.likelihood, run.n_latent, encode_covariates=False, seed=run.seed, **sizes)
     return model, {"progress_bar": False, "precision": run.precision}
 
 
@@ -115,12 +116,12 @@ def _build_scvi(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     import scvi
 
     scvi.settings.seed = run.seed
-    peer, arguments = COMPARISONS[run.likelihood].peer, COMPARISONS[run.likelihood].arguments
-    depth = {"SCVI": ["n_layers"], "PEAKVI": ["n_layers_encoder", "n_layers_decoder"]}[peer]
-    sizes = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, **dict.fromkeys(depth, run.n_layers)}
-    kind = getattr(scvi.model, peer)
-    kind.setup_anndata(adata, batch_key=BATCH_KEY)
-    return kind(adata, **sizes, **arguments), {"enable_progress_bar": False}
+    comparison = COMPARISONS[run.likelihood]
+    depth = dict.fromkeys(comparison.depths, run.n_layers)
+    peer = getattr(scvi.model, comparison.peer)
+    peer.setup_anndata(adata, batch_key=BATCH_KEY)
+    model = peer(adata, n_hidden=run.n_hidden, n_latent=run.n_latent, **depth, **comparison.arguments)
+    return model, {"enable_progress_bar": False}
 
 
 SIDES = {"omicvae": _build_omicvae, "scvi": _build_scvi}
@@ -141,16 +142,14 @@ def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:
     Returns
     -------
     ``train_cells_per_second``: training cells over the median epoch, the first epoch and all validation left out.
-    ``latent_cells_per_second``: all cells over the median of calls two to six of ``get_latent_representation()``,
-    posterior means; one call may last a few milliseconds.
+    ``latent_cells_per_second``: all cells over the median of calls two to six of ``get_latent_representation()``.
     The rest is what they are made of.
     """
     adata = adata.copy()
     COMPARISONS[run.likelihood].values(adata)
     clock = EpochClock()
-    # warnings and notes of the host libraries; their errors are not hidden
-    with warnings.catch_warnings(), quiet_lightning():
-        warnings.simplefilter("ignore")
+    # warnings and notes of the host libraries, for these calls alone; their errors are not hidden
+    with warnings.catch_warnings(action="ignore"), quiet_lightning():
         (model, arguments), construct = timed(SIDES[side], adata, run)
         _, train = timed(
             model.train,
