@@ -38,10 +38,8 @@ class DiagnosisMixin(HasState):
         NotSupportedError
             If the model is not trained or has no data.
         """
-        split = self.state.require_split("diagnose()")
-        validated, seed = len(split.validation) > 0, diagnosis_seed(self.state, seed)
-        judged, labels_key = split.validation if validated else split.train, labels_key or self.schema.keys.labels_key
-        inputs = gather_inputs(self.state, judged, labels_key, seed, judged_train=not validated)
+        seed = diagnosis_seed(self.state, seed)
+        inputs = gather_inputs(self.state, labels_key or self.schema.keys.labels_key, seed)
         return diagnose(inputs, seed=seed, umap=umap)
 
     def report(
@@ -63,13 +61,8 @@ class DiagnosisMixin(HasState):
             Where it goes; what stood there is replaced once the new file is complete.
         diagnosis
             What ``diagnose`` returned, shown as it is; None makes it.
-        labels_key
-            Column of ``obs`` to classify and to colour by; None takes the ``labels_key`` of set-up. Without labels,
-            k-means classes of the data stand in, marked as such.
-        seed
-            As ``diagnose`` takes it; None for the model's.
-        umap
-            Whether to make the UMAP check and to draw the cells, which takes longest.
+        labels_key, seed, umap
+            As for ``diagnose``; the labels also colour the maps of the cells, which ``umap=False`` leaves out.
 
         Returns
         -------

@@ -25,20 +25,18 @@ def diagnosis_seed(state: ModelState, seed: int | None) -> int:
     return state.seed_for("diagnosis", seed) % 2**31
 
 
-def gather_inputs(
-    state: ModelState, judged: NDArray[np.int64], labels_key: str | None, seed: int, *, judged_train: bool = False
-) -> DiagnosisInputs:
+def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> DiagnosisInputs:
     """Compute what ``omicvae.diagnostics.diagnose`` takes.
 
-    Parameters
-    ----------
-    judged
-        The cells that rates, bounds and the cost of a permuted z are measured on.
-    labels_key
-        Column of ``obs`` to probe; None takes k-means classes.
-    judged_train
-        Whether they are cells that the model was trained on: then no training cells are put beside them.
+    Where no cells validate, training cells stand in for them and have none put beside them.
     """
+    split = state.require_split("diagnose()")
+    judged_train = not len(split.validation)
+    judged = split.train if judged_train else split.validation
+    labels_N = None
+    if labels_key is not None:
+        column: pd.Series = obs_column(state.own_adata(), labels_key)
+        labels_N = column.astype(object).where(column.notna(), None).to_numpy()
     store, module, schema, last = state.cells(), state.module, state.schema, state.fits[-1]
     mean_NK, sd_NK, draw_NK, reference_NK = latent_views(state, seed)
     passes = CellPasses(module, store, judged)
@@ -48,8 +46,7 @@ def gather_inputs(
     # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
     permuted_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
     gaussian, given = state.config.prior != "vamp", (mean_NK[judged], sd_NK[judged], z_WK)
-    null_nll_W, seen, null_nll_T, structure = _without_z(state, judged)
-    labels_N = labels_of(state, labels_key)
+    null_nll_W, seen, null_nll_T, structure = _without_z(state, split.train, judged)
     return DiagnosisInputs(
         mean_NK=mean_NK,
         sd_NK=sd_NK,
@@ -81,19 +78,13 @@ def gather_inputs(
 
 
 def _without_z(
-    state: ModelState, judged: NDArray[np.int64]
+    state: ModelState, train: NDArray[np.int64], judged: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], Structure | None]:
     """Fit the best decoder without z, once for a data set and a split.
 
-    Returns −log p(x | c) of the judged cells, nats; some of the training cells, and the same of them; what it leaves
-    unexplained, None for few cells.
+    Returns −log p(x | c) of the judged cells, some of the training cells, the same of them, and what it cannot explain.
     """
-    config, store, device, train = (
-        state.config,
-        state.cells(),
-        state.module.device,
-        state.require_split("diagnose()").train,
-    )
+    config, store, device = state.config, state.cells(), state.module.device
 
     def make() -> Any:
         null = build_null(config, store.schema)
@@ -102,8 +93,7 @@ def _without_z(
         (loglik_T,) = map_cells(null, store, seen, lambda batch, start: null(batch), device=device)
         return -loglik_W, seen, -loglik_T, unexplained_structure(null, store, config.seed)
 
-    likelihood = (config.likelihood, config.dispersion, config.seed)
-    found: tuple[Any, ...] = state.once(("null", *likelihood, train.tobytes(), judged.tobytes()), make)
+    found: tuple[Any, ...] = state.once(("without z", train.tobytes(), judged.tobytes()), make)
     return found
 
 
@@ -111,7 +101,7 @@ def pca_reference(state: ModelState, seed: int) -> NDArray[np.float32]:
     """PCA of log-normalised counts, standardised real values or 0/1 data: the yardstick of the probes, (N, K)."""
     n_latent, support = state.config.architecture.n_latent, state.module.likelihood.support
     values: NDArray[np.float32] = state.once(
-        ("PCA", n_latent, support, seed),
+        ("PCA", n_latent, seed),
         lambda: pca_scores(state.cells().log_normalised(support=support), n_latent, seed=seed),
     )
     return values
@@ -128,14 +118,6 @@ def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
     reference_NK = residuals(pca_reference(state, seed), covariate_design(store)).astype(np.float32)
     return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference_NK
-
-
-def labels_of(state: ModelState, labels_key: str | None) -> NDArray[Any] | None:
-    """Labels of the model's own cells, None where one is missing; None without a column."""
-    if labels_key is None:
-        return None
-    column: pd.Series = obs_column(state.own_adata(), labels_key)
-    return column.astype(object).where(column.notna(), None).to_numpy()
 
 
 def stand_in_labels(reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:

@@ -21,26 +21,16 @@ from omicvae.training import CellPasses, FitResult, Split, derive_seed, history_
 
 @dataclass(slots=True, eq=False)
 class ModelState:
-    """All that a model is beside its registration with scvi-tools.
+    """All that a model is beside its registration with scvi-tools; what users see of it, ``HasState`` describes.
 
     Attributes
     ----------
-    config, schema
-        What defines the network, and what defines the data.
-    module
-        The network.
     adata, store, fingerprint
         The model's own cells, as they were given and as the network sees them, and what tells them from others.
     split
         Rows of the own cells; None before training and for other cells than those of the training.
-    fits
-        One result per call of ``train``.
-    objective
-        Settings of the last objective; empty before training.
     moments
         Of the optimiser, for a run that goes on.
-    attempts
-        Fits of the rescue that the model came from.
     known
         Results that :meth:`once` keeps.
     """
@@ -90,7 +80,7 @@ class ModelState:
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row per epoch over all runs; losses in nats per cell, ``elbo_validation`` higher is better."""
+        """Return the epochs of all runs."""
         return pd.concat([fit.history for fit in self.fits]) if self.fits else history_frame([])
 
     def own_adata(self) -> AnnData:

@@ -183,37 +183,29 @@ def _begun(
     resume_from: str | Path | None,
 ) -> tuple[RunSettings, Checkpoint | None]:
     """Return the settings of a run that is resumed, with its checkpoint, or else of a new one."""
-    if resume_from is not None:
-        checkpoint = read_checkpoint(Path(resume_from))
-        return settings.resumed(_run_of(checkpoint, state)), checkpoint
-    if checkpoint_dir is not None and has_checkpoint(Path(checkpoint_dir)):
-        raise SettingError(
-            f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
-            f"{str(checkpoint_dir)!r}), or choose an empty folder."
-        )
-    return _continued(settings, state, fresh), None
-
-
-def _identity(state: ModelState) -> dict[str, Any]:
-    """Return what must be the same for a run to be resumed, JSON-able."""
-    own = {"config": state.config.to_dict(), "data": state.fingerprint, "epochs_before": len(state.history)}
-    plain: dict[str, Any] = json.loads(json.dumps(own))
-    return plain
-
-
-def _run_of(checkpoint: Checkpoint, state: ModelState) -> dict[str, Any]:
-    """Return the settings of the run that a checkpoint belongs to, if it is one of this model."""
-    saved = dict(checkpoint.state["settings"])
-    run: dict[str, Any] = saved.pop("run")
-    own = _identity(state)
-    other = [name for name in own if own[name] != saved[name]]
-    if other:
+    if resume_from is None:
+        if checkpoint_dir is not None and has_checkpoint(Path(checkpoint_dir)):
+            raise SettingError(
+                f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
+                f"{str(checkpoint_dir)!r}), or choose an empty folder."
+            )
+        return _continued(settings, state, fresh), None
+    checkpoint = read_checkpoint(Path(resume_from))
+    saved, own = checkpoint.state["settings"], _identity(state)
+    if other := [name for name in own if own[name] != saved[name]]:
         shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
         raise SettingError(
             f"The checkpoint is of another model ({shown}). Make the model as it was when that run was started, "
             "on the same data."
         )
-    return run
+    return settings.resumed(saved["run"]), checkpoint
+
+
+def _identity(state: ModelState) -> dict[str, Any]:
+    """Return what must be the same for a run to be resumed, as JSON gives it back."""
+    own = {"config": state.config.to_dict(), "data": state.fingerprint, "epochs_before": len(state.history)}
+    plain: dict[str, Any] = json.loads(json.dumps(own))
+    return plain
 
 
 def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSettings:
