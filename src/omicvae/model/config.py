@@ -20,9 +20,9 @@ from omicvae.training import derive_seed, private_generators
 DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
 
 
-def default_dropout_rate(n_cells: int) -> float:
-    """Dropout of the encoder for so many cells."""
-    return SMALL_DROPOUT_RATE if n_cells < SMALL_CELLS else DROPOUT_RATE
+def named_fields(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the fields of a settings class out of all arguments of a call, by name."""
+    return {setting.name: arguments[setting.name] for setting in fields(kind) if setting.name in arguments}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,10 @@ class ModelConfig:
     n_pseudo_inputs: int = 50
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", integral("seed", self.seed, minimum=0))
         choose("likelihood", self.likelihood, LIKELIHOODS)
         choose("prior", self.prior, PRIORS)
-        object.__setattr__(self, "n_pseudo_inputs", integral("n_pseudo_inputs", self.n_pseudo_inputs, minimum=1))
-
-    @classmethod
-    def of(cls, named: Mapping[str, Any], architecture: Architecture) -> Self:
-        """Take the settings out of all arguments of a call, by name."""
-        own = [setting.name for setting in fields(cls) if setting.name != "architecture"]
-        return cls(architecture=architecture, **{name: named[name] for name in own})
+        for name, minimum in (("seed", 0), ("n_pseudo_inputs", 1)):
+            object.__setattr__(self, name, integral(name, getattr(self, name), minimum=minimum))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping."""

@@ -76,15 +76,14 @@ class DiagnosisMixin(HasState):
         SavingError
             If the file cannot be written.
         """
-        self.state.require_split("report()")
+        facts = _model_facts(self.state)
         if diagnosis is None:
             diagnosis = self.diagnose(labels_key, seed=seed, umap=umap)
         elif not isinstance(diagnosis, Diagnosis):
             raise SettingError(f"diagnosis takes what model.diagnose() returned, got {type(diagnosis).__name__}.")
         maps = _cell_maps(self.state, labels_key or _probed_labels(diagnosis), seed) if umap else None
-        target = Path(path)
-        write_text(render(diagnosis, self.history, _model_facts(self.state), maps), target)
-        return target
+        write_text(render(diagnosis, self.history, facts, maps), Path(path))
+        return Path(path)
 
 
 def _cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> CellMaps | None:
@@ -107,7 +106,7 @@ def _cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> C
 
 def _model_facts(state: ModelState) -> ModelFacts:
     """Say in plain values what data and model are."""
-    schema, last, split = state.schema, state.fits[-1], state.require_split("report()")
+    schema, split, last = state.schema, state.require_split("report()"), state.fits[-1]
     endings = {"stopped early": last.stopped_early, "interrupted": last.interrupted, "failed": bool(last.failure)}
     genes: list[Any] = state.module.likelihood.constant_genes.tolist()
     return ModelFacts(

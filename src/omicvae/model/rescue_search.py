@@ -12,7 +12,6 @@ import pandas as pd
 from omicvae._core import SettingError, integral
 from omicvae._core.errors import TrainingError
 from omicvae.diagnostics import Diagnosis, Remedy
-from omicvae.model.attempt import Attempt
 from omicvae.model.scvi_registry import adopt
 
 log = logging.getLogger("omicvae")
@@ -22,6 +21,40 @@ LIMITS = ("labels_key", "max_attempts", "max_seconds")
 
 #: Terms of the objective that a remedy leaves as they are: they are what the user wants, not what went wrong.
 KEPT_TERMS = ("adversary", "discriminator", "total_correlation")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """One fit of a rescue.
+
+    Attributes
+    ----------
+    remedy, diagnosis
+        What was tried (None for the fit as it was given), and what was found.
+    elbo
+        β = 1 bound of the validation cells, nats per cell; −inf for a fit that diverged.
+    history, seconds
+        Its curves; what training and diagnosis took.
+    failure
+        Why training failed, else empty.
+    """
+
+    remedy: Remedy | None
+    diagnosis: Diagnosis
+    elbo: float
+    history: pd.DataFrame
+    seconds: float
+    failure: str = ""
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is nothing to mend."""
+        return self.diagnosis.sound
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What the best has most of: soundness first, then the bound."""
+        return self.sound, self.elbo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +209,7 @@ def rescue(
         models.append(other)
     chosen = max(range(len(attempts)), key=lambda i: attempts[i].rank)
     outcome = Rescue(models[chosen], tuple(attempts), chosen)
-    outcome.model.state.attempts = outcome.attempts
+    outcome.model.attempts = outcome.attempts
     if not outcome.healed:
         log.warning(
             "rescue: none of %d attempts was sound; the best is %s. See attempts for what was tried.",

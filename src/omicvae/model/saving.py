@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +18,8 @@ from omicvae.data import DataSchema
 from omicvae.model.config import ModelConfig
 from omicvae.model.scvi_registry import adopt
 from omicvae.model.state import HasState, ModelState
-from omicvae.training import FitResult, Split
+from omicvae.training import Checkpoint, FitResult, Split
+from omicvae.training.checkpoint import named
 
 SCHEMA_VERSION = 1
 STATE = "model.json"
@@ -46,10 +48,9 @@ class SavingMixin(HasState):
         folder, own = Path(dir_path), self.state
         if (folder / STATE).exists() and not overwrite:
             raise SavingError(f"{folder} holds a model already; pass overwrite=True to replace it, or another folder.")
-        tensors = {f"module.{name}": value.contiguous() for name, value in own.module.state_dict().items()}
+        tensors = {name: value.contiguous() for name, value in named("module", own.module.state_dict()).items()}
         if own.split is not None:
-            tensors["split.train"] = torch.from_numpy(own.split.train)
-            tensors["split.validation"] = torch.from_numpy(own.split.validation)
+            tensors |= named("split", {part: torch.from_numpy(rows) for part, rows in asdict(own.split).items()})
         adata = own.own_adata() if save_anndata else None
         before = _files_of(folder)
         try:
@@ -90,23 +91,20 @@ class SavingMixin(HasState):
         DataError
             If ``adata`` does not fit the model.
         """
-        record, tensors, saved = _read(Path(dir_path))
-        state = ModelState.new(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
-        adata = saved if adata is None else adata
+        saved, saved_adata = _read(Path(dir_path))
+        record, adata = saved.state, saved_adata if adata is None else adata
+        state = ModelState(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
         if adata is None:
             state.fingerprint = record["fingerprint"]  # so that a save of the model keeps its split
         else:
             state.attach(adata, state.cells(adata))
-        prefix = "module."
-        state.module.load_state_dict(
-            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        )
+        state.module.load_state_dict(saved.part("module"))
         state.module.eval()
         state.fits = [FitResult.from_dict(fit) for fit in record["fits"]]
         state.objective = record["objective"]
-        # row numbers mean something for the cells of the training only
-        if "split.train" in tensors and state.fingerprint == record["fingerprint"]:
-            state.split = Split(tensors["split.train"].numpy(), tensors["split.validation"].numpy())
+        split = {part: rows.numpy() for part, rows in saved.part("split").items()}
+        if split and state.fingerprint == record["fingerprint"]:  # row numbers mean something for these cells alone
+            state.split = Split(**split)
         model: Self = adopt(cls.__new__(cls), state)
         return model
 
@@ -124,8 +122,8 @@ def _record(state: ModelState) -> dict[str, Any]:
     }
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnData | None]:
-    """State, weights and, where it was saved, data of a model folder."""
+def _read(folder: Path) -> tuple[Checkpoint, AnnData | None]:
+    """Content of a model folder, with the data where they were saved."""
     if not (folder / STATE).exists():
         raise SavingError(f"{folder} holds no omicvae model: {STATE} is missing.")
     try:
@@ -135,8 +133,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnDat
                 f"The model in {folder} has format {state['schema_version']}, this omicvae reads up to "
                 f"{SCHEMA_VERSION}. Update omicvae (the model was written by {state['omicvae_version']})."
             )
-        tensors = load_file(folder / state["weights"])
-        return state, tensors, read_h5ad(folder / state["adata"]) if state["adata"] else None
+        saved = Checkpoint(load_file(folder / state["weights"]), state)
+        return saved, read_h5ad(folder / state["adata"]) if state["adata"] else None
     except (ValueError, KeyError, FileNotFoundError, SafetensorError) as error:
         raise SavingError(f"The model in {folder} is damaged: {error!r}. Save it again from its source.") from error
 

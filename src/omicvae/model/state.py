@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from omicvae._core import NotSupportedError, SettingError, integral
 from omicvae.data import CellStore, DataSchema, check_support, fingerprint
-from omicvae.model.attempt import Attempt
 from omicvae.model.config import ModelConfig, build_module
 from omicvae.model.setup_record import own_memory
 from omicvae.module import ConditionalVAE
@@ -37,7 +36,7 @@ class ModelState:
 
     config: ModelConfig
     schema: DataSchema
-    module: ConditionalVAE
+    module: ConditionalVAE = field(init=False)
     adata: AnnData | None = None
     store: CellStore | None = None
     fingerprint: str | None = None
@@ -45,13 +44,10 @@ class ModelState:
     fits: list[FitResult] = field(default_factory=list)
     objective: dict[str, Any] = field(default_factory=dict)
     moments: Mapping[str, Tensor] | None = None
-    attempts: tuple[Attempt, ...] = ()
     known: dict[Hashable, Any] = field(default_factory=dict)
 
-    @classmethod
-    def new(cls, config: ModelConfig, schema: DataSchema) -> Self:
-        """Make the state of an untrained model without data."""
-        return cls(config, schema, build_module(config, schema))
+    def __post_init__(self) -> None:
+        self.module = build_module(self.config, self.schema)
 
     def attach(self, adata: AnnData, store: CellStore) -> None:
         """Make ``adata`` the model's own data."""
@@ -67,10 +63,7 @@ class ModelState:
     def twin(self, changes: Mapping[str, Any]) -> "ModelState":
         """Return the state of an untrained model of the same cells and split, with other settings of the network."""
         config = replace(self.config, architecture=replace(self.config.architecture, **changes))
-        twin = ModelState.new(config, self.schema)
-        twin.adata, twin.store, twin.fingerprint = self.own_adata(), self.cells(), self.fingerprint
-        twin.split, twin.known = self.split, self.known
-        return twin
+        return replace(self, config=config, fits=[], objective={}, moments=None)
 
     def once(self, what: Hashable, make: Callable[[], Any]) -> Any:
         """Compute what the cells say without a latent once: for a second diagnosis, and for all twins."""
@@ -166,11 +159,6 @@ class HasState:
     def objective(self) -> dict[str, Any]:
         """Settings of the last objective; empty before training."""
         return self.state.objective
-
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """Fits of the rescue that the model came from; that as given is the first."""
-        return self.state.attempts
 
     @property
     def history(self) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
 from omicvae.model.config import random_cells
-from omicvae.model.rescue_search import LIMITS
+from omicvae.model.rescue_search import LIMITS, Attempt
 from omicvae.model.rescue_search import rescue as mend
 from omicvae.model.setup_record import check_unchanged
 from omicvae.model.state import HasState, ModelState
@@ -42,6 +42,9 @@ RESCUED_SETTINGS = ("batch_size", "precision", "optimizer", "weight_decay", "ema
 
 class TrainingMixin(HasState):
     """``train``."""
+
+    #: fits of the rescue that the model came from; that as given is the first
+    attempts: tuple[Attempt, ...] = ()
 
     def train(
         self,
@@ -161,12 +164,12 @@ class TrainingMixin(HasState):
         )
         state.fits.append(result)
         state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
-        state.attempts, self.is_trained_, failure = (), True, result.failure
+        self.attempts, self.is_trained_, failure = (), True, result.failure
         if rescue:
             kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
             hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
             outcome = mend(self, **limits, **{**kept, **hardware_too, **trainer_arguments})
-            self.state = outcome.model.state
+            self.state, self.attempts = outcome.model.state, outcome.attempts
             failure = outcome.attempts[outcome.chosen].failure
         if failure:
             text = f"{failure} Training ended; the model has its best weights so far and can be used."
