@@ -1,15 +1,13 @@
 """From configuration and schema to a network; the same function serves a new and a loaded model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from omicvae._core import Batch, SettingError, choose, integral
-from omicvae.data import CellStore, DataSchema
+from omicvae._core import SettingError, choose, integral
+from omicvae.data import DataSchema
 from omicvae.likelihoods import LIKELIHOODS, Likelihood
 from omicvae.module import Architecture, ConditionalVAE, NullModel
 from omicvae.networks import covariate_width
@@ -93,9 +91,3 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
 def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:
     """Make the z-free model with the same likelihood."""
     return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))
-
-
-def random_cells(store: CellStore, rows: NDArray[np.int64], seed: int) -> Callable[[int], Batch]:
-    """Give so many different cells out of ``rows``, or all of them where there are fewer; a function of the seed."""
-    rng = np.random.default_rng(derive_seed(seed, "weights", 1))
-    return lambda n: store.batch(rng.choice(rows, min(n, len(rows)), replace=False))

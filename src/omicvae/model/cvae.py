@@ -11,10 +11,9 @@ from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model.config import DROPOUT_RATE, SMALL_CELLS, SMALL_DROPOUT_RATE, ModelConfig, named_fields
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.expression import ExpressionMixin
+from omicvae.model.host import RefusalsMixin, adopt
 from omicvae.model.latent import LatentMixin
-from omicvae.model.refusals import RefusalsMixin
 from omicvae.model.saving import SavingMixin
-from omicvae.model.scvi_registry import adopt
 from omicvae.model.setup_record import own_memory, record_setup, recorded_setup
 from omicvae.model.state import ModelState
 from omicvae.model.training import TrainingMixin

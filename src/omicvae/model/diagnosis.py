@@ -81,7 +81,10 @@ class DiagnosisMixin(HasState):
             diagnosis = self.diagnose(labels_key, seed=seed, umap=umap)
         elif not isinstance(diagnosis, Diagnosis):
             raise SettingError(f"diagnosis takes what model.diagnose() returned, got {type(diagnosis).__name__}.")
-        maps = _cell_maps(self.state, labels_key or _probed_labels(diagnosis), seed) if umap else None
+        probes = diagnosis.probes
+        if labels_key is None and not probes.empty and not probes["fallback"].any():
+            labels_key = str(probes["labels"].iloc[0])  # what was classified
+        maps = _cell_maps(self.state, labels_key, seed) if umap else None
         write_text(render(diagnosis, self.history, facts, maps), Path(path))
         return Path(path)
 
@@ -126,9 +129,3 @@ def _model_facts(state: ModelState) -> ModelFacts:
         constant_genes=tuple(schema.gene_names[g] for g in genes),
         step=last.step,
     )
-
-
-def _probed_labels(diagnosis: Diagnosis) -> str | None:
-    """Name of the labels that a diagnosis classified, None where they were k-means classes or there were none."""
-    probes = diagnosis.probes
-    return None if probes.empty or probes["fallback"].any() else str(probes["labels"].iloc[0])

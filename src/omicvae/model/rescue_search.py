@@ -12,7 +12,7 @@ import pandas as pd
 from omicvae._core import SettingError, integral
 from omicvae._core.errors import TrainingError
 from omicvae.diagnostics import Diagnosis, Remedy
-from omicvae.model.scvi_registry import adopt
+from omicvae.model.host import adopt
 
 log = logging.getLogger("omicvae")
 

@@ -16,10 +16,9 @@ from omicvae._core import SavingError
 from omicvae._core.files import write_atomically
 from omicvae.data import DataSchema
 from omicvae.model.config import ModelConfig
-from omicvae.model.scvi_registry import adopt
+from omicvae.model.host import adopt
 from omicvae.model.state import HasState, ModelState
-from omicvae.training import Checkpoint, FitResult, Split
-from omicvae.training.checkpoint import named
+from omicvae.training import FitResult, Split
 
 SCHEMA_VERSION = 1
 STATE = "model.json"
@@ -48,9 +47,9 @@ class SavingMixin(HasState):
         folder, own = Path(dir_path), self.state
         if (folder / STATE).exists() and not overwrite:
             raise SavingError(f"{folder} holds a model already; pass overwrite=True to replace it, or another folder.")
-        tensors = {name: value.contiguous() for name, value in named("module", own.module.state_dict()).items()}
+        tensors = {f"module.{name}": value.contiguous() for name, value in own.module.state_dict().items()}
         if own.split is not None:
-            tensors |= named("split", {part: torch.from_numpy(rows) for part, rows in asdict(own.split).items()})
+            tensors |= {f"split.{part}": torch.from_numpy(rows) for part, rows in asdict(own.split).items()}
         adata = own.own_adata() if save_anndata else None
         before = _files_of(folder)
         try:
@@ -63,8 +62,18 @@ class SavingMixin(HasState):
                 data = f"adata-{own.fingerprint}.h5ad"
                 in_memory = adata.to_memory()
                 write_atomically(folder / data, lambda path: in_memory.write_h5ad(path))
-            record = json.dumps({**_record(own), "weights": weights, "adata": data}, indent=1)
-            write_atomically(folder / STATE, lambda path: path.write_text(record))
+            record = {
+                "schema_version": SCHEMA_VERSION,
+                "omicvae_version": version("omicvae"),
+                "fingerprint": own.fingerprint,
+                "config": own.config.to_dict(),
+                "data": own.schema.to_dict(),
+                "objective": own.objective,
+                "fits": [fit.to_dict() for fit in own.fits],
+                "weights": weights,
+                "adata": data,
+            }
+            write_atomically(folder / STATE, lambda path: path.write_text(json.dumps(record, indent=1)))
         except OSError as error:
             raise SavingError(
                 f"The model could not be saved to {folder}: {error}. A model saved there before is intact."
@@ -91,39 +100,30 @@ class SavingMixin(HasState):
         DataError
             If ``adata`` does not fit the model.
         """
-        saved, saved_adata = _read(Path(dir_path))
-        record, adata = saved.state, saved_adata if adata is None else adata
+        record, tensors, saved = _read(Path(dir_path))
+        adata = saved if adata is None else adata
         state = ModelState(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
         if adata is None:
             state.fingerprint = record["fingerprint"]  # so that a save of the model keeps its split
         else:
             state.attach(adata, state.cells(adata))
-        state.module.load_state_dict(saved.part("module"))
+        state.module.load_state_dict(_part("module.", tensors))
         state.module.eval()
         state.fits = [FitResult.from_dict(fit) for fit in record["fits"]]
         state.objective = record["objective"]
-        split = {part: rows.numpy() for part, rows in saved.part("split").items()}
+        split = {part: rows.numpy() for part, rows in _part("split.", tensors).items()}
         if split and state.fingerprint == record["fingerprint"]:  # row numbers mean something for these cells alone
             state.split = Split(**split)
         model: Self = adopt(cls.__new__(cls), state)
         return model
 
 
-def _record(state: ModelState) -> dict[str, Any]:
-    """Return what ``model.json`` holds beside the names of the files."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "omicvae_version": version("omicvae"),
-        "fingerprint": state.fingerprint,
-        "config": state.config.to_dict(),
-        "data": state.schema.to_dict(),
-        "objective": state.objective,
-        "fits": [fit.to_dict() for fit in state.fits],
-    }
+def _part(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _read(folder: Path) -> tuple[Checkpoint, AnnData | None]:
-    """Content of a model folder, with the data where they were saved."""
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnData | None]:
+    """State, weights and, where it was saved, data of a model folder."""
     if not (folder / STATE).exists():
         raise SavingError(f"{folder} holds no omicvae model: {STATE} is missing.")
     try:
@@ -133,8 +133,8 @@ def _read(folder: Path) -> tuple[Checkpoint, AnnData | None]:
                 f"The model in {folder} has format {state['schema_version']}, this omicvae reads up to "
                 f"{SCHEMA_VERSION}. Update omicvae (the model was written by {state['omicvae_version']})."
             )
-        saved = Checkpoint(load_file(folder / state["weights"]), state)
-        return saved, read_h5ad(folder / state["adata"]) if state["adata"] else None
+        tensors = load_file(folder / state["weights"])
+        return state, tensors, read_h5ad(folder / state["adata"]) if state["adata"] else None
     except (ValueError, KeyError, FileNotFoundError, SafetensorError) as error:
         raise SavingError(f"The model in {folder} is damaged: {error!r}. Save it again from its source.") from error
 

@@ -20,20 +20,10 @@ BATCH_KEY, TRAIN_SIZE = "batch", 0.9
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One model trained once.
+    """One model trained once, on either side; covariates enter the decoder only, dropout of the encoder is 0.1.
 
-    Attributes
-    ----------
-    likelihood
-        Name in ``COMPARISONS``.
-    n_hidden, n_layers, n_latent, batch_size
-        Of both sides; covariates enter the decoder only, dropout of the encoder is 0.1.
-    epochs
-        All of them, of which the first warms up and does not count.
-    accelerator
-        ``"cpu"`` or ``"gpu"``.
-    precision
-        Of omicvae; scvi-tools runs in float32, its default.
+    ``likelihood`` is a name in ``COMPARISONS``, ``accelerator`` is ``"cpu"`` or ``"gpu"``; the first of all ``epochs``
+    warms up and does not count; ``precision`` is omicvae's: scvi-tools runs in float32, its default.
     """
 
     likelihood: str = "nb"
@@ -49,18 +39,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """What the peer of a likelihood is.
+    """The peer of a likelihood: a class in ``scvi.model``, and what its constructor takes beside the sizes.
 
-    Attributes
-    ----------
-    peer, arguments
-        Class in ``scvi.model``, and what its constructor takes beside the sizes of the network.
-    values
-        Turns counts, in place, into the data that both sides get.
-    differs
-        What the sides do not share; empty where they fit the same model.
-    depths
-        What its constructor calls the number of layers.
+    ``values`` turns counts, in place, into the data that both sides get; ``differs`` says what the sides do not share,
+    empty where they fit the same model; ``depths`` is what the peer calls the number of layers.
     """
 
     peer: str
@@ -130,14 +112,7 @@ SIDES = {"omicvae": _build_omicvae, "scvi": _build_scvi}
 def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:
     """Train and embed once, and return seconds and cells per second.
 
-    Parameters
-    ----------
-    side
-        ``"omicvae"`` or ``"scvi"``.
-    adata
-        Counts, CSR, with ``obs["batch"]``; left as it is.
-    run
-        What to train.
+    ``adata`` has counts, CSR, and ``obs["batch"]``, and is left as it is; ``side`` is a key of ``SIDES``.
 
     Returns
     -------

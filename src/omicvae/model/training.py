@@ -12,7 +12,6 @@ import numpy as np
 
 from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
-from omicvae.model.config import random_cells
 from omicvae.model.rescue_search import LIMITS, Attempt
 from omicvae.model.rescue_search import rescue as mend
 from omicvae.model.setup_record import check_unchanged
@@ -254,7 +253,10 @@ def _make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, bfloat1
     if not state.fits:
         state.schema = state.schema.fit_scaling(store.continuous_NV[split.train])
         state.store = store = store.with_schema(state.schema)
-        state.module.initialise(store.moments(split.train), random_cells(store, split.train, seed))
+        rng, rows = np.random.default_rng(derive_seed(seed, "weights", 1)), split.train
+        state.module.initialise(
+            store.moments(rows), lambda n: store.batch(rng.choice(rows, min(n, len(rows)), replace=False))
+        )
         left_out = [state.schema.gene_names[g] for g in state.module.likelihood.constant_genes.tolist()]
         if left_out:
             log.warning(
