@@ -98,14 +98,12 @@ class ExpressionMixin(HasState):
             average=average,
             out=out,
         )
-        if out is not None:
-            return values
         if overall is not None:
             flat = values.reshape(-1, len(genes))
             return flat[np.random.default_rng(seed).choice(len(flat), overall, replace=False)]
         if not average:
             return values.transpose(1, 0, 2)
-        if return_numpy:
+        if return_numpy or out is not None:
             return values
         cells = (self.state.own_adata() if adata is None else adata).obs_names[rows]
         return pd.DataFrame(values, index=cells, columns=[self.schema.gene_names[g] for g in genes])

@@ -1,7 +1,5 @@
 """What a diagnosis of a model is made from: passes over its cells, gathered once."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -46,7 +44,9 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
     # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
     permuted_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
     gaussian, given = state.config.prior != "vamp", (mean_NK[judged], sd_NK[judged], z_WK)
-    null_nll_W, seen, null_nll_T, structure = _without_z(state, split.train, judged)
+    null_nll_W, seen, null_nll_T, structure = state.once(
+        ("without z", split.train.tobytes(), judged.tobytes()), lambda: _without_z(state, split.train, judged)
+    )
     return DiagnosisInputs(
         mean_NK=mean_NK,
         sd_NK=sd_NK,
@@ -80,43 +80,33 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
 def _without_z(
     state: ModelState, train: NDArray[np.int64], judged: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], Structure | None]:
-    """Fit the best decoder without z, once for a data set and a split.
+    """Fit the best decoder without z.
 
     Returns −log p(x | c) of the judged cells, some of the training cells, the same of them, and what it cannot explain.
     """
     config, store, device = state.config, state.cells(), state.module.device
-
-    def make() -> Any:
-        null = build_null(config, store.schema)
-        seen = np.sort(np.random.default_rng(config.seed).permutation(train)[:SEEN_CELLS])
-        loglik_W = null_log_likelihood(null, store, train, judged, seed=config.seed, device=device)
-        (loglik_T,) = map_cells(null, store, seen, lambda batch, start: null(batch), device=device)
-        return -loglik_W, seen, -loglik_T, unexplained_structure(null, store, config.seed)
-
-    found: tuple[Any, ...] = state.once(("without z", train.tobytes(), judged.tobytes()), make)
-    return found
-
-
-def pca_reference(state: ModelState, seed: int) -> NDArray[np.float32]:
-    """PCA of log-normalised counts, standardised real values or 0/1 data: the yardstick of the probes, (N, K)."""
-    n_latent, support = state.config.architecture.n_latent, state.module.likelihood.support
-    values: NDArray[np.float32] = state.once(
-        ("PCA", n_latent, seed),
-        lambda: pca_scores(state.cells().log_normalised(support=support), n_latent, seed=seed),
-    )
-    return values
+    null = build_null(config, store.schema)
+    seen = np.sort(np.random.default_rng(config.seed).permutation(train)[:SEEN_CELLS])
+    loglik_W = null_log_likelihood(null, store, train, judged, seed=config.seed, device=device)
+    (loglik_T,) = map_cells(null, store, seen, lambda batch, start: null(batch), device=device)
+    return -loglik_W, seen, -loglik_T, unexplained_structure(null, store, config.seed)
 
 
 def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...]:
     """Posterior mean and SD of all cells, one draw, and PCA with as many dimensions; each (N, K).
 
-    Covariates are taken out of PCA, as the latent need not tell what the decoder is given.
+    PCA is of log-normalised counts, standardised real values or 0/1 data: the yardstick of the probes. Covariates are
+    taken out of it, as the latent need not tell what the decoder is given.
     """
     store, module = state.cells(), state.module
+    n_latent, support = state.config.architecture.n_latent, module.likelihood.support
     mean_NK, variance_NK = CellPasses(module, store).encode(lambda q: (q.mean_BK, q.log_variance_BK.exp()))
     sd_NK = np.sqrt(variance_NK)
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
-    reference_NK = residuals(pca_reference(state, seed), covariate_design(store)).astype(np.float32)
+    pca_NK = state.once(
+        ("PCA", n_latent, seed), lambda: pca_scores(store.log_normalised(support=support), n_latent, seed=seed)
+    )
+    reference_NK = residuals(pca_NK, covariate_design(store)).astype(np.float32)
     return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference_NK
 
 

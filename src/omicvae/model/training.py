@@ -33,8 +33,6 @@ from omicvae.training import (
 
 log = logging.getLogger("omicvae")
 
-ON_BAD_STEPS = ("raise", "stop")
-
 #: What the attempts of a rescue take over from the run; length, rate and stopping are what may have been wrong.
 RESCUED_SETTINGS = ("batch_size", "precision", "optimizer", "weight_decay", "ema_decay", "seed")
 
@@ -135,7 +133,7 @@ class TrainingMixin(HasState):
         """
         settings, state = RunSettings.of(locals()), self.state
         check_unchanged(state.own_adata(), self.schema.keys.layer, state.fingerprint)
-        choose("on_bad_steps", on_bad_steps, ON_BAD_STEPS)
+        choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
         limits: dict[str, Any] = dict(rescue) if isinstance(rescue, Mapping) else {}
         if not set(limits) <= set(LIMITS):
             raise SettingError(f"rescue takes True or a mapping with {', '.join(LIMITS)}, got {sorted(limits)}.")
