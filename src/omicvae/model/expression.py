@@ -163,8 +163,6 @@ class ExpressionMixin(HasState):
 
     def _batch_codes(self, levels: str | int | Sequence[str | int] | None) -> list[int | None]:
         """Codes of levels of the batch covariate; None stands for each cell's own."""
-        if levels is None:
-            return [None]
         wanted: list[Any] = [levels] if np.ndim(levels) == 0 else list(levels)  # type: ignore[arg-type]
         if wanted == [None]:
             return [None]
@@ -177,10 +175,8 @@ class ExpressionMixin(HasState):
         return codes
 
     def _gene_columns(self, gene_list: Sequence[str] | None) -> list[int]:
-        if gene_list is None:
-            return list(range(len(self.schema.gene_names)))
-        wanted = {gene_list} if isinstance(gene_list, str) else set(gene_list)
-        unknown = wanted.difference(self.schema.gene_names)
-        if unknown:
+        names = self.schema.gene_names
+        wanted = {gene_list} if isinstance(gene_list, str) else set(names if gene_list is None else gene_list)
+        if unknown := wanted.difference(names):
             raise DataError(f"{len(unknown)} gene(s) of gene_list are not in the model, such as {sorted(unknown)[:5]}.")
-        return [g for g, name in enumerate(self.schema.gene_names) if name in wanted]
+        return [g for g, name in enumerate(names) if name in wanted]

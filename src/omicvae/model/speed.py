@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from anndata import AnnData
 from sklearn.preprocessing import normalize
@@ -41,26 +42,15 @@ class Run:
 class _Comparison:
     """The peer of a likelihood: a class in ``scvi.model``, and what its constructor takes beside the sizes.
 
-    ``values`` turns counts, in place, into the data that both sides get; ``differs`` says what the sides do not share,
+    ``values`` turns counts into the data that both sides get; ``differs`` says what the sides do not share,
     empty where they fit the same model; ``depths`` is what the peer calls the number of layers.
     """
 
     peer: str
     arguments: dict[str, Any]
-    values: Callable[[AnnData], None] = lambda adata: None
+    values: Callable[[sp.csr_matrix], sp.csr_matrix] = lambda x_NG: x_NG
     differs: str = ""
     depths: tuple[str, ...] = ("n_layers",)
-
-
-def _log_normalise(adata: AnnData) -> None:
-    """Replace counts by log1p of counts per 10,000."""
-    # not by scanpy, whose numba kernels change the number of threads that torch uses
-    adata.X = (1e4 * normalize(adata.X, norm="l1")).log1p()
-
-
-def _binarise(adata: AnnData) -> None:
-    """Replace counts by whether there are any."""
-    adata.X.data[:] = 1.0
 
 
 COMPARISONS = {
@@ -70,14 +60,15 @@ COMPARISONS = {
     "gaussian": _Comparison(
         "SCVI",
         {"gene_likelihood": "normal", "log_variational": False},
-        _log_normalise,
+        # not by scanpy, whose numba kernels change the number of threads that torch uses
+        lambda x_NG: (1e4 * normalize(x_NG, norm="l1")).log1p(),
         "SCVI's normal has the mean row sum × softmax, one SD per gene and its input as given; omicvae's has an "
         "unbounded mean and standardised input",
     ),
     "bernoulli": _Comparison(
         "PEAKVI",
         {},
-        _binarise,
+        lambda x_NG: x_NG.sign(),
         "PEAKVI encodes the cell's depth by a second network as wide as the first, has a factor per gene, LayerNorm "
         "and AdamW; omicvae's has neither network nor factor, BatchNorm and Adam",
         ("n_layers_encoder", "n_layers_decoder"),
@@ -121,7 +112,7 @@ def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:
     The rest is what they are made of.
     """
     adata = adata.copy()
-    COMPARISONS[run.likelihood].values(adata)
+    adata.X = COMPARISONS[run.likelihood].values(adata.X)
     clock = EpochClock()
     # warnings and notes of the host libraries, for these calls alone; their errors are not hidden
     with warnings.catch_warnings(action="ignore"), quiet_lightning():
