@@ -23,8 +23,8 @@ def test_ratios_pair_the_runs_of_a_repeat(timed_runs):
 
 
 def test_every_likelihood_has_a_peer():
-    from omicvae.model._speed import COMPARISONS
-    from omicvae.model._speed import SIDES as BUILDERS
+    from omicvae.model.speed import COMPARISONS
+    from omicvae.model.speed import SIDES as BUILDERS
 
     assert set(COMPARISONS) == set(LIKELIHOODS) - {"student_t"}  # scvi-tools has none
     assert set(BUILDERS) == set(SIDES)

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     from omicvae._core.arguments import choose, integral
     from omicvae._core.errors import NotSupportedError
     from omicvae._core.files import write_text
-    from omicvae.model._speed import COMPARISONS, Run, measure
+    from omicvae.model.speed import COMPARISONS, Run, measure
 
     choose("--likelihood", options.likelihood, tuple(COMPARISONS))
     repeats, epochs = (integral(f"--{name}", getattr(options, name), minimum=1) for name in ("repeats", "epochs"))

@@ -2,23 +2,21 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
 
 from anndata import AnnData
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
 from omicvae.data import CellStore, DataSchema, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
-from omicvae.model._build import ModelConfig, default_dropout_rate
-from omicvae.model._diagnosis import DiagnosisMixin
-from omicvae.model._expression import ExpressionMixin
-from omicvae.model._host import adopt
-from omicvae.model._latent import LatentMixin
-from omicvae.model._refusals import RefusalsMixin
-from omicvae.model._saving import SavingMixin
-from omicvae.model._setup import own_memory, record_setup, recorded_setup
-from omicvae.model._state import ModelState
-from omicvae.model._training import TrainingMixin
+from omicvae.model.config import DROPOUT_RATE, SMALL_CELLS, SMALL_DROPOUT_RATE, ModelConfig, named_fields
+from omicvae.model.diagnosis import DiagnosisMixin
+from omicvae.model.expression import ExpressionMixin
+from omicvae.model.host import RefusalsMixin, adopt
+from omicvae.model.latent import LatentMixin
+from omicvae.model.saving import SavingMixin
+from omicvae.model.setup_record import own_memory, record_setup, recorded_setup
+from omicvae.model.state import ModelState
+from omicvae.model.training import TrainingMixin
 from omicvae.module import Architecture
 from omicvae.networks import LOG_VARIANCE_BOUNDS
 
@@ -108,8 +106,8 @@ class CVAE(
     ) -> None:
         named = locals().copy()
         if dropout_rate is None:
-            named["dropout_rate"] = default_dropout_rate(adata.n_obs)
-        architecture = Architecture(**{setting.name: named[setting.name] for setting in fields(Architecture)})
+            named["dropout_rate"] = SMALL_DROPOUT_RATE if adata.n_obs < SMALL_CELLS else DROPOUT_RATE
+        architecture = Architecture(**named_fields(Architecture, named))
         own_memory(adata)
         setup = recorded_setup(adata)
         if setup is None:
@@ -124,9 +122,9 @@ class CVAE(
         if likelihood == "auto":
             named["likelihood"] = choose_likelihood(store.audit)
             logger.info('likelihood="auto" chose %r from the values of the data.', named["likelihood"])
-        config = ModelConfig.of(named, architecture)
+        config = ModelConfig(architecture=architecture, **named_fields(ModelConfig, named))
         check_support(store.audit, LIKELIHOODS[config.likelihood].support)
-        state = ModelState.new(config, schema)
+        state = ModelState(config, schema)
         state.attach(adata, store)
         adopt(self, state)
 
@@ -160,8 +158,7 @@ class CVAE(
         DataError
             On missing columns or values, NaN or inf, duplicate gene names, or no cells or genes.
         """
-        named = locals()
-        setup = SetupKeys(**{role.name: named[role.name] for role in fields(SetupKeys)})
+        setup = SetupKeys(**named_fields(SetupKeys, locals()))
         own_memory(adata)
         DataSchema.register(adata, setup)
         record_setup(adata, setup)

@@ -1,8 +1,8 @@
 """The state of a ``CVAE``: configuration, data, network and training in one object that another model can take over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,43 +12,31 @@ from torch import Tensor
 
 from omicvae._core import NotSupportedError, SettingError, integral
 from omicvae.data import CellStore, DataSchema, check_support, fingerprint
-from omicvae.model._background import Background
-from omicvae.model._build import ModelConfig, build_module
-from omicvae.model._setup import own_memory
-from omicvae.model.attempt import Attempt
+from omicvae.model.config import ModelConfig, build_module
+from omicvae.model.setup_record import own_memory
 from omicvae.module import ConditionalVAE
 from omicvae.training import CellPasses, FitResult, Split, derive_seed, history_frame
 
 
 @dataclass(slots=True, eq=False)
 class ModelState:
-    """All that a model is beside its registration with scvi-tools.
+    """All that a model is beside its registration with scvi-tools; what users see of it, ``HasState`` describes.
 
     Attributes
     ----------
-    config, schema
-        What defines the network, and what defines the data.
-    module
-        The network.
     adata, store, fingerprint
         The model's own cells, as they were given and as the network sees them, and what tells them from others.
     split
         Rows of the own cells; None before training and for other cells than those of the training.
-    fits
-        One result per call of ``train``.
-    objective
-        Settings of the last objective; empty before training.
     moments
         Of the optimiser, for a run that goes on.
-    attempts
-        Fits of the rescue that the model came from.
-    background
-        What the data say without a latent.
+    known
+        Results that :meth:`once` keeps.
     """
 
     config: ModelConfig
     schema: DataSchema
-    module: ConditionalVAE
+    module: ConditionalVAE = field(init=False)
     adata: AnnData | None = None
     store: CellStore | None = None
     fingerprint: str | None = None
@@ -56,13 +44,10 @@ class ModelState:
     fits: list[FitResult] = field(default_factory=list)
     objective: dict[str, Any] = field(default_factory=dict)
     moments: Mapping[str, Tensor] | None = None
-    attempts: tuple[Attempt, ...] = ()
-    background: Background = field(default_factory=Background)
+    known: dict[Hashable, Any] = field(default_factory=dict)
 
-    @classmethod
-    def new(cls, config: ModelConfig, schema: DataSchema) -> Self:
-        """Make the state of an untrained model without data."""
-        return cls(config, schema, build_module(config, schema))
+    def __post_init__(self) -> None:
+        self.module = build_module(self.config, self.schema)
 
     def attach(self, adata: AnnData, store: CellStore) -> None:
         """Make ``adata`` the model's own data."""
@@ -78,14 +63,17 @@ class ModelState:
     def twin(self, changes: Mapping[str, Any]) -> "ModelState":
         """Return the state of an untrained model of the same cells and split, with other settings of the network."""
         config = replace(self.config, architecture=replace(self.config.architecture, **changes))
-        twin = ModelState.new(config, self.schema)
-        twin.adata, twin.store, twin.fingerprint = self.own_adata(), self.cells(), self.fingerprint
-        twin.split, twin.background = self.split, self.background
-        return twin
+        return replace(self, config=config, fits=[], objective={}, moments=None)
+
+    def once(self, what: Hashable, make: Callable[[], Any]) -> Any:
+        """Compute what the cells say without a latent once: for a second diagnosis, and for all twins."""
+        if what not in self.known:
+            self.known[what] = make()
+        return self.known[what]
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row per epoch over all runs; losses in nats per cell, ``elbo_validation`` higher is better."""
+        """Return the epochs of all runs."""
         return pd.concat([fit.history for fit in self.fits]) if self.fits else history_frame([])
 
     def own_adata(self) -> AnnData:
@@ -171,11 +159,6 @@ class HasState:
     def objective(self) -> dict[str, Any]:
         """Settings of the last objective; empty before training."""
         return self.state.objective
-
-    @property
-    def attempts(self) -> tuple[Attempt, ...]:
-        """Fits of the rescue that the model came from; that as given is the first."""
-        return self.state.attempts
 
     @property
     def history(self) -> pd.DataFrame:

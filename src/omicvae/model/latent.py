@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import LatentPosterior, SettingError, integral, keys
-from omicvae.model._setup import check_unchanged
-from omicvae.model._state import HasState
+from omicvae.model.setup_record import check_unchanged
+from omicvae.model.state import HasState
 from omicvae.training import CellPasses, CellScores, score_cells
 
 
@@ -57,9 +57,8 @@ class LatentMixin(HasState):
         DataError
             On unseen levels or missing genes, unless told how to treat them.
         """
-        passes = self.state.passes(
-            "get_latent_representation()", adata, indices, batch_size, unseen=unseen, missing_genes=missing_genes
-        )
+        matching = {"unseen": unseen, "missing_genes": missing_genes}
+        passes = self.state.passes("get_latent_representation()", adata, indices, batch_size, **matching)
         generator = passes.generator(self.state.seed_for("latent", seed))
 
         def read(q: LatentPosterior) -> Tensor | tuple[Tensor, ...]:
@@ -92,16 +91,12 @@ class LatentMixin(HasState):
         target = self.state.own_adata() if adata is None else adata
         if target is self.state.adata:
             check_unchanged(target, self.schema.keys.layer, self.state.fingerprint)
-        mean_NK, variance_NK = self.get_latent_representation(
-            adata, return_dist=True, unseen=unseen, missing_genes=missing_genes
-        )
+        matching: dict[str, Any] = {"unseen": unseen, "missing_genes": missing_genes}
+        mean_NK, variance_NK = self.get_latent_representation(adata, return_dist=True, **matching)
         target.obsm[key] = mean_NK
         target.obsm[key + keys.LATENT_SD_SUFFIX] = np.sqrt(variance_NK)
-        target.uns[keys.UNS] = {**target.uns.get(keys.UNS, {}), key: json.dumps(self._provenance())}
-
-    def _provenance(self) -> dict[str, Any]:
         elbo = self.history["elbo_validation"].dropna()
-        return {
+        provenance = {
             "version": version("omicvae"),
             "model": self.config.to_dict(),
             "setup": self.schema.keys.to_dict(),
@@ -109,6 +104,7 @@ class LatentMixin(HasState):
             "epochs": len(self.history),
             "elbo_validation": float(elbo.iloc[-1]) if len(elbo) else None,
         }
+        target.uns[keys.UNS] = {**target.uns.get(keys.UNS, {}), key: json.dumps(provenance)}
 
     def get_elbo(
         self,

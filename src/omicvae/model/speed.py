@@ -7,10 +7,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from anndata import AnnData
+from sklearn.preprocessing import normalize
 
-from omicvae.model._cvae import CVAE
+from omicvae.model.cvae import CVAE
 from omicvae.training.clock import EpochClock, timed
 from omicvae.training.fit import quiet_lightning
 
@@ -19,20 +21,10 @@ BATCH_KEY, TRAIN_SIZE = "batch", 0.9
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One model trained once.
+    """One model trained once, on either side; covariates enter the decoder only, dropout of the encoder is 0.1.
 
-    Attributes
-    ----------
-    likelihood
-        Name in ``COMPARISONS``.
-    n_hidden, n_layers, n_latent, batch_size
-        Of both sides; covariates enter the decoder only, dropout of the encoder is 0.1.
-    epochs
-        All of them, of which the first warms up and does not count.
-    accelerator
-        ``"cpu"`` or ``"gpu"``.
-    precision
-        Of omicvae; scvi-tools runs in float32, its default.
+    ``likelihood`` is a name in ``COMPARISONS``, ``accelerator`` is ``"cpu"`` or ``"gpu"``; the first of all ``epochs``
+    warms up and does not count; ``precision`` is omicvae's: scvi-tools runs in float32, its default.
     """
 
     likelihood: str = "nb"
@@ -48,37 +40,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """What the peer of a likelihood is.
+    """The peer of a likelihood: a class in ``scvi.model``, and what its constructor takes beside the sizes.
 
-    Attributes
-    ----------
-    peer
-        Class in ``scvi.model``.
-    arguments
-        Of its constructor, beside the sizes of the network.
-    values
-        Turns counts, in place, into the data that both sides get.
-    differs
-        What the sides do not share; empty where they fit the same model.
+    ``values`` turns counts into the data that both sides get; ``differs`` says what the sides do not share,
+    empty where they fit the same model; ``depths`` is what the peer calls the number of layers.
     """
 
     peer: str
     arguments: dict[str, Any]
-    values: Callable[[AnnData], None] = lambda adata: None
+    values: Callable[[sp.csr_matrix], sp.csr_matrix] = lambda x_NG: x_NG
     differs: str = ""
-
-
-def _log_normalise(adata: AnnData) -> None:
-    """Replace counts by log1p of counts per 10,000."""
-    # not by scanpy, whose numba kernels change the number of threads that torch uses
-    entries_N = np.diff(adata.X.indptr)
-    library_N = np.maximum(np.asarray(adata.X.sum(axis=1)).ravel(), 1.0)
-    adata.X.data[:] = np.log1p(adata.X.data * np.repeat(1e4 / library_N, entries_N))
-
-
-def _binarise(adata: AnnData) -> None:
-    """Replace counts by whether there are any."""
-    adata.X.data[:] = 1.0
+    depths: tuple[str, ...] = ("n_layers",)
 
 
 COMPARISONS = {
@@ -88,16 +60,18 @@ COMPARISONS = {
     "gaussian": _Comparison(
         "SCVI",
         {"gene_likelihood": "normal", "log_variational": False},
-        _log_normalise,
+        # not by scanpy, whose numba kernels change the number of threads that torch uses
+        lambda x_NG: (1e4 * normalize(x_NG, norm="l1")).log1p(),
         "SCVI's normal has the mean row sum × softmax, one SD per gene and its input as given; omicvae's has an "
         "unbounded mean and standardised input",
     ),
     "bernoulli": _Comparison(
         "PEAKVI",
         {},
-        _binarise,
+        lambda x_NG: x_NG.sign(),
         "PEAKVI encodes the cell's depth by a second network as wide as the first, has a factor per gene, LayerNorm "
         "and AdamW; omicvae's has neither network nor factor, BatchNorm and Adam",
+        ("n_layers_encoder", "n_layers_decoder"),
     ),
 }
 
@@ -105,8 +79,8 @@ COMPARISONS = {
 def _build_omicvae(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     """Return a ``CVAE`` and the arguments of its ``train``."""
     CVAE.setup_anndata(adata, batch_key=BATCH_KEY)
-    sizes: dict[str, Any] = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, "n_layers": run.n_layers}
-    model = CVAE(adata, run.likelihood, encode_covariates=False, seed=run.seed, **sizes)
+    sizes: dict[str, Any] = {"n_hidden": run.n_hidden, "n_layers": run.n_layers}
+    model = CVAE(adata, run.likelihood, run.n_latent, encode_covariates=False, seed=run.seed, **sizes)
     return model, {"progress_bar": False, "precision": run.precision}
 
 
@@ -115,12 +89,12 @@ def _build_scvi(adata: AnnData, run: Run) -> tuple[Any, dict[str, Any]]:
     import scvi
 
     scvi.settings.seed = run.seed
-    peer, arguments = COMPARISONS[run.likelihood].peer, COMPARISONS[run.likelihood].arguments
-    depth = {"SCVI": ["n_layers"], "PEAKVI": ["n_layers_encoder", "n_layers_decoder"]}[peer]
-    sizes = {"n_hidden": run.n_hidden, "n_latent": run.n_latent, **dict.fromkeys(depth, run.n_layers)}
-    kind = getattr(scvi.model, peer)
-    kind.setup_anndata(adata, batch_key=BATCH_KEY)
-    return kind(adata, **sizes, **arguments), {"enable_progress_bar": False}
+    comparison = COMPARISONS[run.likelihood]
+    depth = dict.fromkeys(comparison.depths, run.n_layers)
+    peer = getattr(scvi.model, comparison.peer)
+    peer.setup_anndata(adata, batch_key=BATCH_KEY)
+    model = peer(adata, n_hidden=run.n_hidden, n_latent=run.n_latent, **depth, **comparison.arguments)
+    return model, {"enable_progress_bar": False}
 
 
 SIDES = {"omicvae": _build_omicvae, "scvi": _build_scvi}
@@ -129,28 +103,19 @@ SIDES = {"omicvae": _build_omicvae, "scvi": _build_scvi}
 def measure(side: str, adata: AnnData, run: Run) -> dict[str, Any]:
     """Train and embed once, and return seconds and cells per second.
 
-    Parameters
-    ----------
-    side
-        ``"omicvae"`` or ``"scvi"``.
-    adata
-        Counts, CSR, with ``obs["batch"]``; left as it is.
-    run
-        What to train.
+    ``adata`` has counts, CSR, and ``obs["batch"]``, and is left as it is; ``side`` is a key of ``SIDES``.
 
     Returns
     -------
     ``train_cells_per_second``: training cells over the median epoch, the first epoch and all validation left out.
-    ``latent_cells_per_second``: all cells over the median of calls two to six of ``get_latent_representation()``,
-    posterior means; one call may last a few milliseconds.
+    ``latent_cells_per_second``: all cells over the median of calls two to six of ``get_latent_representation()``.
     The rest is what they are made of.
     """
     adata = adata.copy()
-    COMPARISONS[run.likelihood].values(adata)
+    adata.X = COMPARISONS[run.likelihood].values(adata.X)
     clock = EpochClock()
-    # warnings and notes of the host libraries; their errors are not hidden
-    with warnings.catch_warnings(), quiet_lightning():
-        warnings.simplefilter("ignore")
+    # warnings and notes of the host libraries, for these calls alone; their errors are not hidden
+    with warnings.catch_warnings(action="ignore"), quiet_lightning():
         (model, arguments), construct = timed(SIDES[side], adata, run)
         _, train = timed(
             model.train,

@@ -9,8 +9,8 @@ from omicvae._core import SettingError
 from omicvae._core.files import write_text
 from omicvae.data.schema import obs_column
 from omicvae.diagnostics import Diagnosis, diagnose
-from omicvae.model._state import HasState, ModelState
 from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views, stand_in_labels
+from omicvae.model.state import HasState, ModelState
 from omicvae.report import CellMaps, ModelFacts, render
 
 
@@ -38,10 +38,8 @@ class DiagnosisMixin(HasState):
         NotSupportedError
             If the model is not trained or has no data.
         """
-        split = self.state.require_split("diagnose()")
-        validated, seed = len(split.validation) > 0, diagnosis_seed(self.state, seed)
-        judged, labels_key = split.validation if validated else split.train, labels_key or self.schema.keys.labels_key
-        inputs = gather_inputs(self.state, judged, labels_key, seed, judged_train=not validated)
+        seed = diagnosis_seed(self.state, seed)
+        inputs = gather_inputs(self.state, labels_key or self.schema.keys.labels_key, seed)
         return diagnose(inputs, seed=seed, umap=umap)
 
     def report(
@@ -63,13 +61,8 @@ class DiagnosisMixin(HasState):
             Where it goes; what stood there is replaced once the new file is complete.
         diagnosis
             What ``diagnose`` returned, shown as it is; None makes it.
-        labels_key
-            Column of ``obs`` to classify and to colour by; None takes the ``labels_key`` of set-up. Without labels,
-            k-means classes of the data stand in, marked as such.
-        seed
-            As ``diagnose`` takes it; None for the model's.
-        umap
-            Whether to make the UMAP check and to draw the cells, which takes longest.
+        labels_key, seed, umap
+            As for ``diagnose``; the labels also colour the maps of the cells, which ``umap=False`` leaves out.
 
         Returns
         -------
@@ -83,15 +76,17 @@ class DiagnosisMixin(HasState):
         SavingError
             If the file cannot be written.
         """
-        self.state.require_split("report()")
+        facts = _model_facts(self.state)
         if diagnosis is None:
             diagnosis = self.diagnose(labels_key, seed=seed, umap=umap)
         elif not isinstance(diagnosis, Diagnosis):
             raise SettingError(f"diagnosis takes what model.diagnose() returned, got {type(diagnosis).__name__}.")
-        maps = _cell_maps(self.state, labels_key or _probed_labels(diagnosis), seed) if umap else None
-        target = Path(path)
-        write_text(render(diagnosis, self.history, _model_facts(self.state), maps), target)
-        return target
+        probes = diagnosis.probes
+        if labels_key is None and not probes.empty and not probes["fallback"].any():
+            labels_key = str(probes["labels"].iloc[0])  # what was classified
+        maps = _cell_maps(self.state, labels_key, seed) if umap else None
+        write_text(render(diagnosis, self.history, facts, maps), Path(path))
+        return Path(path)
 
 
 def _cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> CellMaps | None:
@@ -114,7 +109,7 @@ def _cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> C
 
 def _model_facts(state: ModelState) -> ModelFacts:
     """Say in plain values what data and model are."""
-    schema, last, split = state.schema, state.fits[-1], state.require_split("report()")
+    schema, split, last = state.schema, state.require_split("report()"), state.fits[-1]
     endings = {"stopped early": last.stopped_early, "interrupted": last.interrupted, "failed": bool(last.failure)}
     genes: list[Any] = state.module.likelihood.constant_genes.tolist()
     return ModelFacts(
@@ -134,9 +129,3 @@ def _model_facts(state: ModelState) -> ModelFacts:
         constant_genes=tuple(schema.gene_names[g] for g in genes),
         step=last.step,
     )
-
-
-def _probed_labels(diagnosis: Diagnosis) -> str | None:
-    """Name of the labels that a diagnosis classified, None where they were k-means classes or there were none."""
-    probes = diagnosis.probes
-    return None if probes.empty or probes["fallback"].any() else str(probes["labels"].iloc[0])

@@ -5,16 +5,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
 from omicvae._core import SettingError, integral
 from omicvae._core.errors import TrainingError
 from omicvae.diagnostics import Diagnosis, Remedy
-from omicvae.model._host import adopt
-from omicvae.model._state import ModelState
-from omicvae.model.attempt import Attempt
+from omicvae.model.host import adopt
 
 log = logging.getLogger("omicvae")
 
@@ -23,6 +21,40 @@ LIMITS = ("labels_key", "max_attempts", "max_seconds")
 
 #: Terms of the objective that a remedy leaves as they are: they are what the user wants, not what went wrong.
 KEPT_TERMS = ("adversary", "discriminator", "total_correlation")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """One fit of a rescue.
+
+    Attributes
+    ----------
+    remedy, diagnosis
+        What was tried (None for the fit as it was given), and what was found.
+    elbo
+        β = 1 bound of the validation cells, nats per cell; −inf for a fit that diverged.
+    history, seconds
+        Its curves; what training and diagnosis took.
+    failure
+        Why training failed, else empty.
+    """
+
+    remedy: Remedy | None
+    diagnosis: Diagnosis
+    elbo: float
+    history: pd.DataFrame
+    seconds: float
+    failure: str = ""
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is nothing to mend."""
+        return self.diagnosis.sound
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """What the best has most of: soundness first, then the bound."""
+        return self.sound, self.elbo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,37 +121,19 @@ def _on_top(first: Remedy, second: Remedy) -> Remedy:
     return replace(second, model=model, arguments=arguments)
 
 
-class RescuableModel(Protocol):
-    """What the search needs of a model."""
-
-    state: ModelState
-
-    def train(self, *, objective: Any, **arguments: Any) -> None:
-        """Fit the model."""
-
-    def diagnose(self, labels_key: str | None, *, umap: bool) -> Diagnosis:
-        """Judge the fit."""
-
-    def get_elbo(self, *, indices: list[int]) -> Any:
-        """Mean bound of the cells, nats."""
-
-
-def try_remedy(
-    model: RescuableModel, remedy: Remedy, labels_key: str | None, arguments: Mapping[str, Any]
-) -> tuple[RescuableModel, Attempt]:
+def try_remedy(model: Any, remedy: Remedy, labels_key: str | None, arguments: Mapping[str, Any]) -> tuple[Any, Attempt]:
     """Fit a new model of the same cells and split as the remedy says."""
     started = time.perf_counter()
-    twin: Any = type(model).__new__(type(model))
-    adopt(twin, model.state.twin(remedy.model))
+    twin = adopt(object.__new__(type(model)), model.state.twin(remedy.model))
     own = {name: value for name, value in remedy.arguments.items() if name != "fresh"}  # a twin is new
     kept = {name: model.state.objective[name] for name in KEPT_TERMS if model.state.objective.get(name)}
     remedy = replace(remedy, settings={**kept, **remedy})
     with suppress(TrainingError):  # the model has its best weights, and its fit says why
         twin.train(objective=remedy, **{**arguments, **own})
-    return twin, judge(twin, remedy, labels_key, started)
+    return twin, _judge(twin, remedy, labels_key, started)
 
 
-def judge(model: RescuableModel, remedy: Remedy | None, labels_key: str | None, started: float) -> Attempt:
+def _judge(model: Any, remedy: Remedy | None, labels_key: str | None, started: float) -> Attempt:
     """Diagnose a fit that was begun at ``started``."""
     diagnosis, elbo = model.diagnose(labels_key, umap=False), float("-inf")
     seconds = time.perf_counter() - started
@@ -130,7 +144,7 @@ def judge(model: RescuableModel, remedy: Remedy | None, labels_key: str | None, 
 
 
 def rescue(
-    model: RescuableModel,
+    model: Any,
     *,
     labels_key: str | None = None,
     max_attempts: int = 6,
@@ -180,7 +194,7 @@ def rescue(
             "model.train(fresh=True, train_size=0.9)."
         )
     started = time.perf_counter()
-    attempts, models, tried = [judge(model, None, labels_key, started)], [model], set[str]()
+    attempts, models, tried = [_judge(model, None, labels_key, started)], [model], set[str]()
     while not attempts[-1].sound and len(attempts) <= max_attempts:
         remedy = next(_untried(attempts, tried), None)
         if remedy is None or (max_seconds is not None and time.perf_counter() - started >= max_seconds):
@@ -195,7 +209,7 @@ def rescue(
         models.append(other)
     chosen = max(range(len(attempts)), key=lambda i: attempts[i].rank)
     outcome = Rescue(models[chosen], tuple(attempts), chosen)
-    outcome.model.state.attempts = outcome.attempts
+    outcome.model.attempts = outcome.attempts
     if not outcome.healed:
         log.warning(
             "rescue: none of %d attempts was sound; the best is %s. See attempts for what was tried.",

@@ -1,14 +1,11 @@
 """The record of set-up that travels with an AnnData object."""
 
 import json
-import logging
 
 from anndata import AnnData
 
 from omicvae._core import DataError, keys
 from omicvae.data import SetupKeys, fingerprint, get_matrix
-
-logger = logging.getLogger("omicvae")
 
 
 def own_memory(adata: AnnData) -> None:

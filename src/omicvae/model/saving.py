@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -14,9 +15,9 @@ from safetensors.torch import load_file, save
 from omicvae._core import SavingError
 from omicvae._core.files import write_atomically
 from omicvae.data import DataSchema
-from omicvae.model._build import ModelConfig
-from omicvae.model._host import adopt
-from omicvae.model._state import HasState, ModelState
+from omicvae.model.config import ModelConfig
+from omicvae.model.host import adopt
+from omicvae.model.state import HasState, ModelState
 from omicvae.training import FitResult, Split
 
 SCHEMA_VERSION = 1
@@ -48,8 +49,7 @@ class SavingMixin(HasState):
             raise SavingError(f"{folder} holds a model already; pass overwrite=True to replace it, or another folder.")
         tensors = {f"module.{name}": value.contiguous() for name, value in own.module.state_dict().items()}
         if own.split is not None:
-            tensors["split.train"] = torch.from_numpy(own.split.train)
-            tensors["split.validation"] = torch.from_numpy(own.split.validation)
+            tensors |= {f"split.{part}": torch.from_numpy(rows) for part, rows in asdict(own.split).items()}
         adata = own.own_adata() if save_anndata else None
         before = _files_of(folder)
         try:
@@ -62,8 +62,18 @@ class SavingMixin(HasState):
                 data = f"adata-{own.fingerprint}.h5ad"
                 in_memory = adata.to_memory()
                 write_atomically(folder / data, lambda path: in_memory.write_h5ad(path))
-            record = json.dumps({**_record(own), "weights": weights, "adata": data}, indent=1)
-            write_atomically(folder / STATE, lambda path: path.write_text(record))
+            record = {
+                "schema_version": SCHEMA_VERSION,
+                "omicvae_version": version("omicvae"),
+                "fingerprint": own.fingerprint,
+                "config": own.config.to_dict(),
+                "data": own.schema.to_dict(),
+                "objective": own.objective,
+                "fits": [fit.to_dict() for fit in own.fits],
+                "weights": weights,
+                "adata": data,
+            }
+            write_atomically(folder / STATE, lambda path: path.write_text(json.dumps(record, indent=1)))
         except OSError as error:
             raise SavingError(
                 f"The model could not be saved to {folder}: {error}. A model saved there before is intact."
@@ -91,38 +101,25 @@ class SavingMixin(HasState):
             If ``adata`` does not fit the model.
         """
         record, tensors, saved = _read(Path(dir_path))
-        state = ModelState.new(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
         adata = saved if adata is None else adata
+        state = ModelState(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
         if adata is None:
             state.fingerprint = record["fingerprint"]  # so that a save of the model keeps its split
         else:
             state.attach(adata, state.cells(adata))
-        prefix = "module."
-        state.module.load_state_dict(
-            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        )
+        state.module.load_state_dict(_part("module.", tensors))
         state.module.eval()
         state.fits = [FitResult.from_dict(fit) for fit in record["fits"]]
         state.objective = record["objective"]
-        # row numbers mean something for the cells of the training only
-        if "split.train" in tensors and state.fingerprint == record["fingerprint"]:
-            state.split = Split(tensors["split.train"].numpy(), tensors["split.validation"].numpy())
-        model = cls.__new__(cls)
-        adopt(model, state)
+        split = {part: rows.numpy() for part, rows in _part("split.", tensors).items()}
+        if split and state.fingerprint == record["fingerprint"]:  # row numbers mean something for these cells alone
+            state.split = Split(**split)
+        model: Self = adopt(cls.__new__(cls), state)
         return model
 
 
-def _record(state: ModelState) -> dict[str, Any]:
-    """Return what ``model.json`` holds beside the names of the files."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "omicvae_version": version("omicvae"),
-        "fingerprint": state.fingerprint,
-        "config": state.config.to_dict(),
-        "data": state.schema.to_dict(),
-        "objective": state.objective,
-        "fits": [fit.to_dict() for fit in state.fits],
-    }
+def _part(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnData | None]:

@@ -9,8 +9,8 @@ import pytest
 import omicvae as ov
 from omicvae._core.errors import NotSupportedError, SettingError
 from omicvae.diagnostics import Remedy
-from omicvae.model import _rescue
-from omicvae.model._rescue import Attempt
+from omicvae.model import rescue_search
+from omicvae.model.rescue_search import Attempt
 
 DEAR = {"beta": 1e4}
 SMALL = Remedy({"beta": 1.0}, "", model={"n_latent": 3})
@@ -143,7 +143,7 @@ def scripted(collapsed, monkeypatch):
             remedies, elbo = next(outcomes)
             return model, Attempt(remedy, replace(ill, verdict="overfit", remedies=remedies), elbo, model.history, 0.0)
 
-        monkeypatch.setattr(_rescue, "try_remedy", fit)
+        monkeypatch.setattr(rescue_search, "try_remedy", fit)
         monkeypatch.setattr(ov.CVAE, "diagnose", lambda self, *args, **kwargs: replace(ill, remedies=given))
         return ov.rescue(collapsed, **settings), tried
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scvi.model.base import RNASeqMixin
 
 from omicvae._core import DataError, NotSupportedError, SettingError, integral
-from omicvae.model._state import HasState
+from omicvae.model.state import HasState
 
 
 class ExpressionMixin(HasState):
@@ -67,42 +67,6 @@ class ExpressionMixin(HasState):
         """
         if weights not in (None, "uniform"):
             raise SettingError(f'weights must be None or "uniform", got {weights!r}.')
-        self._check_library_size(library_size)
-        passes = self.state.passes("get_normalized_expression()", adata, indices, batch_size)
-        rows = np.asarray(passes.rows)
-        overall, single = n_samples_overall, integral("n_samples", n_samples, minimum=1) == 1
-        if overall is not None:
-            overall, single = integral("n_samples_overall", overall, minimum=1), False
-            n_samples = overall // len(rows) + 1
-        genes, average = self._gene_columns(gene_list), return_mean and overall is None
-        if out is not None and (tuple(out.shape) != (len(rows), len(genes)) or not average):
-            raise SettingError(
-                f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {(len(rows), len(genes))} "
-                "(cells, genes)."
-            )
-        values = passes.decode(
-            genes,
-            self._batch_codes(transform_batch),
-            seed=self.state.seed_for("latent"),
-            n_samples=None if single else int(n_samples),
-            scale=float(library_size),
-            average=average,
-            out=out,
-        )
-        if out is not None:
-            return values
-        if overall is not None:
-            flat = values.reshape(-1, len(genes))
-            rng = np.random.default_rng(self.state.seed_for("latent"))
-            return flat[rng.choice(len(flat), overall, replace=False)]
-        if not average:
-            return values.transpose(1, 0, 2)
-        if return_numpy:
-            return values
-        cells = (self.state.own_adata() if adata is None else adata).obs_names[rows]
-        return pd.DataFrame(values, index=cells, columns=[self.schema.gene_names[g] for g in genes])
-
-    def _check_library_size(self, library_size: float) -> None:
         if library_size != 1 and self.module.likelihood.support != "counts":
             raise SettingError(
                 f"library_size={library_size!r} scales counts; this model's likelihood is "
@@ -112,6 +76,37 @@ class ExpressionMixin(HasState):
             raise SettingError(
                 'library_size="latent" is not offered: omicvae uses the observed library. Pass a number.'
             )
+        passes = self.state.passes("get_normalized_expression()", adata, indices, batch_size)
+        rows, seed = np.asarray(passes.rows), self.state.seed_for("latent")
+        draws: int | None = integral("n_samples", n_samples, minimum=1)
+        draws, overall = None if draws == 1 else draws, n_samples_overall
+        if overall is not None:
+            overall = integral("n_samples_overall", overall, minimum=1)
+            draws = overall // len(rows) + 1
+        genes, average = self._gene_columns(gene_list), return_mean and overall is None
+        if out is not None and (tuple(out.shape) != (len(rows), len(genes)) or not average):
+            raise SettingError(
+                f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {(len(rows), len(genes))} "
+                "(cells, genes)."
+            )
+        values = passes.decode(
+            genes,
+            self._batch_codes(transform_batch),
+            seed=seed,
+            n_samples=draws,
+            scale=float(library_size),
+            average=average,
+            out=out,
+        )
+        if overall is not None:
+            flat = values.reshape(-1, len(genes))
+            return flat[np.random.default_rng(seed).choice(len(flat), overall, replace=False)]
+        if not average:
+            return values.transpose(1, 0, 2)
+        if return_numpy or out is not None:
+            return values
+        cells = (self.state.own_adata() if adata is None else adata).obs_names[rows]
+        return pd.DataFrame(values, index=cells, columns=[self.schema.gene_names[g] for g in genes])
 
     def posterior_predictive_sample(
         self,
@@ -168,8 +163,6 @@ class ExpressionMixin(HasState):
 
     def _batch_codes(self, levels: str | int | Sequence[str | int] | None) -> list[int | None]:
         """Codes of levels of the batch covariate; None stands for each cell's own."""
-        if levels is None:
-            return [None]
         wanted: list[Any] = [levels] if np.ndim(levels) == 0 else list(levels)  # type: ignore[arg-type]
         if wanted == [None]:
             return [None]
@@ -182,10 +175,8 @@ class ExpressionMixin(HasState):
         return codes
 
     def _gene_columns(self, gene_list: Sequence[str] | None) -> list[int]:
-        if gene_list is None:
-            return list(range(len(self.schema.gene_names)))
-        wanted = {gene_list} if isinstance(gene_list, str) else set(gene_list)
-        unknown = wanted.difference(self.schema.gene_names)
-        if unknown:
+        names = self.schema.gene_names
+        wanted = {gene_list} if isinstance(gene_list, str) else set(names if gene_list is None else gene_list)
+        if unknown := wanted.difference(names):
             raise DataError(f"{len(unknown)} gene(s) of gene_list are not in the model, such as {sorted(unknown)[:5]}.")
-        return [g for g, name in enumerate(self.schema.gene_names) if name in wanted]
+        return [g for g, name in enumerate(names) if name in wanted]

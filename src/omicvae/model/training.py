@@ -5,18 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 
 from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
-from omicvae.model._build import random_cells
-from omicvae.model._rescue import LIMITS, RescuableModel
-from omicvae.model._rescue import rescue as mend
-from omicvae.model._setup import check_unchanged
-from omicvae.model._state import HasState, ModelState
+from omicvae.model.rescue_search import LIMITS, Attempt
+from omicvae.model.rescue_search import rescue as mend
+from omicvae.model.setup_record import check_unchanged
+from omicvae.model.state import HasState, ModelState
 from omicvae.objective import Objective
 from omicvae.training import (
     Checkpoint,
@@ -34,14 +33,15 @@ from omicvae.training import (
 
 log = logging.getLogger("omicvae")
 
-ON_BAD_STEPS = ("raise", "stop")
-
 #: What the attempts of a rescue take over from the run; length, rate and stopping are what may have been wrong.
 RESCUED_SETTINGS = ("batch_size", "precision", "optimizer", "weight_decay", "ema_decay", "seed")
 
 
 class TrainingMixin(HasState):
     """``train``."""
+
+    #: fits of the rescue that the model came from; that as given is the first
+    attempts: tuple[Attempt, ...] = ()
 
     def train(
         self,
@@ -133,7 +133,7 @@ class TrainingMixin(HasState):
         """
         settings, state = RunSettings.of(locals()), self.state
         check_unchanged(state.own_adata(), self.schema.keys.layer, state.fingerprint)
-        choose("on_bad_steps", on_bad_steps, ON_BAD_STEPS)
+        choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
         limits: dict[str, Any] = dict(rescue) if isinstance(rescue, Mapping) else {}
         if not set(limits) <= set(LIMITS):
             raise SettingError(f"rescue takes True or a mapping with {', '.join(LIMITS)}, got {sorted(limits)}.")
@@ -161,12 +161,12 @@ class TrainingMixin(HasState):
         )
         state.fits.append(result)
         state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
-        state.attempts, self.is_trained_, failure = (), True, result.failure
+        self.attempts, self.is_trained_, failure = (), True, result.failure
         if rescue:
             kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
             hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
-            outcome = mend(cast(RescuableModel, self), **limits, **{**kept, **hardware_too, **trainer_arguments})
-            self.state = outcome.model.state
+            outcome = mend(self, **limits, **{**kept, **hardware_too, **trainer_arguments})
+            self.state, self.attempts = outcome.model.state, outcome.attempts
             failure = outcome.attempts[outcome.chosen].failure
         if failure:
             text = f"{failure} Training ended; the model has its best weights so far and can be used."
@@ -183,37 +183,29 @@ def _begun(
     resume_from: str | Path | None,
 ) -> tuple[RunSettings, Checkpoint | None]:
     """Return the settings of a run that is resumed, with its checkpoint, or else of a new one."""
-    if resume_from is not None:
-        checkpoint = read_checkpoint(Path(resume_from))
-        return settings.resumed(_run_of(checkpoint, state)), checkpoint
-    if checkpoint_dir is not None and has_checkpoint(Path(checkpoint_dir)):
-        raise SettingError(
-            f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
-            f"{str(checkpoint_dir)!r}), or choose an empty folder."
-        )
-    return _continued(settings, state, fresh), None
-
-
-def _identity(state: ModelState) -> dict[str, Any]:
-    """Return what must be the same for a run to be resumed, JSON-able."""
-    own = {"config": state.config.to_dict(), "data": state.fingerprint, "epochs_before": len(state.history)}
-    plain: dict[str, Any] = json.loads(json.dumps(own))
-    return plain
-
-
-def _run_of(checkpoint: Checkpoint, state: ModelState) -> dict[str, Any]:
-    """Return the settings of the run that a checkpoint belongs to, if it is one of this model."""
-    saved = dict(checkpoint.state["settings"])
-    run: dict[str, Any] = saved.pop("run")
-    own = _identity(state)
-    other = [name for name in own if own[name] != saved[name]]
-    if other:
+    if resume_from is None:
+        if checkpoint_dir is not None and has_checkpoint(Path(checkpoint_dir)):
+            raise SettingError(
+                f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
+                f"{str(checkpoint_dir)!r}), or choose an empty folder."
+            )
+        return _continued(settings, state, fresh), None
+    checkpoint = read_checkpoint(Path(resume_from))
+    saved, own = checkpoint.state["settings"], _identity(state)
+    if other := [name for name in own if own[name] != saved[name]]:
         shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
         raise SettingError(
             f"The checkpoint is of another model ({shown}). Make the model as it was when that run was started, "
             "on the same data."
         )
-    return run
+    return settings.resumed(saved["run"]), checkpoint
+
+
+def _identity(state: ModelState) -> dict[str, Any]:
+    """Return what must be the same for a run to be resumed, as JSON gives it back."""
+    own = {"config": state.config.to_dict(), "data": state.fingerprint, "epochs_before": len(state.history)}
+    plain: dict[str, Any] = json.loads(json.dumps(own))
+    return plain
 
 
 def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSettings:
@@ -259,7 +251,10 @@ def _make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, bfloat1
     if not state.fits:
         state.schema = state.schema.fit_scaling(store.continuous_NV[split.train])
         state.store = store = store.with_schema(state.schema)
-        state.module.initialise(store.moments(split.train), random_cells(store, split.train, seed))
+        rng, rows = np.random.default_rng(derive_seed(seed, "weights", 1)), split.train
+        state.module.initialise(
+            store.moments(rows), lambda n: store.batch(rng.choice(rows, min(n, len(rows)), replace=False))
+        )
         left_out = [state.schema.gene_names[g] for g in state.module.likelihood.constant_genes.tolist()]
         if left_out:
             log.warning(

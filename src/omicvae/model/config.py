@@ -1,15 +1,13 @@
 """From configuration and schema to a network; the same function serves a new and a loaded model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from omicvae._core import Batch, SettingError, choose, integral
-from omicvae.data import CellStore, DataSchema
+from omicvae._core import SettingError, choose, integral
+from omicvae.data import DataSchema
 from omicvae.likelihoods import LIKELIHOODS, Likelihood
 from omicvae.module import Architecture, ConditionalVAE, NullModel
 from omicvae.networks import covariate_width
@@ -20,9 +18,9 @@ from omicvae.training import derive_seed, private_generators
 DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
 
 
-def default_dropout_rate(n_cells: int) -> float:
-    """Dropout of the encoder for so many cells."""
-    return SMALL_DROPOUT_RATE if n_cells < SMALL_CELLS else DROPOUT_RATE
+def named_fields(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the fields of a settings class out of all arguments of a call, by name."""
+    return {setting.name: arguments[setting.name] for setting in fields(kind) if setting.name in arguments}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +35,10 @@ class ModelConfig:
     n_pseudo_inputs: int = 50
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", integral("seed", self.seed, minimum=0))
         choose("likelihood", self.likelihood, LIKELIHOODS)
         choose("prior", self.prior, PRIORS)
-        object.__setattr__(self, "n_pseudo_inputs", integral("n_pseudo_inputs", self.n_pseudo_inputs, minimum=1))
-
-    @classmethod
-    def of(cls, named: Mapping[str, Any], architecture: Architecture) -> Self:
-        """Take the settings out of all arguments of a call, by name."""
-        own = [setting.name for setting in fields(cls) if setting.name != "architecture"]
-        return cls(architecture=architecture, **{name: named[name] for name in own})
+        for name, minimum in (("seed", 0), ("n_pseudo_inputs", 1)):
+            object.__setattr__(self, name, integral(name, getattr(self, name), minimum=minimum))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping."""
@@ -99,9 +91,3 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
 def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:
     """Make the z-free model with the same likelihood."""
     return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))
-
-
-def random_cells(store: CellStore, rows: NDArray[np.int64], seed: int) -> Callable[[int], Batch]:
-    """Give so many different cells out of ``rows``, or all of them where there are fewer; a function of the seed."""
-    rng = np.random.default_rng(derive_seed(seed, "weights", 1))
-    return lambda n: store.batch(rng.choice(rows, min(n, len(rows)), replace=False))
