@@ -1,16 +1,20 @@
 """Levels of categorical covariates and scales of continuous ones, matched by name and never by position."""
 
+import difflib
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from omicvae._core import DataError, choose
+from omicvae._core import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 logger = logging.getLogger("omicvae")
 
@@ -38,21 +42,19 @@ class CategoricalLevels:
     key
         Name of the column.
     levels
-        Sorted distinct values, all of type ``kind``; a factor's unused levels are left out.
-    kind
-        ``"str"``, ``"int"``, ``"float"`` or ``"bool"``; anything else is kept as text.
+        Sorted distinct values, all of type bool, int, float or str; a factor's unused levels are left out.
     """
 
     key: str
     levels: tuple[Any, ...]
-    kind: str
 
     def __post_init__(self) -> None:
-        to_kind: Any = choose("kind", self.kind, _KINDS)
-        object.__setattr__(self, "levels", tuple(to_kind(level) for level in self.levels))
+        object.__setattr__(self, "levels", tuple(self.levels))  # JSON has lists
 
-    def __len__(self) -> int:
-        return len(self.levels)
+    @property
+    def kind(self) -> str:
+        """Type of the levels: ``"str"``, ``"int"``, ``"float"`` or ``"bool"``."""
+        return _kind_of(self.levels)
 
     @classmethod
     def register(cls, key: str, column: pd.Series, *, allow_missing: bool = False) -> "CategoricalLevels":
@@ -77,7 +79,7 @@ class CategoricalLevels:
             )
         if kind == "str" and "NA" in values:
             logger.warning("obs[%r] has a level 'NA'; if that is R's missing value, replace it first.", key)
-        return cls(key, tuple(sorted(values)), kind)
+        return cls(key, tuple(sorted(values)))
 
     def code(self, value: object) -> int | None:
         """Code of a level by its name, in any type (1, 1.0, "1" match if unambiguous); None if unknown."""
@@ -127,12 +129,12 @@ class CategoricalLevels:
         )
 
     def _find(self, values: Sequence[object]) -> list[int | None]:
-        exact, loose = self._codes_by_form(str), self._codes_by_form(_loose)
+        exact, loose, texts = self._codes_by_form(str), self._codes_by_form(_loose), self.kind == "str"
         codes = []
         for value in values:
             code = exact.get(str(value))
             # between two texts only the very same text is the same level: "1.10" is not "1.1"
-            if code is None and not (self.kind == "str" and isinstance(value, str)):
+            if code is None and not (texts and isinstance(value, str)):
                 code = loose.get(_loose(value))
             codes.append(code)
         return codes
@@ -144,15 +146,6 @@ class CategoricalLevels:
             if codes.setdefault(form(level), code) != code:
                 ambiguous.add(form(level))
         return {name: code for name, code in codes.items() if name not in ambiguous}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of plain Python values that JSON can hold."""
-        return {"key": self.key, "levels": list(self.levels), "kind": self.kind}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "CategoricalLevels":
-        """Inverse of :meth:`to_dict`; ``kind`` restores the type of the levels."""
-        return cls(values["key"], tuple(values["levels"]), values["kind"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +168,22 @@ class ContinuousScaling:
         mean, sd = float(values_N.mean()), float(values_N.std())
         return cls(key, mean, max(sd, 1e-12 * abs(mean)))  # below that, differences are rounding errors
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of plain Python values that JSON can hold."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ContinuousScaling":
-        """Inverse of :meth:`to_dict`."""
-        return cls(values["key"], float(values["mean"]), float(values["sd"]))
+def obs_column(adata: "AnnData", key: str) -> pd.Series:
+    """Return ``adata.obs[key]``.
+
+    Raises
+    ------
+    DataError
+        If there is no such column; close names and the columns that exist are listed.
+    """
+    if key not in adata.obs.columns:
+        names = [str(name) for name in adata.obs.columns]
+        close = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
+        guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise DataError(f"adata.obs has no column {key!r}.{guess} Columns: {listing(names, 20) or 'none'}.")
+    column: pd.Series = adata.obs[key]
+    return column
 
 
 def numeric_column(key: str, column: pd.Series) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from omicvae.data.schema import obs_column
+from omicvae.data import obs_column
 from omicvae.diagnostics import DiagnosisInputs, permute_within_strata
 from omicvae.metrics import kmeans_classes
 from omicvae.metrics.linear import residuals
