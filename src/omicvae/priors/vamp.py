@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from omicvae.priors._base import Encode, LatentDensity, Prior
-from omicvae.priors._density import Mixture
+from omicvae.priors.base import Encode, Prior
+from omicvae.priors.density import Mixture
 
 
 class VampPrior(Prior):
@@ -42,7 +42,7 @@ class VampPrior(Prior):
         self.categories_PD = categories_PD.clone().to(device)
         self.continuous_PV = continuous_PV.clone().to(device)
 
-    def at(self, c_BC: Tensor, encode: Encode) -> LatentDensity:
+    def at(self, c_BC: Tensor, encode: Encode) -> Mixture:
         """Return the mixture, whatever the covariates of the minibatch."""
         q = encode(self.inputs_PG, self.categories_PD, self.continuous_PV)
         return Mixture(q.mean_BK, q.log_variance_BK)

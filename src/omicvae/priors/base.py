@@ -2,35 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from omicvae._core import LatentPosterior
+from omicvae.priors.density import LatentDensity
 
 #: q(z | x, c) at inference of inputs (P, G) in the encoder's units, level codes (P, D) and continuous covariates (P, V)
 Encode = Callable[[Tensor, Tensor, Tensor], LatentPosterior]
-
-
-class LatentDensity(Protocol):
-    """p(z | c) for the cells of one minibatch, cell by cell, or p(z) where it is the same for all of them."""
-
-    def kl(self, posterior: LatentPosterior, z_BK: Tensor) -> Tensor:
-        """KL(q ‖ p) by dimension in nats, shape (B, K); its estimate at the draw z where no closed form exists."""
-        ...
-
-    def log_prob(self, z_BK: Tensor) -> Tensor:
-        """Return log p(z) in nats, shape (B,)."""
-        ...
-
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw a latent vector for each of ``n`` cells, those of the minibatch; shape (n, K)."""
-        ...
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation by dimension, shape (B, K), or (K,) where they are the same for all cells."""
-        ...
 
 
 class Prior(nn.Module, ABC):
