@@ -68,8 +68,9 @@ def iter_rows(matrix: Any) -> Iterator[sp.csr_matrix]:
 
     if isinstance(matrix, CSCDataset):
         matrix = matrix.to_memory()
-    if sp.issparse(matrix):
-        matrix = sp.csr_matrix(matrix)  # rows of a CSC cannot be read without sorting it once
+    sparse = sp.issparse(matrix)
+    if sparse:
+        matrix = matrix.tocsr()  # rows of a CSC cannot be read without sorting it once
     rows = chunk_rows(matrix.shape[1])
     for start in range(0, matrix.shape[0], rows):
         yield _canonical(_read(matrix, start, min(start + rows, matrix.shape[0])))
@@ -78,10 +79,11 @@ def iter_rows(matrix: Any) -> Iterator[sp.csr_matrix]:
 def _read(matrix: Any, start: int, stop: int) -> sp.csr_matrix:
     """Rows ``start:stop``, of a CSR matrix in memory without copying their entries."""
     if not sp.issparse(matrix):
-        block = matrix[start:stop]
-        if not sp.issparse(block):
-            return sp.csr_matrix(_plain(np.asarray(block)))
-        matrix, start, stop = sp.csr_matrix(block), 0, stop - start
+        matrix, start, stop = matrix[start:stop], 0, stop - start
+        sparse = sp.issparse(matrix)
+        if not sparse:
+            return sp.csr_matrix(_plain(np.asarray(matrix)))
+        matrix = matrix.tocsr()
     first, last = int(matrix.indptr[start]), int(matrix.indptr[stop])
     pointers = matrix.indptr[start : stop + 1] - first
     parts = (_plain(matrix.data[first:last]), matrix.indices[first:last], pointers)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omicvae.cli._demo_fits import COLLAPSED_KEY, DemoFit
+from omicvae.cli.demo_fits import COLLAPSED_KEY, DemoFit
 from omicvae.plotting._axes import new_axes
 
 if TYPE_CHECKING:
