@@ -27,8 +27,9 @@ def add(parser: "argparse._ActionsContainer", name: str, **changes: Any) -> None
 
 def likelihood_names() -> str:
     """List the table of likelihoods from its files: importing them loads torch, and help is to answer at once."""
-    files = sorted((Path(__file__).parents[1] / "likelihoods").glob("*.py"))
-    return ", ".join(sorted(re.findall(r'^    name: ClassVar\[str\] = "(\w+)"', "\n".join(map(Path.read_text, files)), re.M)))
+    files = (Path(__file__).parents[1] / "likelihoods").glob("*.py")
+    names = re.findall(r'^    name: ClassVar\[str\] = "(\w+)"', "\n".join(map(Path.read_text, files)), re.MULTILINE)
+    return ", ".join(sorted(names))
 
 
 def read_h5ad(path: Path) -> "AnnData":
