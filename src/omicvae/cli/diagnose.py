@@ -23,27 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Load, diagnose, print."""
-    diagnosis = _of_log(options) if options.data is None else _of_model(options)
-    print(diagnosis)
-    write_json(diagnosis.to_dict(), options.json)
-
-
-def _of_model(options: argparse.Namespace) -> "Diagnosis":
-    import omicvae as ov
-    from omicvae._core.errors import SettingError
-
-    if options.kl_weight is not None:
-        raise SettingError("--kl-weight is for a LOG; a saved model knows the weight of its KL.")
-    model = ov.CVAE.load(str(options.source), adata=read_h5ad(options.data))
-    return model.diagnose(labels_key=options.labels_key)
-
-
-def _of_log(options: argparse.Namespace) -> "HistoryDiagnosis":
     import omicvae as ov
     from omicvae._core.errors import DataError, SettingError
 
-    if options.labels_key is not None:
-        raise SettingError("--labels-key is for MODEL H5AD; curves alone have no cells to label.")
-    if (options.source / "model.json").exists():
-        raise DataError(f"{options.source} is a saved model: name the file of its cells as well.")
-    return ov.diagnose_history(options.source, kl_weight=options.kl_weight)
+    diagnosis: Diagnosis | HistoryDiagnosis
+    if options.data is None:
+        if options.labels_key is not None:
+            raise SettingError("--labels-key is for MODEL H5AD; curves alone have no cells to label.")
+        if (options.source / "model.json").exists():
+            raise DataError(f"{options.source} is a saved model: name the file of its cells as well.")
+        diagnosis = ov.diagnose_history(options.source, kl_weight=options.kl_weight)
+    else:
+        if options.kl_weight is not None:
+            raise SettingError("--kl-weight is for a LOG; a saved model knows the weight of its KL.")
+        model = ov.CVAE.load(str(options.source), adata=read_h5ad(options.data))
+        diagnosis = model.diagnose(labels_key=options.labels_key)
+    print(diagnosis)
+    write_json(diagnosis.to_dict(), options.json)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 #: ``x / ℓ`` is shown per ten thousand counts, as scanpy does.
-LIBRARY_SCALE = 1e4
+_LIBRARY_SCALE = 1e4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,14 +127,9 @@ class CellStore:
         return self.schema.n_genes
 
     @property
-    def n_nonzero(self) -> int:
-        """Number of non-zero entries."""
-        return len(self.values)
-
-    @property
     def density(self) -> float:
         """Share of entries that are not zero."""
-        return self.n_nonzero / max(1, self.n_cells * self.n_genes)
+        return len(self.values) / max(1, self.n_cells * self.n_genes)
 
     @property
     def nbytes(self) -> int:
@@ -184,19 +179,16 @@ class CellStore:
         """Per-gene moments of the cells ``indices``, float64; see :class:`omicvae._core.FeatureMoments`."""
         return feature_moments(self.csr, self.library_N, _as_rows(indices), self.n_genes)
 
-    def log_normalised(
-        self, indices: Tensor | np.ndarray | Sequence[int] | None = None, *, support: str = "counts"
-    ) -> sp.csr_matrix | np.ndarray:
+    def log_normalised(self, support: str) -> sp.csr_matrix | np.ndarray:
         """Return the input of a PCA that serves as reference.
 
         ``"counts"``: CSR of log1p(x / ℓ · 10⁴), or log1p(x / s) with size factors. ``"binary"``: CSR of the
         values. ``"real"``: dense array of the values. All float32, cells × genes.
         """
         choose("support", support, SUPPORTS)
-        rows = np.arange(self.n_cells) if indices is None else _as_rows(indices)
-        matrix = self.csr(rows)
+        matrix = self.csr(np.arange(self.n_cells))
         if support == "counts":
-            scale = (LIBRARY_SCALE if self.schema.keys.size_factor_key is None else 1.0) / self.library_N[rows]
+            scale = (_LIBRARY_SCALE if self.schema.keys.size_factor_key is None else 1.0) / self.library_N
             matrix.data *= np.repeat(scale.astype(np.float32), np.diff(matrix.indptr))
             np.log1p(matrix.data, out=matrix.data)
         return matrix.toarray() if support == "real" else matrix
