@@ -33,13 +33,7 @@ def likelihood_names() -> str:
 
 
 def read_h5ad(path: Path) -> "AnnData":
-    """Read an h5ad file.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or anndata cannot read it; the message names it.
-    """
+    """Read an h5ad file; a DataError names one that does not exist or cannot be read."""
     import anndata
 
     from omicvae._core.errors import DataError

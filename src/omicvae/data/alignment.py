@@ -16,26 +16,15 @@ _MOST_MISSING = 0.2
 
 
 def align_genes(expected: Sequence[str], given: Sequence[str], *, missing: str = "error") -> np.ndarray:
-    """Find the column of each expected gene.
+    """Find the column of ``given`` (in any order) for each expected gene of the model, int64.
 
-    Parameters
-    ----------
-    expected
-        Genes of the model, in its order.
-    given
-        Genes of the new data, in any order; those that the model does not know are ignored (one info line).
-    missing
-        ``"error"``, or ``"zero"`` to fill up to a fifth of the genes with zeros, as if they had not been expressed.
-
-    Returns
-    -------
-    int64 array with a column of ``given`` for each of ``expected``; −1 for genes that are filled with zeros.
+    Genes that the model does not know are ignored (one info line). Missing ones are an error, or for
+    ``missing="zero"``, up to a fifth of them, −1: zeros, as if they had not been expressed.
 
     Raises
     ------
     DataError
-        If genes are missing (some are listed), too many are missing to be filled, or a gene that is needed
-        occurs twice.
+        If genes are missing (some are listed), too many to be filled, or a gene that is needed occurs twice.
     """
     choose("missing_genes", missing, ("error", "zero"))
     names = pd.Index(given)

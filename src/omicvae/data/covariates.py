@@ -63,8 +63,7 @@ class CategoricalLevels:
         Raises
         ------
         DataError
-            If values are missing (unless ``allow_missing``), or are R's missing integer, or no distinct
-            names.
+            If values are missing (unless ``allow_missing``), are R's missing integer, or have no distinct names.
         """
         codes, uniques = _factorise(column)
         if not allow_missing:
@@ -86,21 +85,13 @@ class CategoricalLevels:
         return self._find([value])[0]
 
     def encode(self, column: pd.Series, *, unseen: object = "error", allow_missing: bool = False) -> np.ndarray:
-        """Codes (int64, one per row) of ``column`` by the names of its values.
-
-        Parameters
-        ----------
-        column
-            Values in any type and order.
-        unseen
-            ``"error"``, or the name of a known level that stands in for every unknown one.
-        allow_missing
-            Give missing values the code −1 instead of raising.
+        """Codes (int64, one per row) of ``column`` by the names of its values; missing ones, where allowed, are −1.
 
         Raises
         ------
         DataError
-            If values are missing or unknown; the message lists the known levels and the ``unseen=`` policies.
+            If values are missing or unknown, unless ``unseen`` names a known level that stands in for every unknown
+            one; the message lists the known levels and the ``unseen=`` policies.
         """
         codes, uniques = _factorise(column)
         if not allow_missing:
@@ -170,13 +161,7 @@ class ContinuousScaling:
 
 
 def obs_column(adata: "AnnData", key: str) -> pd.Series:
-    """Return ``adata.obs[key]``.
-
-    Raises
-    ------
-    DataError
-        If there is no such column; close names and the columns that exist are listed.
-    """
+    """Return ``adata.obs[key]``, or raise a DataError that lists close names and the columns that exist."""
     if key not in adata.obs.columns:
         names = [str(name) for name in adata.obs.columns]
         close = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
@@ -212,13 +197,7 @@ def numeric_column(key: str, column: pd.Series) -> np.ndarray:
 
 
 def size_factor_column(key: str, column: pd.Series) -> np.ndarray:
-    """Return an ``obs`` column of size factors: finite, positive float64.
-
-    Raises
-    ------
-    DataError
-        As for :func:`numeric_column`, or if a value is 0 or negative.
-    """
+    """Return an ``obs`` column of size factors: finite, positive float64, or raise a DataError that names the rows."""
     values = numeric_column(key, column)
     bad = values <= 0
     if bad.any():

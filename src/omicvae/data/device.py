@@ -21,16 +21,9 @@ def has_room(nbytes: int, device: torch.device) -> bool:
 
 
 class DeviceCells:
-    """The arrays of a store on a device, 3 to 8 bytes a non-zero; the host does not wait for the device.
+    """Row pointers, columns and values of a store's non-zeros on a device, and what a minibatch holds beside them.
 
-    Parameters
-    ----------
-    indptr, columns, values
-        Row pointers; column and value of each non-zero.
-    n_genes
-        Number of genes.
-    per_cell
-        What a :class:`~omicvae._core.Batch` holds beside the values: a row for each cell.
+    They take 3 to 8 bytes a non-zero there; the host does not wait for the device.
     """
 
     def __init__(

@@ -13,17 +13,9 @@ _TUPLES = ("categorical_covariate_keys", "continuous_covariate_keys")
 class SetupKeys:
     """Names that ``setup_anndata`` records; a column may play one role only.
 
-    The covariate keys may be given as any sequence of names, or as a bare string (R sends a vector of length
-    one as a scalar); they are kept as tuples.
-
-    Attributes
-    ----------
-    layer
-        Layer that holds the data; None for ``adata.X``.
-    batch_key, labels_key, size_factor_key
-        One ``obs`` column each, or None. Labels are for diagnosis and never enter the network.
-    categorical_covariate_keys, continuous_covariate_keys
-        ``obs`` columns beside the batch.
+    ``layer=None`` is ``adata.X``. The covariate keys may be given as any sequence of names, or as a bare string (R
+    sends a vector of length one as a scalar); they are kept as tuples. Labels are for diagnosis and never enter the
+    network.
 
     Raises
     ------

@@ -18,13 +18,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def get_matrix(adata: "AnnData", layer: str | None) -> Any:
-    """Return ``adata.layers[layer]``, or ``adata.X`` for None, in the container it has.
-
-    Raises
-    ------
-    DataError
-        If the layer does not exist or X is empty; the message lists the layers that exist.
-    """
+    """Return ``adata.layers[layer]``, or ``adata.X`` for None, in its container; a DataError lists the layers."""
     layers = ", ".join(repr(name) for name in adata.layers if name is not None) or "none"
     if layer is not None and layer not in adata.layers:
         raise DataError(f"adata.layers has no {layer!r}. Layers that exist: {layers}; layer=None means adata.X.")

@@ -10,27 +10,15 @@ from omicvae._core import SettingError, integral
 def train_validation_split(
     n_cells: int, *, train_size: float = 0.9, strata: np.ndarray | None = None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split cells at random into training and validation.
+    """Split cells at random: sorted int64 indices of those that train and of those that validate.
 
-    A validation loss of five cells says little, so small data give more: at least min(10, n // 5) cells
-    validate unless ``train_size`` is 1. One cell trains and nothing validates.
+    They are disjoint, and together all cells. A validation loss of five cells says little, so small data give more: at
+    least min(10, n // 5) cells validate unless ``train_size``, the share in (0, 1] that trains, is 1. One cell trains
+    and nothing validates.
 
-    Parameters
-    ----------
-    n_cells
-        Number of cells.
-    train_size
-        Share of the cells that train, in (0, 1].
-    strata
-        Codes (n,) or (n, D) of categorical covariates; validation cells are spread over their joint levels in
-        proportion, every level that has two cells keeps one to train, and levels of 5 cells or more come
-        first when there are few validation cells.
-    rng
-        Source of randomness.
-
-    Returns
-    -------
-    Sorted int64 indices of training and validation cells: disjoint, and together all cells.
+    ``strata`` are codes (n,) or (n, D) of categorical covariates. Validation cells are spread over their joint levels
+    in proportion, every level that has two cells keeps one to train, and levels of 5 cells or more come first when
+    there are few validation cells.
 
     Raises
     ------

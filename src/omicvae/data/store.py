@@ -80,17 +80,8 @@ class CellStore:
     ) -> "CellStore":
         """Read the cells of ``adata``, training data or a query, matching genes and levels by name.
 
-        Parameters
-        ----------
-        adata
-            Any container, read by chunks.
-        schema
-            Of the model.
-        unseen
-            What to do with levels that the schema does not know: ``"error"``, or the known level that stands
-            in for them, or a mapping from a covariate's key to its stand-in.
-        missing_genes
-            See :func:`omicvae.data.align_genes`.
+        ``unseen`` is ``"error"``, or the known level that stands in for those that the schema does not know, or a
+        mapping from a covariate's key to its stand-in; ``missing_genes`` as in :func:`omicvae.data.align_genes`.
 
         Raises
         ------

@@ -89,10 +89,7 @@ class Summariser:
 def choose_likelihood(summary: MatrixSummary) -> str:
     """Name the likelihood for ``likelihood="auto"``: 0/1 → bernoulli, counts → nb, real values → gaussian.
 
-    Raises
-    ------
-    DataError
-        If the values look log-normalised, because then the counts are probably elsewhere.
+    Values that look log-normalised are a DataError, because then the counts are probably elsewhere.
     """
     if summary.looks_log_normalised:
         raise DataError(

@@ -26,12 +26,7 @@ class Prior(nn.Module, ABC):
     def initialise(self, x_PG: Tensor, categories_PD: Tensor, continuous_PV: Tensor) -> None:
         """Start from ``n_cells`` training cells, or as many as there are; called where ``n_cells`` is not 0.
 
-        Parameters
-        ----------
-        x_PG
-            Data as the encoder sees them.
-        categories_PD, continuous_PV
-            Level codes and standardised continuous covariates of the same cells.
+        ``x_PG`` are data as the encoder sees them; beside them level codes and standardised continuous covariates.
         """
 
     @abstractmethod

@@ -25,14 +25,7 @@ class ConditionalNormal(Prior):
     """p(z | c) = N(m(c), diag v(c)) (Sohn et al. 2015) with m(c) = M c and log v(c) = V c.
 
     M and V start at zero, so training starts from N(0, I). There is no constant term: the decoder's first layer
-    absorbs a shift and a scale that all cells share.
-
-    Parameters
-    ----------
-    n_latent
-        Latent dimensions K.
-    width
-        Width C of the covariate encoding.
+    absorbs a shift and a scale that all cells share. ``width`` is that of the encoding c.
 
     Raises
     ------

@@ -16,12 +16,8 @@ class VampPrior(Prior):
     the covariates c_p stay those of the same cells. They pass through the encoder as at inference (running batch
     statistics, no dropout), so that training and inference see one prior, and gradients reach encoder and u_p.
 
-    Parameters
-    ----------
-    n_inputs, n_categorical, n_continuous
-        Features G, categorical covariates D, continuous covariates V.
-    n_pseudo_inputs
-        P; fewer where there are fewer training cells.
+    There are features G, categorical covariates D, continuous covariates V and ``n_pseudo_inputs`` P; fewer where there
+    are fewer training cells.
     """
 
     inputs_PG: nn.Parameter
