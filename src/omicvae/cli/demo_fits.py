@@ -3,17 +3,13 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from anndata import AnnData
 
+import omicvae as ov
 from omicvae._core import keys
-
-if TYPE_CHECKING:
-    from anndata import AnnData
-
-    from omicvae.diagnostics import Diagnosis
-    from omicvae.model import CVAE
 
 COLLAPSED_KEY = "X_omicvae_collapsed"
 
@@ -24,8 +20,8 @@ class DemoFit:
 
     name: str
     title: str
-    model: "CVAE"
-    diagnosis: "Diagnosis"
+    model: ov.CVAE
+    diagnosis: ov.Diagnosis
     seconds: float
     truth: Mapping[str, float]
 
@@ -33,7 +29,7 @@ class DemoFit:
 def _fit(
     name: str,
     title: str,
-    adata: "AnnData",
+    adata: AnnData,
     settings: Mapping[str, Any],
     *,
     key: str,
@@ -41,8 +37,6 @@ def _fit(
     **training: Any,
 ) -> DemoFit:
     """Build a model, train it, write its latents and diagnose it; seconds are those of the training."""
-    import omicvae as ov
-
     model = ov.CVAE(adata, **settings)
     start = time.perf_counter()
     model.train(progress_bar=False, **training)
@@ -51,32 +45,28 @@ def _fit(
     return DemoFit(name, title, model, model.diagnose(umap=umap), seconds, {})
 
 
-def prepare_pbmc() -> "AnnData":
+def prepare_pbmc() -> AnnData:
     """Real counts with the cell cycle as covariates and the cell type as labels."""
-    import omicvae as ov
-
     adata = ov.datasets.pbmc68k_counts()
     covariates = {"categorical_covariate_keys": ["phase"], "continuous_covariate_keys": ["S_score", "G2M_score"]}
     ov.CVAE.setup_anndata(adata, labels_key="bulk_labels", **covariates)
     return adata
 
 
-def fit_collapsed(adata: "AnnData", *, seed: int) -> DemoFit:
+def fit_collapsed(adata: AnnData, *, seed: int) -> DemoFit:
     """Average losses: β = 3 with 765 genes and 32 dimensions acts like β = 3·765/32 = 72."""
     settings = {"likelihood": "nb", "n_latent": 32, "seed": seed}
     objective = {"beta": 3.0, "reduction": "mean"}
     return _fit("pbmc_mean_mean", "PBMC, mean losses, β = 3", adata, settings, key=COLLAPSED_KEY, objective=objective)
 
 
-def fit_defaults(adata: "AnnData", *, seed: int) -> DemoFit:
+def fit_defaults(adata: AnnData, *, seed: int) -> DemoFit:
     """Fit the same cells with the defaults."""
     return _fit("pbmc_defaults", "PBMC, defaults", adata, {"seed": seed}, key=keys.LATENT)
 
 
-def fit_bulk(*, n_samples: int, n_genes: int, max_epochs: int, seed: int) -> tuple["AnnData", DemoFit]:
+def fit_bulk(*, n_samples: int, n_genes: int, max_epochs: int, seed: int) -> tuple[AnnData, DemoFit]:
     """Fit a simulated cohort with the Gaussian likelihood and compare its decoder with the truth."""
-    import omicvae as ov
-
     adata = ov.datasets.simulate_bulk(n_samples, n_genes, seed=seed)
     ov.CVAE.setup_anndata(adata, batch_key="batch", continuous_covariate_keys=["age"], labels_key="tissue")
     settings = {"likelihood": "gaussian", "seed": seed}
@@ -85,7 +75,7 @@ def fit_bulk(*, n_samples: int, n_genes: int, max_epochs: int, seed: int) -> tup
     return adata, replace(fit, truth=_recovered_truth(fit.model, adata))
 
 
-def _recovered_truth(model: "CVAE", adata: "AnnData") -> dict[str, float]:
+def _recovered_truth(model: ov.CVAE, adata: AnnData) -> dict[str, float]:
     """Correlate decoded effects with the simulated ones, over genes.
 
     ``batch_effect``: every sample decoded as if from each batch; differences to the first batch, against the

@@ -1,20 +1,17 @@
 """The fits of the demo side by side, for a terminal."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from rich.table import Table
 
-    from omicvae.cli.demo_fits import DemoFit
+from omicvae.cli.demo_fits import DemoFit
+from omicvae.report import number
 
 STYLES = {"good": "bold green", "warning": "bold yellow", "bad": "bold red"}
 
 
-def _column(fit: "DemoFit") -> dict[str, str]:
+def _column(fit: DemoFit) -> dict[str, str]:
     """Say of a fit what the table shows."""
-    from omicvae.report import number
-
     diagnosis = fit.diagnosis
     value = dict(zip(diagnosis.evidence["check"], diagnosis.evidence["value"], strict=True))
 
@@ -40,10 +37,8 @@ def _column(fit: "DemoFit") -> dict[str, str]:
     }
 
 
-def comparison_table(fits: "Sequence[DemoFit]") -> "Table":
+def comparison_table(fits: Sequence[DemoFit]) -> Table:
     """Put the fits side by side."""
-    from rich.table import Table
-
     table = Table(
         title="Is the latent space alive?",
         caption="KL, cost and gain: nats per cell. Labels: balanced accuracy. r: correlation over genes. On a new "

@@ -1,7 +1,7 @@
 """The values of non-zeros in few bytes, and exactly: most are small counts or, in a cell, few different numbers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -16,10 +16,6 @@ _MOST_LARGE = 0.05
 _MOST_DISTINCT = 256
 #: cells that are looked at before all are: values that are measured, not counted, hardly ever repeat
 TRIED_CELLS = 100
-
-
-def _none_of(dtype: type) -> Callable[[], np.ndarray]:
-    return lambda: np.empty(0, dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,10 +34,10 @@ class CompactValues:
     """
 
     stored: np.ndarray
-    large_positions: np.ndarray = field(default_factory=_none_of(np.int64))
-    large_values: np.ndarray = field(default_factory=_none_of(np.uint16))
-    table_starts: np.ndarray = field(default_factory=_none_of(np.int64))
-    tables: np.ndarray = field(default_factory=_none_of(f4))
+    large_positions: np.ndarray = field(default_factory=partial(np.empty, 0, np.int64))
+    large_values: np.ndarray = field(default_factory=partial(np.empty, 0, np.uint16))
+    table_starts: np.ndarray = field(default_factory=partial(np.empty, 0, np.int64))
+    tables: np.ndarray = field(default_factory=partial(np.empty, 0, f4))
 
     @classmethod
     def of(cls, values: np.ndarray, indptr: np.ndarray) -> "CompactValues":

@@ -172,13 +172,7 @@ def obs_column(adata: "AnnData", key: str) -> pd.Series:
 
 
 def numeric_column(key: str, column: pd.Series) -> np.ndarray:
-    """Return an ``obs`` column as finite float64.
-
-    Raises
-    ------
-    DataError
-        If it is not numeric, or has missing, infinite or R's missing integer values; rows are named.
-    """
+    """Return an ``obs`` column as finite float64; a DataError names rows that are missing, infinite or R's NA."""
     column = column.infer_objects()  # numbers may stand in a column of type object
     if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_complex_dtype(column.dtype):
         raise DataError(

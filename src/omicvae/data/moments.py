@@ -36,10 +36,9 @@ def feature_moments(
     squared_mean_G = rate_G**2 * (library_M**2).sum()  # Σ μ², with μ = ℓ · rate
     # Σ (x − μ)² − Σ μ, where Σ μ = Σ x
     excess_G = len(rows) * (variance_G + mean_G**2) - 2 * rate_G * cross_G + squared_mean_G - sum_G
-    small = np.finfo(np.float64).tiny
     # a gene without excess, an all-zero one included, is Poisson: the largest θ
     theta_G = np.full(n_genes, _THETA_RANGE[1])
-    wide = excess_G > np.maximum(squared_mean_G / _THETA_RANGE[1], small)
+    wide = excess_G > np.maximum(squared_mean_G / _THETA_RANGE[1], np.finfo(np.float64).tiny)
     theta_G[wide] = squared_mean_G[wide] / excess_G[wide]
     return FeatureMoments(
         mean_G=torch.from_numpy(mean_G),

@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+import pandas as pd
 
 from omicvae._core import SettingError, integral
 
@@ -34,13 +35,10 @@ def train_validation_split(
     n_validation = min(n_validation, n_cells - 1)
     groups = _joint_groups(n_cells, strata)
     order = rng.permutation(n_cells)
-    sizes = np.bincount(groups)
-    quota = _quotas(sizes, n_validation, rng)
+    quota = _quotas(np.bincount(groups), n_validation, rng)
     # rank of each cell among the shuffled cells of its group
     shuffled = groups[order]
-    by_group = np.argsort(shuffled, kind="stable")
-    rank = np.empty(n_cells, dtype=np.int64)
-    rank[by_group] = np.arange(n_cells) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rank = pd.Series(shuffled).groupby(shuffled).cumcount().to_numpy()
     chosen = rank < quota[shuffled]
     # groups of one cell leave room that others could not take
     chosen[np.flatnonzero(~chosen)[: n_validation - int(chosen.sum())]] = True

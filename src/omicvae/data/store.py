@@ -71,12 +71,7 @@ class CellStore:
 
     @classmethod
     def build(
-        cls,
-        adata: "AnnData",
-        schema: DataSchema,
-        *,
-        unseen: object = "error",
-        missing_genes: str = "error",
+        cls, adata: "AnnData", schema: DataSchema, *, unseen: object = "error", missing_genes: str = "error"
     ) -> "CellStore":
         """Read the cells of ``adata``, training data or a query, matching genes and levels by name.
 
@@ -186,9 +181,7 @@ class CellStore:
 
 
 def _as_rows(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:
-    if isinstance(indices, Tensor):
-        indices = indices.cpu().numpy()
-    return np.ascontiguousarray(indices, dtype=np.int64)
+    return np.ascontiguousarray(indices.cpu() if isinstance(indices, Tensor) else indices, dtype=np.int64)
 
 
 def _policy(unseen: object, key: str) -> object:
