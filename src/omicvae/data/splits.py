@@ -74,7 +74,7 @@ def _joint_groups(n_cells: int, strata: np.ndarray | None) -> np.ndarray:
 def _quotas(sizes: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
     """Count validation cells of each group: proportional, at most all but one, largest remainders first."""
     share = total * sizes / sizes.sum()
-    quota: np.ndarray = np.minimum(np.floor(share).astype(np.int64), sizes - 1)
+    quota: np.ndarray = np.floor(share).astype(np.int64)  # below the size, since fewer than all cells validate
     while (left := total - int(quota.sum())) > 0 and (open_ := np.flatnonzero(quota < sizes - 1)).size:
         unserved = (quota[open_] == 0) & (sizes[open_] >= 5)
         priority = np.lexsort((rng.random(open_.size), quota[open_] - share[open_], ~unserved))
