@@ -2,12 +2,13 @@ import json
 import logging
 from dataclasses import asdict
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 
 from omicvae._core import DataError
-from omicvae.data import CategoricalLevels, ContinuousScaling
+from omicvae.data import CategoricalLevels, ContinuousScaling, obs_column
 from omicvae.data.covariates import R_INTEGER_NA, numeric_column, size_factor_column
 
 
@@ -229,3 +230,14 @@ def test_scaling(caplog):
         constant = ContinuousScaling.fit("age", np.full(7, 0.1))
     assert (constant.mean, constant.sd) == (0.1, 1)
     assert "'age' is constant (0.1)" in caplog.text
+
+
+def test_a_column_is_found_by_name_and_a_wrong_name_lists_what_there_is():
+    adata = ad.AnnData(obs=pd.DataFrame({"age": [1.0, 2.0], "batch": ["a", "b"]}, index=["x", "y"]))
+    assert obs_column(adata, "age").tolist() == [1.0, 2.0]
+    with pytest.raises(DataError, match=r"no column 'aeg'\. Did you mean 'age'\? Columns: 'age', 'batch'\."):
+        obs_column(adata, "aeg")
+    with pytest.raises(DataError, match=r"no column 'donor'\. Columns: 'age', 'batch'\."):
+        obs_column(adata, "donor")
+    with pytest.raises(DataError, match=r"no column 'age'\. Columns: none\."):
+        obs_column(ad.AnnData(np.zeros((2, 1))), "age")
