@@ -4,7 +4,7 @@ from statistics import median
 import pytest
 
 from omicvae.cli import main
-from omicvae.cli._bench import METRICS, SIDES, summarise
+from omicvae.cli.bench import METRICS, SIDES, summarise
 from omicvae.likelihoods import LIKELIHOODS
 
 TINY = ["bench", "--cells", "200", "--genes", "30", "--epochs", "2"]

@@ -85,8 +85,8 @@ def test_pseudo_inputs_start_at_training_cells_by_the_seed(counts, monkeypatch):
     started = []
     kept = PRIORS["vamp"]
 
-    def spied(sizes):
-        prior = kept(sizes)
+    def spied(**sizes):
+        prior = kept(**sizes)
         initialise = prior.initialise
         monkeypatch.setattr(prior, "initialise", lambda x, *c: started.append((x, *c)) or initialise(x, *c))
         return prior

@@ -9,7 +9,7 @@ import torch
 
 import omicvae as ov
 from omicvae._core import NotSupportedError, SettingError, TrainingError
-from omicvae.priors import StandardNormal
+from omicvae.priors import DiagonalNormal, StandardNormal
 from omicvae.training import derive_seed, plan, score_cells
 from omicvae.training.average import WeightAverage
 
@@ -147,18 +147,31 @@ def test_a_second_run_keeps_the_split_and_the_final_weight(counts):
     assert model.objective["free_bits"] == 0.1
 
 
+def prior_with(change):
+    """Standard normal prior of three dimensions whose KL is what ``change`` makes of it and of the posterior."""
+
+    class Density(DiagonalNormal):
+        def kl(self, posterior, z_BK):
+            return change(super().kl(posterior, z_BK), posterior)
+
+    class Changed(StandardNormal):
+        def at(self, c_BC, encode):
+            p = super().at(c_BC, encode)
+            return Density(p.mean_BK, p.log_variance_BK)
+
+    return Changed(3)
+
+
 def test_a_single_bad_step_is_skipped_and_counted(counts, caplog):
     model = make(counts)
 
-    class OnceBroken(StandardNormal):
-        calls = 0
+    calls = []
 
-        def kl(self, posterior, z_BK):
-            OnceBroken.calls += torch.is_grad_enabled()
-            kl = super().kl(posterior, z_BK)
-            return kl * float("nan") if torch.is_grad_enabled() and OnceBroken.calls == 9 else kl
+    def once_broken(kl_BK, posterior):
+        calls.extend([0] * torch.is_grad_enabled())
+        return kl_BK * float("nan") if torch.is_grad_enabled() and len(calls) == 9 else kl_BK
 
-    model.module.prior = OnceBroken(3)
+    model.module.prior = prior_with(once_broken)
     model.train(**{**FAST, "batch_size": 16})
     assert "1 of 7 steps had a loss or gradient that was not finite" in caplog.text
     assert model.history["skipped_steps"].sum() == 1
@@ -198,16 +211,11 @@ def test_lightning_callbacks_see_metrics_and_steps(counts):
     np.testing.assert_allclose([elbo for _, elbo in seen], model.history["elbo_validation"], rtol=1e-5)
 
 
-class BrokenPrior(StandardNormal):
-    def kl(self, posterior, z_BK):
-        return super().kl(posterior, z_BK) * float("nan")
-
-
 def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_weights(counts):
     model = make(counts)
     model.train(**{**FAST, "max_epochs": 30})
     good = {name: value.clone() for name, value in model.module.named_parameters()}
-    model.module.prior = BrokenPrior(3)
+    model.module.prior = prior_with(lambda kl_BK, posterior: kl_BK * float("nan"))
     with pytest.raises(TrainingError, match=r"not finite.*can be used"):
         model.train(**FAST)
     assert len(model.history) == 31
@@ -216,19 +224,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_weights(counts):
 
 def test_a_run_that_was_never_finite_is_diverged(counts):
     model = make(counts)
-    model.module.prior = BrokenPrior(3)
+    model.module.prior = prior_with(lambda kl_BK, posterior: kl_BK * float("nan"))
     model.train(**FAST, on_bad_steps="stop")
     assert model.diagnose(umap=False).verdict == "diverged"
 
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(counts, caplog):
-    class BrokenGradient(StandardNormal):
-        def kl(self, posterior, z_BK):
-            # finite, with an infinite slope
-            return super().kl(posterior, z_BK) + (posterior.mean_BK - posterior.mean_BK.detach()).abs().sqrt()
+    def infinite_slope(kl_BK, posterior):
+        return kl_BK + (posterior.mean_BK - posterior.mean_BK.detach()).abs().sqrt()
 
     model = make(counts)
-    model.module.prior = BrokenGradient(3)
+    model.module.prior = prior_with(infinite_slope)
     model.train(**FAST, on_bad_steps="stop")
     assert "The weights or a setting" in caplog.text
     assert all(torch.isfinite(value).all() for value in model.module.parameters())

@@ -6,7 +6,6 @@ import torch
 
 import omicvae as ov
 from omicvae.data import CellStore
-from omicvae.data.device import DeviceCells
 from omicvae.objective import Objective
 from omicvae.training.adam import FlatAdam, adam, update
 from omicvae.training.autograd_step import AutogradStep
@@ -70,7 +69,7 @@ def test_training_from_cells_on_the_device_is_the_reference(likelihood, monkeypa
 
     def batch(store, indices, *, device="cpu"):
         made.append(len(indices))
-        return DeviceCells(store, torch.device(device)).batch(np.asarray(indices, dtype=np.int64))
+        return store.on_device(torch.device(device)).batch(np.asarray(indices, dtype=np.int64))
 
     with reference_path():
         expected = trace(likelihood)

@@ -11,7 +11,7 @@ from omicvae.data import DataSchema
 from omicvae.likelihoods import LIKELIHOODS, Likelihood
 from omicvae.module import Architecture, ConditionalVAE, NullModel
 from omicvae.networks import covariate_width
-from omicvae.priors import PRIORS, PriorSizes
+from omicvae.priors import PRIORS
 from omicvae.training import derive_seed, private_generators
 
 #: Dropout of the encoder by default, and below so many cells, which it would memorise (``benchmarks/small_data.py``)
@@ -75,7 +75,7 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
     """Make the network with weights that are a function of the seed."""
     sizes, architecture = _covariate_sizes(schema), config.architecture
     n_levels, n_continuous = sizes["n_levels"], sizes["n_continuous"]
-    of_prior = PriorSizes(
+    of_prior = dict(
         n_latent=architecture.n_latent,
         n_genes=sizes["n_genes"],
         n_categorical=len(n_levels),
@@ -85,7 +85,9 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
     )
     with private_generators():
         torch.manual_seed(derive_seed(config.seed, "weights"))
-        return ConditionalVAE(_build_likelihood(config, schema), PRIORS[config.prior](of_prior), architecture, **sizes)
+        return ConditionalVAE(
+            _build_likelihood(config, schema), PRIORS[config.prior](**of_prior), architecture, **sizes
+        )
 
 
 def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:

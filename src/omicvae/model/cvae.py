@@ -120,10 +120,10 @@ class CVAE(
         schema = DataSchema.register(adata, setup)
         store = CellStore.build(adata, schema)
         if likelihood == "auto":
-            named["likelihood"] = choose_likelihood(store.audit)
+            named["likelihood"] = choose_likelihood(store.summary)
             logger.info('likelihood="auto" chose %r from the values of the data.', named["likelihood"])
         config = ModelConfig(architecture=architecture, **named_fields(ModelConfig, named))
-        check_support(store.audit, LIKELIHOODS[config.likelihood].support)
+        check_support(store.summary, LIKELIHOODS[config.likelihood].support)
         state = ModelState(config, schema)
         state.attach(adata, store)
         adopt(self, state)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from omicvae._core import SettingError
 from omicvae._core.files import write_text
-from omicvae.data.schema import obs_column
+from omicvae.data import obs_column
 from omicvae.diagnostics import Diagnosis, diagnose
 from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views, stand_in_labels
 from omicvae.model.state import HasState, ModelState

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from omicvae.data.schema import obs_column
+from omicvae.data import obs_column
 from omicvae.diagnostics import DiagnosisInputs, Structure, permute_within_strata
 from omicvae.metrics import kmeans_classes
 from omicvae.metrics.linear import pca_scores, residuals

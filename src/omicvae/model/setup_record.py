@@ -36,7 +36,7 @@ def recorded_setup(adata: AnnData) -> SetupKeys | None:
     if text is None:
         return None
     record = json.loads(str(text))
-    setup = SetupKeys.from_dict(record["keys"])
+    setup = SetupKeys(**record["keys"])
     get_matrix(adata, setup.layer)  # the layer may have been dropped since: say so first
     if record["shape"] == list(adata.shape):
         check_unchanged(adata, setup.layer, record["fingerprint"])

@@ -109,7 +109,7 @@ class ModelState:
             assert self.store is not None  # it comes with the data
             return self.store
         store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
-        check_support(store.audit, self.module.likelihood.support)
+        check_support(store.summary, self.module.likelihood.support)
         return store
 
     def passes(

@@ -6,69 +6,54 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-HELP = "train a model on an h5ad file"
+from omicvae.cli.shared import add, likelihood_names, read_h5ad
+
+
+def objective_field(text: str) -> tuple[str, object]:
+    """Split ``"beta=2"`` into name and value, which is JSON where it can be read so."""
+    name, separator, value = text.partition("=")
+    if not (name and separator):
+        raise argparse.ArgumentTypeError(f"takes NAME=VALUE, such as beta=2, got {text!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("data", type=Path, metavar="H5AD", help="cells or samples to train on")
-    parser.add_argument("--out", type=Path, required=True, metavar="H5AD", help="where the data go with their latents")
+    add(parser, "data", help="cells or samples to train on")
+    add(parser, "--out")
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="where the model goes")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
     keys = parser.add_argument_group("data", "names of layers and obs columns")
     keys.add_argument("--layer", help="layer with the values (default: X)")
     keys.add_argument("--batch-key", metavar="COLUMN")
-    keys.add_argument("--labels-key", metavar="COLUMN", help="for diagnosis; never enters the network")
+    add(keys, "--labels-key")
     keys.add_argument("--categorical-covariate-keys", nargs="+", metavar="COLUMN")
     keys.add_argument("--continuous-covariate-keys", nargs="+", metavar="COLUMN")
     keys.add_argument("--size-factor-key", metavar="COLUMN")
     settings = parser.add_argument_group("model")
-    settings.add_argument("--likelihood", default="auto", help="auto, nb, zinb, poisson, gaussian or bernoulli")
+    add(settings, "--likelihood", default="auto", help=f"auto (default) or one of {likelihood_names()}")
     settings.add_argument("--n-latent", type=int, default=10, help="latent dimensions (default: 10)")
     settings.add_argument("--max-epochs", type=int, help="default: chosen from the size of the data")
+    fields_help = "fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example"
     settings.add_argument(
-        "--objective",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
-        help="fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example",
+        "--objective", type=objective_field, nargs="+", default=[], metavar="NAME=VALUE", help=fields_help
     )
-    settings.add_argument("--seed", type=int, default=0, help="default: 0")
+    add(settings, "--seed")
     settings.add_argument("--rescue", action="store_true", help="where the fit is not sound, try its remedies")
     settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")
     settings.add_argument("--resume-from", type=Path, metavar="FOLDER", help="go on with an interrupted run")
-
-
-def parse_objective(fields: list[str]) -> dict[str, object]:
-    """Turn ``["beta=2", "reduction=mean"]`` into a mapping; values are JSON where they can be read so.
-
-    Raises
-    ------
-    SettingError
-        If a field has no ``=``.
-    """
-    from omicvae._core.errors import SettingError
-
-    objective: dict[str, object] = {}
-    for field in fields:
-        name, separator, text = field.partition("=")
-        if not (name and separator):
-            raise SettingError(f"--objective takes NAME=VALUE, such as beta=2, got {field!r}.")
-        try:
-            objective[name] = json.loads(text)
-        except json.JSONDecodeError:
-            objective[name] = text
-    return objective
 
 
 def run(options: argparse.Namespace) -> None:
     """Train, save, write the latents and say whether they are alive."""
     import omicvae as ov
     from omicvae._core.errors import SavingError
-    from omicvae.cli._files import read_h5ad, write_h5ad
+    from omicvae._core.files import write_file
     from omicvae.data import SetupKeys
 
-    objective = parse_objective(options.objective)
     if (options.model / "model.json").exists() and not options.overwrite:
         # before the training, which would be lost
         raise SavingError(f"{options.model} holds a model already; pass --overwrite to replace it, or another folder.")
@@ -77,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
     model = ov.CVAE(adata, likelihood=options.likelihood, n_latent=options.n_latent, seed=options.seed)
     model.train(
         options.max_epochs,
-        objective=objective or None,
+        objective=dict(options.objective) or None,
         checkpoint_dir=options.checkpoint_dir,
         resume_from=options.resume_from,
         rescue=options.rescue,
@@ -86,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
     # the model first: what took longest is safe whatever follows
     model.save(str(options.model), overwrite=options.overwrite)
     model.write_latent()
-    write_h5ad(adata, options.out)
+    write_file(options.out, adata.write_h5ad)
     print(model.diagnose(labels_key=options.labels_key))
     print(f"Model: {options.model}\nLatents: obsm of {options.out}")
     if model.fits[-1].step:

@@ -3,23 +3,22 @@
 import argparse
 from pathlib import Path
 
-HELP = "write the diagnosis of a saved model, with figures, as one HTML file"
+from omicvae.cli.shared import add, read_h5ad
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="folder of a saved model")
-    parser.add_argument("data", type=Path, metavar="H5AD", help="the cells or samples that it was trained on")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="HTML", help="default: report.html")
-    parser.add_argument("--labels-key", metavar="COLUMN", help="column of known classes, to probe and to colour by")
-    parser.add_argument("--seed", type=int, help="of draws, folds and maps (default: the model's)")
+    add(parser, "model")
+    add(parser, "data", help="the cells or samples that it was trained on")
+    add(parser, "--out", required=False, default=Path("report.html"), metavar="HTML", help="default: report.html")
+    add(parser, "--labels-key", help="column of known classes, to probe and to colour by")
+    add(parser, "--seed", default=None, help="of draws, folds and maps (default: the model's)")
     parser.add_argument("--no-umap", action="store_true", help="leave out the maps of the cells, which take longest")
 
 
 def run(options: argparse.Namespace) -> None:
     """Load, diagnose, write."""
     import omicvae as ov
-    from omicvae.cli._files import read_h5ad
 
     model = ov.CVAE.load(str(options.model), adata=read_h5ad(options.data))
     umap = not options.no_umap

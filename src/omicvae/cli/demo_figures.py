@@ -1,30 +1,28 @@
 """The pictures of the demo."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from anndata import AnnData
+from matplotlib.axes import Axes
 
-from omicvae.cli._demo_fits import COLLAPSED_KEY, DemoFit
+import omicvae as ov
+from omicvae._core import keys
+from omicvae.cli.demo_fits import COLLAPSED_KEY, DemoFit
+from omicvae.diagnostics import umap_coordinates
 from omicvae.plotting.axes import new_axes
-
-if TYPE_CHECKING:
-    from anndata import AnnData
-    from matplotlib.axes import Axes
 
 # UMAP takes a second or so for as many cells
 UMAP_CELLS = 1500
 
 
-def _save(ax: "Axes", path: Path) -> Path:
+def _save(ax: Axes, path: Path) -> Path:
     ax.figure.savefig(path, dpi=120)
     return path
 
 
 def draw_losses(fit: DemoFit, out: Path) -> Path:
     """Draw total loss, reconstruction and KL of one fit."""
-    import omicvae as ov
-
     axes = ov.pl.loss_curves(fit.model.history)
     axes[0].figure.suptitle(fit.title)
     return _save(axes[0], out / f"{fit.name}_loss.png")
@@ -32,8 +30,6 @@ def draw_losses(fit: DemoFit, out: Path) -> Path:
 
 def draw_kl(fits: list[DemoFit], out: Path) -> Path:
     """Draw the KL of every dimension of every fit."""
-    import omicvae as ov
-
     axes = new_axes(len(fits), width=4.4, height=3.4)
     for fit, ax in zip(fits, axes, strict=True):
         ov.pl.kl_per_dimension(fit.diagnosis, ax)
@@ -45,22 +41,16 @@ def draw_kl(fits: list[DemoFit], out: Path) -> Path:
     return _save(axes[0], out / "kl_per_dimension.png")
 
 
-def _umaps(adata: "AnnData", key: str, *, seed: int) -> dict[str, np.ndarray]:
+def _umaps(adata: AnnData, key: str, *, seed: int) -> dict[str, np.ndarray]:
     """Return UMAP coordinates of posterior means and of one posterior draw, shape (cells, 2)."""
-    from omicvae._core import keys
-    from omicvae.diagnostics import umap_coordinates
-
     mean_NK = np.asarray(adata.obsm[key])
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape)
     draw_NK = mean_NK + np.asarray(adata.obsm[key + keys.LATENT_SD_SUFFIX]) * noise_NK
     return {"means": umap_coordinates(mean_NK, seed=seed), "one draw": umap_coordinates(draw_NK, seed=seed)}
 
 
-def draw_pbmc(adata: "AnnData", collapsed: DemoFit, defaults: DemoFit, out: Path, *, seed: int) -> list[Path]:
+def draw_pbmc(adata: AnnData, collapsed: DemoFit, defaults: DemoFit, out: Path, *, seed: int) -> list[Path]:
     """Draw the cells of both fits by label and by covariate; the coordinates go to ``obsm``."""
-    import omicvae as ov
-    from omicvae._core import keys
-
     coordinates = {
         collapsed.title: _umaps(adata, COLLAPSED_KEY, seed=seed),
         defaults.title: _umaps(adata, keys.LATENT, seed=seed),
@@ -79,12 +69,8 @@ def draw_pbmc(adata: "AnnData", collapsed: DemoFit, defaults: DemoFit, out: Path
     return paths
 
 
-def draw_bulk(adata: "AnnData", fit: DemoFit, out: Path, *, seed: int) -> Path:
+def draw_bulk(adata: AnnData, fit: DemoFit, out: Path, *, seed: int) -> Path:
     """Draw some samples of the cohort by tissue, disease and batch."""
-    import omicvae as ov
-    from omicvae._core import keys
-    from omicvae.diagnostics import umap_coordinates
-
     order = np.random.default_rng(seed).permutation(adata.n_obs)
     some = np.sort(order[:UMAP_CELLS])
     xy_M2 = umap_coordinates(np.asarray(adata.obsm[keys.LATENT])[some], seed=seed)

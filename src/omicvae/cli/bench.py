@@ -1,12 +1,10 @@
 """Compare the speed of omicvae and scvi-tools on this machine, on synthetic counts."""
 
 import argparse
-import json
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-HELP = "compare the speed with scvi-tools' on this machine"
+from omicvae.cli.shared import add, likelihood_names, write_json
 
 SIDES = ("omicvae", "scvi")
 METRICS = {"train_cells_per_second": "training, cells/s", "latent_cells_per_second": "latents, cells/s"}
@@ -17,11 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("--cells", type=int, default=10_000, help="default: 10000")
     parser.add_argument("--genes", type=int, default=2000, help="default: 2000")
-    parser.add_argument("--likelihood", default="nb", help="nb (default), zinb, poisson, gaussian or bernoulli")
+    add(parser, "--likelihood", help=f"what scvi-tools has too (default: nb) of {likelihood_names()}")
     parser.add_argument("--repeats", type=int, default=3, help="default: 3")
     parser.add_argument("--epochs", type=int, default=3, help="the first is a warm-up; default: 3")
     parser.add_argument("--accelerator", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single run there as well")
+    add(parser, "--json", help="write every single run there as well")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -32,7 +30,6 @@ def run(options: argparse.Namespace) -> None:
     import omicvae as ov
     from omicvae._core.arguments import choose, integral
     from omicvae._core.errors import NotSupportedError
-    from omicvae._core.files import write_text
     from omicvae.model.speed import COMPARISONS, Run, measure
 
     choose("--likelihood", options.likelihood, tuple(COMPARISONS))
@@ -58,10 +55,8 @@ def run(options: argparse.Namespace) -> None:
         console.print(f"omicvae trained by the {step}.", highlight=False)
     if comparison.differs:
         console.print(f"Not the same model: {comparison.differs}.", highlight=False)
-    if options.json is not None:
-        report = {"data": title, "peer": comparison.peer, "hardware": machine, "summary": summary, "runs": runs}
-        write_text(json.dumps(report, indent=1), options.json)
-        console.print(f"Written: {options.json}", highlight=False, soft_wrap=True)
+    report = {"data": title, "peer": comparison.peer, "hardware": machine, "summary": summary, "runs": runs}
+    write_json(report, options.json)
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Train on real cells, be told whether the latent space is alive, and see it in pictures."""
+"""Train, diagnose and draw on real cells; about a minute, no download."""
 
 import argparse
 import json
@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from omicvae.cli._demo_fits import DemoFit
+from omicvae.cli.shared import add
 
-HELP = "train, diagnose and draw on real cells; about a minute, no download"
+if TYPE_CHECKING:
+    from omicvae.cli.demo_fits import DemoFit
 
 # Samples × genes and epochs of the bulk cohort
 FULL = {"n_samples": 5000, "n_genes": 2000, "max_epochs": 12}
@@ -26,8 +26,8 @@ STORY = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("--out", type=Path, default=Path("omicvae_demo"), metavar="FOLDER", help="where files go")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    add(parser, "--out", required=False, default=Path("omicvae_demo"), metavar="FOLDER", help="where files go")
+    add(parser, "--seed")
     parser.add_argument("--quick", action="store_true", help="a smaller bulk cohort")
 
 
@@ -36,10 +36,9 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from omicvae._core.files import write_text
-    from omicvae.cli import _demo_figures, _demo_fits
-    from omicvae.cli._files import write_h5ad
-    from omicvae.cli._show import comparison_table, show_remedies
+    from omicvae._core.files import write_file, write_text
+    from omicvae.cli import demo_figures, demo_fits
+    from omicvae.cli.demo_table import comparison_table
 
     start = time.perf_counter()
     console = Console()
@@ -47,26 +46,29 @@ def run(options: argparse.Namespace) -> None:
     write_text("Files of `omicvae demo`; it overwrites them when it runs again.\n", out / "README.txt")
 
     with console.status("Training on PBMC counts with losses averaged over genes and dimensions …"):
-        pbmc = _demo_fits.prepare_pbmc()
-        collapsed = _demo_fits.fit_pbmc("pbmc_mean_mean", pbmc, seed=options.seed)
+        pbmc = demo_fits.prepare_pbmc()
+        collapsed = demo_fits.fit_collapsed(pbmc, seed=options.seed)
     with console.status("Training on the same cells with the defaults …"):
-        defaults = _demo_fits.fit_pbmc("pbmc_defaults", pbmc, seed=options.seed)
+        defaults = demo_fits.fit_defaults(pbmc, seed=options.seed)
     with console.status("Training on a simulated bulk cohort …"):
-        cohort, bulk = _demo_fits.fit_bulk(**(QUICK if options.quick else FULL), seed=options.seed)
+        cohort, bulk = demo_fits.fit_bulk(**(QUICK if options.quick else FULL), seed=options.seed)
     fits = [collapsed, defaults, bulk]
     with console.status("Drawing …"):
-        files = [_demo_figures.draw_losses(fit, out) for fit in fits]
-        files.append(_demo_figures.draw_kl(fits, out))
-        files += _demo_figures.draw_pbmc(pbmc, collapsed, defaults, out, seed=options.seed)
-        files.append(_demo_figures.draw_bulk(cohort, bulk, out, seed=options.seed))
-    write_h5ad(pbmc, out / "pbmc.h5ad")
+        files = [demo_figures.draw_losses(fit, out) for fit in fits]
+        files.append(demo_figures.draw_kl(fits, out))
+        files += demo_figures.draw_pbmc(pbmc, collapsed, defaults, out, seed=options.seed)
+        files.append(demo_figures.draw_bulk(cohort, bulk, out, seed=options.seed))
+    write_file(out / "pbmc.h5ad", pbmc.write_h5ad)
     seconds = time.perf_counter() - start
     write_text(json.dumps(summary(fits, seed=options.seed, seconds=seconds), indent=2), out / "summary.json")
 
     console.print(comparison_table(fits))
     for fit in fits:
         console.print(f"\n[bold]{fit.title}[/]: {escape(fit.diagnosis.headline)}", highlight=False)
-        show_remedies(fit.diagnosis, console)
+        for rank, remedy in enumerate(fit.diagnosis.remedies, start=1):
+            console.print(f"  {rank}. {escape(remedy.why)}", highlight=False)
+            # the call on a line of its own, unbroken, so that it can be copied
+            console.print(f"     {escape(remedy.line)}", highlight=False, soft_wrap=True)
     console.print(f"\n{STORY}\n", highlight=False)
     for path in [out / "pbmc.h5ad", out / "summary.json", *files]:
         console.print(f"  {path}", highlight=False, soft_wrap=True)
@@ -90,7 +92,7 @@ def summary(fits: "list[DemoFit]", *, seed: int, seconds: float) -> dict[str, An
                 "training_seconds": round(fit.seconds, 2),
                 "epochs": len(fit.model.history),
                 **fit.diagnosis.to_dict(),
-                **({"correlation_with_truth": fit.truth} if fit.truth else {}),
+                **({"correlation_with_truth": dict(fit.truth)} if fit.truth else {}),
             }
             for fit in fits
         },

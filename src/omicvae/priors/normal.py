@@ -1,25 +1,31 @@
-"""A Gaussian prior that depends on the covariates."""
+"""Gaussian priors: the standard normal, and one that depends on the covariates."""
 
 import torch
 from torch import Tensor, nn
 
 from omicvae._core import SettingError
-from omicvae.priors._base import Encode, LatentDensity, Prior
-from omicvae.priors._density import DiagonalNormal
+from omicvae.priors.base import Encode, Prior
+from omicvae.priors.density import DiagonalNormal
+
+
+class StandardNormal(Prior):
+    """p(z) = N(0, I) of K dimensions (Kingma & Welling 2014), the same for all cells."""
+
+    def __init__(self, n_latent: int) -> None:
+        super().__init__()
+        self._zero_K: Tensor
+        self.register_buffer("_zero_K", torch.zeros(n_latent), persistent=False)
+
+    def at(self, c_BC: Tensor, encode: Encode) -> DiagonalNormal:
+        """Return N(0, I)."""
+        return DiagonalNormal(self._zero_K, self._zero_K)
 
 
 class ConditionalNormal(Prior):
     """p(z | c) = N(m(c), diag v(c)) (Sohn et al. 2015) with m(c) = M c and log v(c) = V c.
 
     M and V start at zero, so training starts from N(0, I). There is no constant term: the decoder's first layer
-    absorbs a shift and a scale that all cells share.
-
-    Parameters
-    ----------
-    n_latent
-        Latent dimensions K.
-    width
-        Width C of the covariate encoding.
+    absorbs a shift and a scale that all cells share. ``width`` is that of the encoding c.
 
     Raises
     ------
@@ -37,7 +43,7 @@ class ConditionalNormal(Prior):
         self.mean_CK = nn.Parameter(torch.zeros(width, n_latent))
         self.log_variance_CK = nn.Parameter(torch.zeros(width, n_latent))
 
-    def at(self, c_BC: Tensor, encode: Encode) -> LatentDensity:
+    def at(self, c_BC: Tensor, encode: Encode) -> DiagonalNormal:
         """Return N(m(c), diag v(c)) of each cell."""
         # not in half precision, as mixed-precision training would have it: the KL needs the digits
         with torch.autocast(c_BC.device.type, enabled=False):

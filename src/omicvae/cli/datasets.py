@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "list the data sets that need no download, or write one"
+from omicvae.cli.shared import add
 
 DESCRIPTIONS = {
     "pbmc68k_counts": "real counts of 700 blood cells × 765 genes, ten labelled cell types",
@@ -15,8 +15,8 @@ DESCRIPTIONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("name", nargs="?", choices=sorted(DESCRIPTIONS), help="data set to write; without it, list")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: NAME.h5ad)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of a simulation (default: 0)")
+    add(parser, "--out", required=False, metavar="FILE", help="where to write it (default: NAME.h5ad)")
+    add(parser, "--seed", help="seed of a simulation (default: 0)")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -27,10 +27,10 @@ def run(options: argparse.Namespace) -> None:
             print(f"{name:<{width}}  {description}")
         return
     import omicvae as ov
-    from omicvae.cli._files import write_h5ad
+    from omicvae._core.files import write_file
 
     make = getattr(ov.datasets, options.name)
     adata = make(seed=options.seed) if options.name.startswith("simulate_") else make()
     path = options.out or Path(f"{options.name}.h5ad")
-    write_h5ad(adata, path)
+    write_file(path, adata.write_h5ad)
     print(f"{path}: {adata.n_obs} × {adata.n_vars}, obs columns {', '.join(adata.obs.columns)}")

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from omicvae.priors._base import Encode, LatentDensity, Prior
-from omicvae.priors._density import Mixture
+from omicvae.priors.base import Encode, Prior
+from omicvae.priors.density import Mixture
 
 
 class VampPrior(Prior):
@@ -16,12 +16,8 @@ class VampPrior(Prior):
     the covariates c_p stay those of the same cells. They pass through the encoder as at inference (running batch
     statistics, no dropout), so that training and inference see one prior, and gradients reach encoder and u_p.
 
-    Parameters
-    ----------
-    n_inputs, n_categorical, n_continuous
-        Features G, categorical covariates D, continuous covariates V.
-    n_pseudo_inputs
-        P; fewer where there are fewer training cells.
+    There are features G, categorical covariates D, continuous covariates V and ``n_pseudo_inputs`` P; fewer where there
+    are fewer training cells.
     """
 
     inputs_PG: nn.Parameter
@@ -42,7 +38,7 @@ class VampPrior(Prior):
         self.categories_PD = categories_PD.clone().to(device)
         self.continuous_PV = continuous_PV.clone().to(device)
 
-    def at(self, c_BC: Tensor, encode: Encode) -> LatentDensity:
+    def at(self, c_BC: Tensor, encode: Encode) -> Mixture:
         """Return the mixture, whatever the covariates of the minibatch."""
         q = encode(self.inputs_PG, self.categories_PD, self.continuous_PV)
         return Mixture(q.mean_BK, q.log_variance_BK)
