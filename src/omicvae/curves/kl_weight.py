@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from omicvae.diagnostics.curve_statistics import finite_column
+from omicvae.diagnostics import finite_column
 from omicvae.metrics.labels import FloatArray
 
 #: A KL weight worked out of loss, reconstruction and KL must be this even to count as one, relatively.
