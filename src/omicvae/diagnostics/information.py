@@ -83,11 +83,7 @@ def pointwise_information(draw_MK: Array, mean_MK: Array, sd_MK: Array) -> Array
 
 def neighbour_overlap(first_MK: Array, second_MK: Array, k: int) -> Array:
     """Share of the ``k`` nearest neighbours of each cell in one draw that are so in the other, shape (M,)."""
-    from sklearn.neighbors import NearestNeighbors
+    from sklearn.neighbors import kneighbors_graph
 
-    first_Mk, second_Mk = (
-        NearestNeighbors(n_neighbors=k).fit(draw_MK).kneighbors(return_distance=False)
-        for draw_MK in (first_MK, second_MK)
-    )
-    shared_M = (first_Mk[:, :, None] == second_Mk[:, None, :]).sum(axis=(1, 2))
-    return np.asarray(shared_M / k, dtype=np.float64)
+    first_MM, second_MM = (kneighbors_graph(draw_MK, k) for draw_MK in (first_MK, second_MK))
+    return np.asarray(first_MM.multiply(second_MM).sum(axis=1) / k, dtype=np.float64).ravel()

@@ -172,10 +172,7 @@ def probe_latents(
     if n_usable_classes(labels_N) < 2:
         return None
     scores = {
-        title: (
-            probe(values_NK, labels_N, seed=seed),
-            probe(values_NK, labels_N, seed=seed, classifier="knn"),
-        )
+        title: (probe(values_NK, labels_N, seed=seed), probe(values_NK, labels_N, seed=seed, classifier="knn"))
         for title, values_NK in representations.items()
     }
     difference, se = compare_probes(scores[PCA][0], scores[DRAW][0])
