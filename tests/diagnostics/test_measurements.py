@@ -13,7 +13,14 @@ from omicvae.diagnostics.probing import DRAW, MEANS, PCA
 
 @pytest.fixture(scope="module")
 def evidence(sim):
-    return sim.healthy(n_cells=150, n_judged=40, n_latent=4, n_active=4, gain=30.0, use=100.0, rate=8.0)
+    found = sim.healthy(n_cells=150, n_judged=40, n_latent=4, n_active=4, gain=30.0, use=100.0, rate=8.0)
+    frequent_N = np.where(found.labels_N == "type 0", "type 0", "other").astype(object)
+    return replace(found, labels_N=frequent_N)
+
+
+@pytest.fixture(scope="module")
+def unlabelled(evidence):
+    return replace(evidence, labels_N=None)
 
 
 @pytest.fixture(scope="module")
@@ -65,22 +72,22 @@ def test_classes_cut_from_the_data_stand_in_where_no_labels_can_be_probed(eviden
     assert not both.probes.fallback
 
 
-def test_units_of_the_prior_are_taken_out(evidence, measured):
+def test_units_of_the_prior_are_taken_out(unlabelled, measured):
     shift, scale = 5.0, 12.0
     moved = replace(
-        evidence,
-        mean_NK=shift + scale * evidence.mean_NK,
-        sd_NK=scale * evidence.sd_NK,
-        prior_mean_NK=np.full_like(evidence.mean_NK, shift),
-        prior_sd_NK=np.full_like(evidence.sd_NK, scale),
+        unlabelled,
+        mean_NK=shift + scale * unlabelled.mean_NK,
+        sd_NK=scale * unlabelled.sd_NK,
+        prior_mean_NK=np.full_like(unlabelled.mean_NK, shift),
+        prior_sd_NK=np.full_like(unlabelled.sd_NK, scale),
     )
     found = measure(moved, umap=False)
     np.testing.assert_allclose(found.usage.variance_K, measured.usage.variance_K)
     np.testing.assert_allclose(found.excess.mismatch.gaussian_K, measured.excess.mismatch.gaussian_K)
-    assert measure(replace(evidence, gaussian_prior=False), umap=False).excess.mismatch is None
+    assert measure(replace(unlabelled, gaussian_prior=False), umap=False).excess.mismatch is None
 
 
-def test_narrower_posteriors_that_surely_lose_excuse_a_draw(evidence):
+def test_narrower_posteriors_that_surely_lose_excuse_a_draw(evidence, measured):
     worse = {4.0: evidence.elbo_W - 1.0 + 0.01 * np.arange(40)}
     found = measure(replace(evidence, tempered_SW=worse), umap=False)
     assert found.excess.change[4.0].mean == pytest.approx(-1 + 0.01 * 19.5)
@@ -88,12 +95,12 @@ def test_narrower_posteriors_that_surely_lose_excuse_a_draw(evidence):
     assert not measure(evidence, umap=False).probes.narrow_enough
 
 
-def test_the_gap_is_that_of_training_cells_where_they_are_known(evidence):
+def test_the_gap_is_that_of_training_cells_where_they_are_known(unlabelled):
     null_T = 500 + np.arange(60.0)
-    found = measure(replace(evidence, train_elbo_T=70 - null_T, train_null_nll_T=null_T), umap=False)
+    found = measure(replace(unlabelled, train_elbo_T=70 - null_T, train_null_nll_T=null_T), umap=False)
     assert found.gain.gap == pytest.approx(40)
-    assert found.null_sd == pytest.approx(np.concatenate([evidence.null_nll_W, null_T]).std())
-    assert np.isnan(measure(replace(evidence, history=evidence.history.iloc[:0]), umap=False).gain.gap)
+    assert found.null_sd == pytest.approx(np.concatenate([unlabelled.null_nll_W, null_T]).std())
+    assert np.isnan(measure(replace(unlabelled, history=unlabelled.history.iloc[:0]), umap=False).gain.gap)
 
 
 def test_the_spread_of_few_cells_is_unknown(sim):
@@ -103,16 +110,16 @@ def test_the_spread_of_few_cells_is_unknown(sim):
 
 
 @pytest.mark.parametrize("name", ["mean_NK", "sd_NK", "draw_NK", "kl_WK", "nll_W", "nll_permuted_W"])
-def test_what_is_not_finite_leaves_every_reading_of_the_latent_unknown(evidence, name):
-    broken = getattr(evidence, name).copy()
+def test_what_is_not_finite_leaves_every_reading_of_the_latent_unknown(unlabelled, name):
+    broken = getattr(unlabelled, name).copy()
     broken[3] = np.inf
-    found = measure(replace(evidence, **{name: broken}), umap=False)
+    found = measure(replace(unlabelled, **{name: broken}), umap=False)
     assert found.non_finite == {name: broken[3].size}
     readings = (found.usage.rate.mean, found.use.cost.mean, found.gain.gain.mean, found.reconstruction_gain)
     assert np.isnan(readings).all()
     assert np.isnan(found.usage.kl_K).all()
     assert (found.probes, found.information, found.leakage.scores, found.n_cells) == (None, None, {}, 150)
-    assert found.null_nll == pytest.approx(evidence.null_nll_W.mean())
+    assert found.null_nll == pytest.approx(unlabelled.null_nll_W.mean())
 
 
 @pytest.mark.parametrize(
