@@ -398,6 +398,14 @@ def test_labels_that_the_model_was_given_are_shown_and_not_judged():
     assert probes(reference=0.1).retained == 1.0
 
 
+def test_which_verdicts_are_sound_and_how_grave_they_are():
+    sound = {rule.name: rule.tone for rule in RULES if rule.sound}
+    assert sound == {"no_signal": "warning", "healthy": "good"}
+    grave = {rule.name for rule in RULES if rule.tone == "bad"}
+    assert grave == {"diverged", "collapsed", "partial_collapse", "overfit", "under_regularised"}
+    assert [rule.name for rule in RULES if rule.alone] == ["healthy"]
+
+
 # the engine
 
 
