@@ -14,15 +14,15 @@ from .conftest import FAST
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A model of cells that differ by batch alone, which the decoder is given."""
+    """A model of cells that differ by batch and dose alone, which the decoder is given."""
     rng = np.random.default_rng(0)
-    batch_N = rng.integers(0, 2, 200)
+    batch_N, dose_N = rng.integers(0, 2, 200), rng.normal(size=200)
     profile = np.where(np.arange(30) % 2 == np.arange(2)[:, None], 20.0, 1.0)
-    obs = pd.DataFrame(
-        {"batch": pd.Categorical(np.array(["b1", "b2"])[batch_N])}, index=[f"cell{i}" for i in range(200)]
-    )
-    adata = ad.AnnData(sp.csr_matrix(rng.poisson(profile[batch_N]).astype(np.float32)), obs=obs)
-    ov.CVAE.setup_anndata(adata, batch_key="batch")
+    mean_NG = profile[batch_N] * np.exp(dose_N[:, None] * np.where(np.arange(30) < 15, 1, -1))
+    obs = pd.DataFrame({"batch": pd.Categorical(np.array(["b1", "b2"])[batch_N]), "dose": dose_N})
+    obs.index = [f"cell{i}" for i in range(200)]
+    adata = ad.AnnData(sp.csr_matrix(rng.poisson(mean_NG).astype(np.float32)), obs=obs)
+    ov.CVAE.setup_anndata(adata, batch_key="batch", continuous_covariate_keys=["dose"])
     model = ov.CVAE(adata, "poisson", 3, n_hidden=16)
     model.train(**{**FAST, "max_epochs": 40}, train_size=0.5)
     return model
@@ -47,5 +47,5 @@ def test_a_permuted_z_is_that_of_another_cell_of_the_same_stratum(fitted, monkey
 
 def test_a_permuted_z_costs_nothing_where_covariates_tell_all(fitted):
     evidence = fitted.diagnose(umap=False).evidence.set_index("check")
-    # with another cell's batch the reconstruction would be hundreds of nats worse
+    # with another cell's dose the reconstruction would be hundreds of nats worse
     assert abs(evidence.loc["decoder use", "value"]) < 20
