@@ -119,3 +119,23 @@ def test_permutation_takes_names_and_no_cells():
     assert len(permute_within_strata(np.empty(0), np.random.default_rng(0))) == 0
     with pytest.raises(DataError, match="one- or two-dimensional"):
         permute_within_strata(np.zeros((2, 2, 2)), np.random.default_rng(0))
+
+
+def test_a_rate_is_summed_over_dimensions_and_averaged_over_cells():
+    usage = latent_usage(np.array([[0.0, 0.0, 0.0], [2.0, 0.1, 0.0]]), np.array([[1.0, 2.0, 0.0], [3.0, 6.0, 0.0]]))
+    assert usage.rate.mean == 6
+    assert usage.kl_K.tolist() == [2, 4, 0]
+    assert (usage.n_active, usage.n_latent) == (1, 3)
+    assert "of 3 dimensions" in usage.to_frame()["meaning"][1]
+    assert "2 unused" in usage.to_frame()["meaning"][1]
+
+
+def test_cells_without_a_level_are_a_stratum_of_their_own():
+    strata = np.array(["a"] * 25 + [None] * 25, dtype=object)
+    index = permute_within_strata(strata, np.random.default_rng(0))
+    assert sorted(index[25:]) == list(range(25, 50))
+
+
+def test_a_cost_of_just_two_facts_is_use():
+    assert decoder_use(np.zeros(3), np.full(3, 2 * np.log(2))).to_frame()["passed"].tolist() == [True]
+    assert decoder_use(np.zeros(3), np.full(3, 1.38)).to_frame()["passed"].tolist() == [False]
