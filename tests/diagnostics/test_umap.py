@@ -17,30 +17,31 @@ def test_umap_check_tells_a_useless_draw_from_means_that_flatter(types):
     # a collapsed posterior: means differ by a thousandth of its SD
     tiny = 1e-3 * means
     draw = tiny + np.random.default_rng(1).normal(size=means.shape)
-    check = umap_check(draw, tiny, means, labels_N=labels, seed=0)
+    check = umap_check({"posterior draw": draw, "means": tiny, "PCA": means}, labels, seed=0)
     assert check is not None
-    assert check.means.purity > 0.95
-    assert check.reference.purity > 0.95
-    assert check.draw.purity == pytest.approx(check.chance, abs=0.15)
-    assert check.means.silhouette > 0.3 > check.draw.silhouette
-    table = check.to_frame()
-    assert table["representation"].tolist() == ["posterior draw", "means", "PCA"]
-    assert check.n_cells == 180
+    assert check.scores["representation"].tolist() == ["posterior draw", "means", "PCA"]
+    assert (check.scores["n_cells"] == 180).all()
+    scores = check.scores.set_index("representation")
+    assert scores["purity"]["means"] > 0.95
+    assert scores["purity"]["PCA"] > 0.95
+    assert scores["purity"]["posterior draw"] == pytest.approx(scores["purity_by_chance"]["PCA"], abs=0.15)
+    assert scores["silhouette"]["means"] > 0.3 > scores["silhouette"]["posterior draw"]
+    assert check.to_frame()["check"].tolist() == [f"UMAP of {name}, purity" for name in ("draw", "means", "PCA")]
 
 
 def test_umap_check_needs_two_classes_and_ten_cells(types):
     means, labels = types
-    assert umap_check(means, means, means, labels_N=np.full(180, "a", dtype=object)) is None
+    assert umap_check({"means": means}, np.full(180, "a", dtype=object)) is None
     few = [0, 1, 60, 61]
-    assert umap_check(means[few], means[few], means[few], labels_N=labels[few]) is None
+    assert umap_check({"means": means[few]}, labels[few]) is None
 
 
 def test_umap_is_bounded_by_seeded_cells(types):
     means, labels = types
-    check = umap_check(means, means, means, labels_N=labels, max_cells=60)
+    check = umap_check({"means": means, "the same": means}, labels, max_cells=60)
     assert check is not None
-    assert check.n_cells == 60
-    assert check.draw == check.means == check.reference
+    assert (check.scores["n_cells"] == 60).all()
+    assert check.scores["purity"].nunique() == check.scores["silhouette"].nunique() == 1
 
 
 @pytest.mark.parametrize("shape", [(12, 1), (40, 2), (30, 5)])
