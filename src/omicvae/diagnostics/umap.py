@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from omicvae.diagnostics.evidence import Check, Row
-from omicvae.metrics.embedding import MAX_CELLS, neighbourhood_purity, purity_by_chance, silhouette
-from omicvae.metrics.labels import Array, FloatArray, labelled_cells
+from omicvae.metrics import neighbourhood_purity, purity_by_chance, silhouette
+from omicvae.metrics.labels import MAX_CELLS, Array, FloatArray, labelled_cells
 
 MINIMUM_CELLS = 10
 
