@@ -15,7 +15,6 @@ from omicvae._core.types import (
     FeatureMoments,
     HeadOutput,
     LatentPosterior,
-    LossTerms,
     SparseRows,
 )
 
@@ -26,7 +25,6 @@ __all__ = [
     "FeatureMoments",
     "HeadOutput",
     "LatentPosterior",
-    "LossTerms",
     "NotSupportedError",
     "OmicVAEError",
     "SavingError",

@@ -13,24 +13,11 @@ from torch import Tensor
 
 from omicvae.objective.schedules import Schedule
 
-
-def _per_dimension(kl_BK: Tensor, nats: float) -> Tensor:
-    return kl_BK.mean(0).clamp_min(nats).sum()
-
-
-def _per_cell(kl_BK: Tensor, nats: float) -> Tensor:
-    return kl_BK.clamp_min(nats).sum(-1).mean()
-
-
-def _total(kl_BK: Tensor, nats: float) -> Tensor:
-    return kl_BK.sum(-1).mean().clamp_min(nats * kl_BK.shape[1])
-
-
 #: ``dimension`` Σ_j max(λ, mean_n KL_nj), ``cell`` mean_n Σ_j max(λ, KL_nj), ``total`` max(Kλ, mean_n KL_n)
 FREE_BITS_MODES: Mapping[str, Callable[[Tensor, float], Tensor]] = {
-    "dimension": _per_dimension,
-    "cell": _per_cell,
-    "total": _total,
+    "dimension": lambda kl_BK, nats: kl_BK.mean(0).clamp_min(nats).sum(),
+    "cell": lambda kl_BK, nats: kl_BK.clamp_min(nats).sum(-1).mean(),
+    "total": lambda kl_BK, nats: kl_BK.sum(-1).mean().clamp_min(nats * kl_BK.shape[1]),
 }
 
 
@@ -48,9 +35,9 @@ class KLControl(ABC):
     """The KL's part of the loss at each step of a run."""
 
     @property
-    @abstractmethod
     def settled_step(self) -> int:
         """First step from which losses compare with each other."""
+        return 0
 
     @abstractmethod
     def weight(self, step: int) -> float:
@@ -102,10 +89,6 @@ class WeightedKL(KLControl):
         """w(t) · R(KL)."""
         return self.weight(step) * regularised_kl(kl_BK, free_bits=self.free_bits, mode=self.free_bits_mode)
 
-    def judged(self, kl_BK: Tensor, step: int) -> Tensor:
-        """Cost by which validation compares epochs; the cost itself, unless that moves with the training."""
-        return self.cost(kl_BK, step)
-
     def flat_weight(self, step: int) -> float | None:
         """w(t) without free bits."""
         return self.weight(step) if self.free_bits == 0 else None
@@ -143,7 +126,8 @@ class TargetRate(KLControl):
     After each step log β grows by gain · e with e = log(KL / R) within ±1: a KL above the target makes the KL dearer.
     Shao et al. add a proportional part and sum differences of nats; ratios need no tuning to the size of the rate.
     The constant −R changes no gradient; with it the loss is the Lagrangian of "least reconstruction error at the rate
-    R". Validation judges by 10 · |KL − R|: β moves, and a nat beyond the rate seldom buys ten of reconstruction.
+    R". Validation judges by 10 · |KL − R|, from the first step on: β moves, and a nat beyond the rate seldom buys ten
+    of reconstruction.
 
     Parameters
     ----------
@@ -160,11 +144,6 @@ class TargetRate(KLControl):
     def __init__(self, target: float, beta: float) -> None:
         self.target = target
         self.log_beta = torch.tensor(math.log(beta), dtype=torch.float64)
-
-    @property
-    def settled_step(self) -> int:
-        """From the start: what validation judges by does not move."""
-        return 0
 
     def weight(self, step: int) -> float:
         """β at present, whatever ``step``."""

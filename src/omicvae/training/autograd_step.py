@@ -7,7 +7,7 @@ from torch import nn
 
 from omicvae._core import Batch
 from omicvae.module import ConditionalVAE, NullModel
-from omicvae.objective import ScheduledObjective, elbo_terms, total_correlation
+from omicvae.objective import ScheduledObjective, total_correlation
 from omicvae.training.adam import update
 from omicvae.training.adversaries import AdversaryTraining, StepView
 from omicvae.training.step import Prepared, StepTotals
@@ -50,8 +50,8 @@ class AutogradStep:
         z_BK = posterior.sample()
         heads = module.decode(z_BK, batch)
         kl_BK = module.prior_at(batch).kl(posterior, z_BK)
-        terms = elbo_terms(-module.likelihood.cell_log_prob(batch, heads), kl_BK, control=scheduled.control, step=step)
-        reconstruction, kl, loss = terms.reconstruction_B.mean(), kl_BK.detach().sum() / len(batch), terms.loss
+        reconstruction, kl = -module.likelihood.cell_log_prob(batch, heads).mean(), kl_BK.detach().sum() / len(batch)
+        loss = reconstruction + scheduled.control.cost(kl_BK, step)
         figures = {"recon": reconstruction, "kl": kl}
         if scheduled.objective.total_correlation:
             figures["total_correlation"] = total_correlation(z_BK, posterior, self.n_cells)
