@@ -1,3 +1,4 @@
+import copy
 import math
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -100,7 +101,7 @@ def test_a_resumed_run_goes_on_counting():
     run, best = Run(), BestWeights(patience=3)
     run.epochs(best, [3.0, 4.0])
     again = BestWeights(patience=3)
-    again.resume(best.numbers(), best.weights)
+    again.load_state_dict(copy.deepcopy(best.state_dict()))
     assert run.epochs(again, [3.5, 3.4, 1.0]) == 4
     assert (again.best, again.best_epoch, again.stopped_early) == (3.0, 1, True)
     again.give(run)

@@ -36,8 +36,9 @@ def test_the_rates_of_the_table():
     for epochs, patience in ((10, 5), (100, 5), (101, 6), (400, 20)):
         assert LEARNING_RATES["plateau"](0.01, 200, epochs).patience == patience
     constant = LEARNING_RATES["constant"](0.01, 200, 10)
-    constant.observe(math.inf)
-    assert (constant(199), constant.settled_step, constant.state()) == (0.01, 0, {})
+    for _ in range(1000):
+        constant.observe(math.inf)
+    assert (constant(199), constant.settled_step) == (0.01, 0)
 
 
 def test_a_plateau_lowers_the_rate_once_its_patience_is_over():

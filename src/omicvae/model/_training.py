@@ -150,7 +150,7 @@ class TrainingMixin(HasState):
         plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
         result = fit(
             plan,
-            stopping=settings.stopping(),
+            settings.best_weights(plan.budget.max_epochs),
             progress_bar=progress_bar,
             callbacks=callbacks,
             writer=writer,
@@ -203,7 +203,7 @@ def _identity(state: ModelState) -> dict[str, Any]:
 
 def _run_of(checkpoint: Checkpoint, state: ModelState) -> dict[str, Any]:
     """Return the settings of the run that a checkpoint belongs to, if it is one of this model."""
-    saved = dict(checkpoint.state["settings"])
+    saved = dict(checkpoint["settings"])
     run: dict[str, Any] = saved.pop("run")
     own = _identity(state)
     other = [name for name in own if own[name] != saved[name]]

@@ -4,7 +4,7 @@ from omicvae.training.budget import Budget, Optimisation, default_weight_decay, 
 from omicvae.training.callbacks import CheckpointWriter
 from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
 from omicvae.training.evaluation import CellPasses, CellScores, evaluating, map_cells, score_cells
-from omicvae.training.fit import PRECISIONS, FitResult, Stopping, fit, hardware
+from omicvae.training.fit import PRECISIONS, FitResult, fit, hardware
 from omicvae.training.history import history_frame
 from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
 from omicvae.training.null_model import null_log_likelihood
@@ -25,7 +25,6 @@ __all__ = [
     "Optimisation",
     "RunSettings",
     "Split",
-    "Stopping",
     "TrainingPlan",
     "default_weight_decay",
     "derive_seed",

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from omicvae.training.checkpoint import Checkpoint, named, to_json, write_checkpoint
+from omicvae.training.checkpoint import write_checkpoint
 from omicvae.training.history import epoch_line
 from omicvae.training.plan import TrainingPlan
 
@@ -78,16 +78,15 @@ class BestWeights(pl.Callback):
         if self.weights:
             plan.module.load_state_dict(self.weights)
 
-    def numbers(self) -> dict[str, Any]:
-        """Everything but the weights, for a checkpoint."""
-        names = ("best", "best_epoch", "stopped_early", "_mark", "_mark_epoch")
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        names = ("best", "best_epoch", "stopped_early", "weights", "_mark", "_mark_epoch")
         return {name: getattr(self, name) for name in names}
 
-    def resume(self, numbers: Mapping[str, Any], weights: dict[str, torch.Tensor]) -> None:
-        """Go on from :meth:`numbers` and the weights of then."""
-        for name, value in numbers.items():
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        for name, value in state_dict.items():
             setattr(self, name, value)
-        self.weights = {name: value.clone() for name, value in weights.items()}
 
 
 class CheckpointWriter(pl.callbacks.Checkpoint):
@@ -101,10 +100,8 @@ class CheckpointWriter(pl.callbacks.Checkpoint):
 
     def __init__(self, folder: Path, every: int, settings: Mapping[str, Any]) -> None:
         self.folder, self.every, self.settings = folder, every, settings
-
-    def include(self, best: BestWeights, others: Sequence[pl.Callback]) -> None:
-        """Write the best weights, and the state of the user's callbacks, with the rest."""
-        self.best, self.others = best, others
+        #: those whose state is written with the run's
+        self.callbacks: list[pl.Callback] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write one, if it is time to."""
@@ -113,15 +110,12 @@ class CheckpointWriter(pl.callbacks.Checkpoint):
         last = trainer.should_stop or epochs == trainer.max_epochs
         if not epochs or (epochs % self.every and not last):
             return
-        run = pl_module.snapshot()
-        state = {
-            **run.state,
-            "best": self.best.numbers(),
-            "callbacks": [to_json(callback.state_dict()) for callback in self.others],
+        checkpoint = {
+            "run": pl_module.snapshot(),
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
             "ended": trainer.should_stop,
             "settings": self.settings,
         }
-        checkpoint = Checkpoint({**run.tensors, **named("best", self.best.weights)}, state)
         try:
             write_checkpoint(self.folder, epochs, checkpoint)
         except OSError as error:
