@@ -7,16 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from omicvae._core import (
-    Batch,
-    FeatureMoments,
-    LatentPosterior,
-    SettingError,
-    SparseRows,
-    choose,
-    integral,
-    real,
-)
+from omicvae._core import Batch, FeatureMoments, LatentPosterior, SettingError, SparseRows, choose, integral, real
 from omicvae.likelihoods import Likelihood
 from omicvae.networks import (
     ACTIVATIONS,
@@ -32,25 +23,7 @@ from omicvae.priors import LatentDensity, Prior
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Sizes and choices of the network; JSON-able, saved with the weights.
-
-    Attributes
-    ----------
-    n_latent, n_hidden, n_layers
-        Latent dimensions K, width and number of hidden layers of the encoder.
-    n_hidden_decoder, n_layers_decoder
-        Width and number of hidden layers of the decoder; None: as the encoder.
-    dropout_rate, dropout_rate_decoder
-        Dropout in the encoder and in the decoder, in [0, 1).
-    log_variance_bounds
-        Lowest and highest log variance of the posterior, 0 between them.
-    normalization, activation, covariate_encoding
-        Keys of ``NORMALIZATIONS``, ``ACTIVATIONS`` and ``COVARIATE_ENCODINGS``.
-    encode_covariates, decode_covariates
-        Whether covariates enter the encoder and the decoder.
-    deeply_inject_covariates
-        Covariates enter every layer, else the first alone.
-    """
+    """Sizes and choices of the network, as ``CVAE`` documents them; JSON-able, saved with the weights."""
 
     n_latent: int = 10
     n_hidden: int = 128

@@ -13,7 +13,7 @@ from omicvae.diagnostics import Structure
 from omicvae.metrics.linear import pca_scores
 from omicvae.model._build import ModelConfig, build_null
 from omicvae.training import map_cells, null_log_likelihood
-from omicvae.training.structure import unexplained_structure
+from omicvae.training.null_model import unexplained_structure
 
 #: training cells that the gap to validation cells is measured on
 SEEN_CELLS = 1000

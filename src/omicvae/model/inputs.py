@@ -12,7 +12,7 @@ from omicvae.metrics import kmeans_classes
 from omicvae.metrics.linear import residuals
 from omicvae.model._state import ModelState
 from omicvae.training import CellPasses, score_cells
-from omicvae.training.structure import covariate_design
+from omicvae.training.null_model import covariate_design
 
 FALLBACK_CLASSES = 8
 

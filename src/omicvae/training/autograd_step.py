@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from omicvae._core import Batch
-from omicvae.module import ConditionalVAE, NullModel
+from omicvae.module import ConditionalVAE
 from omicvae.objective import ScheduledObjective, total_correlation
 from omicvae.training.adam import update
-from omicvae.training.adversaries import AdversaryTraining, StepView
+from omicvae.training.adversaries import AdversaryTraining
 from omicvae.training.step import Prepared, StepTotals
 
 
@@ -56,20 +56,15 @@ class AutogradStep:
         if scheduled.objective.total_correlation:
             figures["total_correlation"] = total_correlation(z_BK, posterior, self.n_cells)
             loss = loss + scheduled.total_correlation_weight(step) * figures["total_correlation"]
-        view = StepView(batch, z_BK, reconstruction)
+        seen = (module, batch, z_BK, reconstruction)
         playing = [adversary for adversary in self.adversaries if step >= adversary.phase.start_step]
         for adversary in playing:
-            cost, figures[f"{adversary.name}_weight"] = adversary.cost(module, view, step)
+            cost, figures[f"{adversary.name}_weight"] = adversary.cost(*seen, step)
             loss = loss + cost
         bad = update(self.optimizer, loss, learning_rate)
         for value, before in zip(self._statistics, statistics, strict=True):
             value.copy_(torch.where(bad > 0, before, value))  # they moved before it was known that the step is bad
         for adversary in playing:
-            figures[f"{adversary.name}_loss"] = adversary.learn(view)
+            figures[f"{adversary.name}_loss"] = adversary.learn()
         scheduled.control.observe(torch.where(bad > 0, torch.nan, kl))
         totals.add({"loss": loss, **figures}, len(batch), bad)
-
-
-def null_update(model: NullModel, optimizer: torch.optim.Optimizer, batch: Batch, learning_rate: float) -> None:
-    """One update of the z-free null model: loss = mean_n −log p(x_n | c_n)."""
-    update(optimizer, -model(batch).mean(), learning_rate)

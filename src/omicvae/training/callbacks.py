@@ -1,4 +1,4 @@
-"""Lightning callbacks of a fit: best weights with early stopping, checkpoints, the log line, the progress bar."""
+"""Lightning callbacks of a fit: best weights with early stopping, checkpoints, the log line with the progress bar."""
 
 import logging
 import math
@@ -8,21 +8,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from omicvae.training.checkpoint import write_checkpoint
 from omicvae.training.history import epoch_line
 from omicvae.training.plan import TrainingPlan
 
 logger = logging.getLogger("omicvae")
-
-
-def _last_line(plan: pl.LightningModule) -> str:
-    """Log line of the epoch that ended."""
-    assert isinstance(plan, TrainingPlan)
-    if not plan.rows:
-        return "no epoch was run"
-    return epoch_line(plan.first_epoch + len(plan.rows) - 1, plan.rows[-1], plan.notes())
 
 
 class BestWeights(pl.Callback):
@@ -129,24 +121,11 @@ class CheckpointWriter(pl.callbacks.Checkpoint):
 
 
 class EpochLog(pl.Callback):
-    """One line per epoch on the logger ``omicvae`` at level INFO."""
+    """One line per epoch on the logger ``omicvae`` at level INFO and, if asked for, beside a bar over the epochs."""
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the epoch that ended."""
-        logger.info(_last_line(pl_module))
-
-
-class ProgressBar(pl.Callback):
-    """A bar over the epochs with the newest figures beside it."""
-
-    def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-        )
-        self._task: TaskID | None = None
+    def __init__(self, progress_bar: bool = False) -> None:
+        columns = (TextColumn("training"), BarColumn(bar_width=20), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), disable=not progress_bar)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
@@ -154,9 +133,14 @@ class ProgressBar(pl.Callback):
         self._task = self._bar.add_task("", total=trainer.max_epochs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Move the bar by one epoch."""
-        if self._task is not None:
-            self._bar.update(self._task, advance=1, description=_last_line(pl_module))
+        """Log the epoch that ended and move the bar."""
+        assert isinstance(pl_module, TrainingPlan)
+        line = "no epoch was run"
+        if pl_module.rows:
+            epoch = pl_module.first_epoch + len(pl_module.rows) - 1
+            line = epoch_line(epoch, pl_module.rows[-1], pl_module.notes())
+        logger.info(line)
+        self._bar.update(self._task, advance=1, description=line)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the terminal in order, also after an error."""

@@ -27,15 +27,7 @@ def choose_step(
     precision: str = "32-true",
     bfloat16_products: bool = False,
 ) -> tuple[Step, str]:
-    """Return the fastest step that covers a fit with minibatches of ``sizes`` cells, and a few words on the choice.
-
-    Parameters
-    ----------
-    precision
-        Of Lightning's Trainer.
-    bfloat16_products
-        Whether products with the weights of genes may be computed in bfloat16.
-    """
+    """Return the fastest step that covers a fit with minibatches of ``sizes`` cells, and a few words on the choice."""
     obstacle = _obstacle(module, scheduled, sizes, precision)
     if obstacle is None and isinstance(optimizer, FlatAdam):
         step = ExplicitStep(

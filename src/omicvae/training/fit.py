@@ -14,7 +14,7 @@ import torch
 
 from omicvae._core import NotSupportedError, SettingError
 from omicvae._core.native import own_threads
-from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog, ProgressBar
+from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
 from omicvae.training.history import history_frame
 from omicvae.training.plan import TrainingPlan
@@ -86,7 +86,7 @@ def fit(
         Passed to ``lightning.pytorch.Trainer`` (accelerator, devices, precision, logger, ...).
     """
     module, budget = plan.module, plan.budget
-    own = [best, EpochLog(), *([ProgressBar()] if progress_bar else []), *callbacks]
+    own = [best, EpochLog(progress_bar), *callbacks]
     if writer is not None:  # the last, so that it sees what the others made of the epoch
         writer.callbacks = [best, *callbacks]
         own.append(writer)

@@ -60,12 +60,10 @@ class RunSettings:
         return Optimisation(rate, self.lr_schedule, self.optimizer, decay, self.gradient_clip_norm, self.ema_decay)
 
     def best_weights(self, max_epochs: int) -> BestWeights:
-        """Make what keeps the best weights of a run of ``max_epochs``, and ends it early; by default after a fifth."""
-        patience = (
-            max(10, math.ceil(0.2 * max_epochs))
-            if self.early_stopping_patience is None
-            else self.early_stopping_patience
-        )
+        """Make what keeps the best weights of a run of so many epochs, and ends it early."""
+        patience = self.early_stopping_patience
+        if patience is None:
+            patience = max(10, math.ceil(0.2 * max_epochs))
         return BestWeights(patience if self.early_stopping else None, self.early_stopping_min_delta)
 
     def to_dict(self) -> dict[str, Any]:
