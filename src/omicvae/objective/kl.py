@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from omicvae.objective.schedules import Schedule
+from omicvae.objective.schedules import SCHEDULES, Schedule
 
 #: ``dimension`` Σ_j max(λ, mean_n KL_nj), ``cell`` mean_n Σ_j max(λ, KL_nj), ``total`` max(Kλ, mean_n KL_n)
 FREE_BITS_MODES: Mapping[str, Callable[[Tensor, float], Tensor]] = {
@@ -34,10 +34,12 @@ def regularised_kl(kl_BK: Tensor, *, free_bits: float, mode: str) -> Tensor:
 class KLControl(ABC):
     """The KL's part of the loss at each step of a run."""
 
+    schedule: Schedule
+
     @property
     def settled_step(self) -> int:
         """First step from which losses compare with each other."""
-        return 0
+        return self.schedule.settled_step
 
     @abstractmethod
     def weight(self, step: int) -> float:
@@ -76,11 +78,6 @@ class WeightedKL(KLControl):
     free_bits: float = 0.0
     free_bits_mode: str = "dimension"
 
-    @property
-    def settled_step(self) -> int:
-        """First step at the final weight."""
-        return self.schedule.settled_step
-
     def weight(self, step: int) -> float:
         """β · schedule(t)."""
         return self.beta * self.schedule(step)
@@ -102,11 +99,6 @@ class Capacity(KLControl):
     capacity: float
     gamma: float
 
-    @property
-    def settled_step(self) -> int:
-        """First step at the full capacity."""
-        return self.schedule.settled_step
-
     def weight(self, step: int) -> float:
         """γ."""
         return self.gamma
@@ -126,8 +118,7 @@ class TargetRate(KLControl):
     After each step log β grows by gain · e with e = log(KL / R) within ±1: a KL above the target makes the KL dearer.
     Shao et al. add a proportional part and sum differences of nats; ratios need no tuning to the size of the rate.
     The constant −R changes no gradient; with it the loss is the Lagrangian of "least reconstruction error at the rate
-    R". Validation judges by 10 · |KL − R|, from the first step on: β moves, and a nat beyond the rate seldom buys ten
-    of reconstruction.
+    R". Validation judges by 10 · |KL − R|: β moves, and a nat beyond the rate seldom buys ten of reconstruction.
 
     Parameters
     ----------
@@ -140,6 +131,7 @@ class TargetRate(KLControl):
     GAIN = 0.08
     BOUNDS = (1e-4, 1e4)
     JUDGED = 10.0
+    schedule = SCHEDULES["constant"](0, 0, 1, None)  # what validation judges by does not move
 
     def __init__(self, target: float, beta: float) -> None:
         self.target = target

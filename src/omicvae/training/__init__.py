@@ -7,7 +7,7 @@ from omicvae.training.evaluation import CellPasses, CellScores, evaluating, map_
 from omicvae.training.fit import PRECISIONS, FitResult, fit, hardware
 from omicvae.training.history import history_frame
 from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
-from omicvae.training.null_model import null_log_likelihood
+from omicvae.training.null_model import covariate_design, null_log_likelihood, unexplained_structure
 from omicvae.training.plan import Split, TrainingPlan
 from omicvae.training.seeds import derive_seed, private_generators
 from omicvae.training.settings import RunSettings
@@ -26,6 +26,7 @@ __all__ = [
     "RunSettings",
     "Split",
     "TrainingPlan",
+    "covariate_design",
     "default_weight_decay",
     "derive_seed",
     "evaluating",
@@ -39,4 +40,5 @@ __all__ = [
     "private_generators",
     "read_checkpoint",
     "score_cells",
+    "unexplained_structure",
 ]

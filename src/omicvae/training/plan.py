@@ -3,8 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
@@ -166,14 +166,9 @@ class TrainingPlan(pl.LightningModule):
         if isinstance(optimizer, FlatAdam):
             optimizer.release()
 
-    @contextmanager
-    def kept_weights(self) -> Iterator[None]:
+    def kept_weights(self) -> AbstractContextManager[None]:
         """Put the weights in place that this run keeps: their moving average where there is one."""
-        if self.average is None:
-            yield
-        else:
-            with self.average.applied():
-                yield
+        return nullcontext() if self.average is None else self.average.applied()
 
     def validation_step(self, chunk: int, chunk_idx: int) -> None:
         """Score all validation cells with the same noise in every epoch."""
