@@ -154,7 +154,11 @@ class Objective(Settings):
             for name in ADVERSARIES
             if (adversary := getattr(self, name)) is not None
         }
-        control = self._control(schedule, effective_beta)
+        control: KLControl = WeightedKL(schedule, effective_beta, self.free_bits, self.free_bits_mode)
+        if self.capacity is not None:
+            control = Capacity(schedule, self.capacity, self.capacity_weight)
+        elif self.target_rate is not None:
+            control = TargetRate(self.target_rate, self.beta)
         return ScheduledObjective(self, schedule, control, effective_beta, phases)
 
     def _schedule_of_run(self, total_steps: int, steps_per_epoch: int) -> Schedule:
@@ -170,13 +174,6 @@ class Objective(Settings):
                 f"ends after {total_steps} steps ({steps_per_epoch} an epoch). Shorten the warm-up or train longer."
             )
         return schedule
-
-    def _control(self, schedule: Schedule, effective_beta: float) -> KLControl:
-        if self.capacity is not None:
-            return Capacity(schedule, self.capacity, self.capacity_weight)
-        if self.target_rate is not None:
-            return TargetRate(self.target_rate, self.beta)
-        return WeightedKL(schedule, effective_beta, self.free_bits, self.free_bits_mode)
 
 
 @dataclass(frozen=True, slots=True)

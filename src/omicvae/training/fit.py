@@ -133,7 +133,7 @@ def fit(
         stopped_early=best.stopped_early,
         interrupted=trainer.interrupted,
         failure=plan.failure,
-        step=getattr(plan, "step_reason", ""),
+        step=plan.step_reason,
     )
 
 
