@@ -7,7 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from omicvae._core import Batch, FeatureMoments, LatentPosterior, SettingError, SparseRows, choose, integral, real
+from omicvae._core import (
+    Batch,
+    FeatureMoments,
+    LatentPosterior,
+    SettingError,
+    SparseRows,
+    check_fields,
+    choose,
+    integral,
+    real,
+)
 from omicvae.likelihoods import Likelihood
 from omicvae.networks import (
     ACTIVATIONS,
@@ -41,10 +51,8 @@ class Architecture:
     log_variance_bounds: tuple[float, float] = LOG_VARIANCE_BOUNDS
 
     def __post_init__(self) -> None:
-        for name in ("n_latent", "n_hidden", "n_layers", "n_hidden_decoder", "n_layers_decoder"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, integral(name, value, minimum=1))
+        sizes = ("n_latent", "n_hidden", "n_layers", "n_hidden_decoder", "n_layers_decoder")
+        check_fields(self, integral, *sizes, minimum=1)
         for name in ("dropout_rate", "dropout_rate_decoder"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")

@@ -1,6 +1,6 @@
 """What every layer shares: value types, errors, AnnData keys, argument checks."""
 
-from omicvae._core.arguments import choose, integral, real
+from omicvae._core.arguments import check_fields, choose, integral, real
 from omicvae._core.errors import (
     DataError,
     NotSupportedError,
@@ -31,6 +31,7 @@ __all__ = [
     "SettingError",
     "SparseRows",
     "TrainingError",
+    "check_fields",
     "choose",
     "integral",
     "real",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from omicvae._core import SettingError, integral, real
+from omicvae._core import SettingError, check_fields, integral, real
 from omicvae.objective.settings import Settings
 
 #: the adaptive weight is kept within 0 and this, where one gradient all but vanishes (Esser et al. 2021 take 1e4)
@@ -68,12 +68,10 @@ class Adversary(Settings):
     DEFAULT_START = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", real("weight", self.weight, minimum=0))
-        object.__setattr__(self, "learning_rate", real("learning_rate", self.learning_rate, minimum=0))
-        for name in ("n_hidden", "n_layers", "updates"):
-            object.__setattr__(self, name, integral(name, getattr(self, name), minimum=1))
+        check_fields(self, real, "weight", "learning_rate", minimum=0)
+        check_fields(self, integral, "n_hidden", "n_layers", "updates", minimum=1)
         self.check_length("start", "start")
-        real("ramp", self.ramp, minimum=0, maximum=1)
+        check_fields(self, real, "ramp", minimum=0, maximum=1)
 
     def phase(self, total_steps: int, steps_per_epoch: int) -> Phase:
         """Fix the timing for a run of ``total_steps``.

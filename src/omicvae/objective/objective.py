@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from omicvae._core import SettingError, choose, integral, real
+from omicvae._core import SettingError, check_fields, choose, integral, real
 from omicvae.objective.adversarial import Adversary, Discriminator, LatentAdversary, Phase
 from omicvae.objective.kl import FREE_BITS_MODES, Capacity, KLControl, TargetRate, WeightedKL
 from omicvae.objective.schedules import SCHEDULES, Schedule
@@ -73,8 +73,10 @@ class Objective(Settings):
     DEFAULT_WARMUP = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("beta", "free_bits", "capacity_weight", "total_correlation"):
-            object.__setattr__(self, name, real(name, getattr(self, name), minimum=0))
+        numbers = ("beta", "free_bits", "capacity", "capacity_weight", "target_rate", "total_correlation")
+        check_fields(self, real, *numbers, minimum=0)
+        check_fields(self, integral, "n_cycles", minimum=1)
+        check_fields(self, integral, "period", minimum=2)
         if isinstance(self.schedule, str):
             choose("schedule", self.schedule, SCHEDULES)
         elif not isinstance(self.schedule, Schedule):
@@ -91,17 +93,11 @@ class Objective(Settings):
                 "lengths in epochs or steps go into warmup_epochs or warmup_steps."
             )
         self._check_kl_control()
-        object.__setattr__(self, "n_cycles", integral("n_cycles", self.n_cycles, minimum=1))
-        if self.period is not None:
-            object.__setattr__(self, "period", integral("period", self.period, minimum=2))
         for name, kind in ADVERSARIES.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, kind.parse(getattr(self, name)))
 
     def _check_kl_control(self) -> None:
-        for name in ("capacity", "target_rate"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else real(name, value, minimum=0))
         if self.target_rate == 0:
             raise SettingError(
                 "target_rate must be above 0 nats per cell, got 0; a latent without a rate is no latent."

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
-from omicvae._core import SettingError, integral, real
+from omicvae._core import SettingError, check_fields, integral, real
 from omicvae.objective import SCHEDULES, Objective
 from omicvae.training.budget import DEFAULT_PEAK_RATE, Optimisation, default_weight_decay
 from omicvae.training.callbacks import BestWeights
@@ -39,13 +39,11 @@ class RunSettings:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        for name, minimum in (("max_epochs", 1), ("batch_size", 1), ("seed", 0), ("early_stopping_patience", 1)):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, integral(name, value, minimum=minimum))
+        check_fields(self, integral, "max_epochs", "batch_size", "early_stopping_patience", minimum=1)
+        check_fields(self, integral, "seed", minimum=0)
+        check_fields(self, real, "early_stopping_min_delta", minimum=0)
         if self.objective is not None:
             object.__setattr__(self, "objective", Objective.parse(self.objective))
-        real("early_stopping_min_delta", self.early_stopping_min_delta, minimum=0)
         self.optimisation(n_train=1)
 
     @classmethod
