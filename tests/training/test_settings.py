@@ -3,6 +3,7 @@ import json
 import pytest
 
 from omicvae._core import SettingError
+from omicvae.objective import Objective
 from omicvae.training import RunSettings, default_weight_decay
 
 
@@ -52,3 +53,24 @@ def test_a_resumed_run_takes_its_settings_from_the_file():
 def test_settings_are_found_by_name_among_other_arguments():
     named = {**RunSettings(seed=2).to_dict(), "self": None, "progress_bar": True}
     assert RunSettings.of(named) == RunSettings(seed=2)
+
+
+class Own:
+    """A schedule of the user's own."""
+
+    settled_step = 0
+
+    def __call__(self, step):
+        return 1.0
+
+    def __repr__(self):
+        return "Own()"
+
+
+def test_a_schedule_of_the_users_own_has_to_be_given_again():
+    goal = Objective(schedule=Own(), beta=2.0)
+    saved = json.loads(json.dumps(RunSettings(objective=goal).to_dict()))
+    with pytest.raises(SettingError, match=r"a schedule of its own, Own\(\); pass objective="):
+        RunSettings().resumed(saved)
+    assert RunSettings(objective=goal).resumed(saved).objective is goal
+    assert RunSettings().resumed(RunSettings(seed=1).to_dict()).objective is None
