@@ -15,6 +15,8 @@ def test_one_cycle_by_hand():
     down = [2 * (1 - 0.999 * eighth), 2 * (0.001 + 0.999 / 2), 2 * (0.001 + 0.999 * eighth), 0.002]
     assert [rate(step) for step in (40, 60, 80, 100)] == pytest.approx(down)
     assert rate(150) == pytest.approx(0.002)  # beyond the planned run it stays
+    assert OneCycle(1.0, 4, rise=0.75)(4) == pytest.approx(1e-3)  # down in a single step
+    assert OneCycle(1.0, 4, rise=1.0)(4) == 1.0
 
 
 @pytest.mark.parametrize("rise", [0.1, 0.25, 0.9])

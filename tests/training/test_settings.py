@@ -1,7 +1,10 @@
+import inspect
 import json
+from dataclasses import fields
 
 import pytest
 
+import omicvae as ov
 from omicvae._core import SettingError
 from omicvae.objective import Objective
 from omicvae.training import RunSettings, default_weight_decay
@@ -74,3 +77,11 @@ def test_a_schedule_of_the_users_own_has_to_be_given_again():
         RunSettings().resumed(saved)
     assert RunSettings(objective=goal).resumed(saved).objective is goal
     assert RunSettings().resumed(RunSettings(seed=1).to_dict()).objective is None
+
+
+def test_the_defaults_are_those_that_train_shows():
+    shown = inspect.signature(ov.CVAE.train).parameters
+    assert {field.name: field.default for field in fields(RunSettings)} == {
+        field.name: shown[field.name].default for field in fields(RunSettings)
+    }
+    assert RunSettings().batch_size == 128
