@@ -52,7 +52,7 @@ def pca_draw_score(model: Any) -> float | None:
     from omicvae.metrics import probe
     from omicvae.metrics.linear import pca_scores, residuals
     from omicvae.model.inputs import diagnosis_seed
-    from omicvae.training.structure import covariate_design
+    from omicvae.training.null_model import covariate_design
 
     labels_key = model.schema.keys.labels_key
     if labels_key is None:

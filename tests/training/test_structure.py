@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from omicvae.training.structure import covariate_design
+from omicvae.training import covariate_design
 
 
 def test_continuous_covariates_stand_in_their_first_three_powers():

@@ -10,8 +10,14 @@ from omicvae.metrics import kmeans_classes
 from omicvae.metrics.linear import pca_scores, residuals
 from omicvae.model.config import build_null
 from omicvae.model.state import ModelState
-from omicvae.training import CellPasses, map_cells, null_log_likelihood, score_cells
-from omicvae.training.structure import covariate_design, unexplained_structure
+from omicvae.training import (
+    CellPasses,
+    covariate_design,
+    map_cells,
+    null_log_likelihood,
+    score_cells,
+    unexplained_structure,
+)
 
 FALLBACK_CLASSES = 8
 #: training cells that the gap to validation cells is measured on

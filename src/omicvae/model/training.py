@@ -150,7 +150,7 @@ class TrainingMixin(HasState):
         plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
         result = fit(
             plan,
-            stopping=settings.stopping(),
+            settings.best_weights(plan.budget.max_epochs),
             progress_bar=progress_bar,
             callbacks=callbacks,
             writer=writer,
@@ -191,7 +191,7 @@ def _begun(
             )
         return _continued(settings, state, fresh), None
     checkpoint = read_checkpoint(Path(resume_from))
-    saved, own = checkpoint.state["settings"], _identity(state)
+    saved, own = checkpoint["settings"], _identity(state)
     if other := [name for name in own if own[name] != saved[name]]:
         shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
         raise SettingError(

@@ -1,19 +1,22 @@
 """``Objective``: what training minimises, as the user states it, and its form for one planned run."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from omicvae._core import SettingError, choose, integral, real
-from omicvae.objective.adversarial import Discriminator, LatentAdversary, Phase
+from omicvae._core import SettingError, check_fields, choose, integral, real
+from omicvae.objective.adversarial import Adversary, Discriminator, LatentAdversary, Phase
 from omicvae.objective.kl import FREE_BITS_MODES, Capacity, KLControl, TargetRate, WeightedKL
-from omicvae.objective.schedules import SCHEDULES, RunSteps, Schedule
+from omicvae.objective.schedules import SCHEDULES, Schedule
+from omicvae.objective.settings import Settings
 
 REDUCTIONS = ("sum", "mean")
+#: fields of an objective that take an adversary
+ADVERSARIES: Mapping[str, type[Adversary]] = {"adversary": LatentAdversary, "discriminator": Discriminator}
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class Objective(Settings):
     """loss = −log p(x | z, c) + w(t) · KL + further terms, in nats per cell, with w(t) = β · schedule(t).
 
     Attributes
@@ -70,8 +73,10 @@ class Objective:
     DEFAULT_WARMUP = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("beta", "free_bits", "capacity_weight", "total_correlation"):
-            object.__setattr__(self, name, real(name, getattr(self, name), minimum=0))
+        numbers = ("beta", "free_bits", "capacity", "capacity_weight", "target_rate", "total_correlation")
+        check_fields(self, real, *numbers, minimum=0)
+        check_fields(self, integral, "n_cycles", minimum=1)
+        check_fields(self, integral, "period", minimum=2)
         if isinstance(self.schedule, str):
             choose("schedule", self.schedule, SCHEDULES)
         elif not isinstance(self.schedule, Schedule):
@@ -81,30 +86,18 @@ class Objective:
             )
         choose("free_bits_mode", self.free_bits_mode, FREE_BITS_MODES)
         choose("reduction", self.reduction, REDUCTIONS)
-        self._check_warmup()
-        self._check_kl_control()
-        object.__setattr__(self, "n_cycles", integral("n_cycles", self.n_cycles, minimum=1))
-        if self.period is not None:
-            object.__setattr__(self, "period", integral("period", self.period, minimum=2))
-        object.__setattr__(self, "adversary", LatentAdversary.parse(self.adversary))
-        object.__setattr__(self, "discriminator", Discriminator.parse(self.discriminator))
-
-    def _check_warmup(self) -> None:
-        given = [n for n in ("warmup", "warmup_epochs", "warmup_steps") if getattr(self, n) is not None]
-        if len(given) > 1:
-            raise SettingError(f"Give one length of the warm-up, got {' and '.join(given)}.")
-        for name in given:
-            real(name, getattr(self, name), minimum=0)
+        self.check_length("warmup", "length of the warm-up")
         if self.warmup is not None and self.warmup > 1:
             raise SettingError(
                 f"warmup is a fraction of the run and must be at most 1, got {self.warmup}; "
                 "lengths in epochs or steps go into warmup_epochs or warmup_steps."
             )
+        self._check_kl_control()
+        for name, kind in ADVERSARIES.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, kind.parse(getattr(self, name)))
 
     def _check_kl_control(self) -> None:
-        for name in ("capacity", "target_rate"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else real(name, value, minimum=0))
         if self.target_rate == 0:
             raise SettingError(
                 "target_rate must be above 0 nats per cell, got 0; a latent without a rate is no latent."
@@ -121,18 +114,6 @@ class Objective:
         if self.target_rate is not None and self.beta == 0:
             raise SettingError("With a target_rate, beta is where the controller starts and must be above 0.")
 
-    @classmethod
-    def parse(cls, value: "Objective | Mapping[str, Any] | None") -> "Objective":
-        """Accept an objective, a mapping of its fields (an R list, say), or None for the defaults."""
-        if isinstance(value, Objective):
-            return value
-        settings: dict[str, Any] = dict(value or {})
-        names = [field.name for field in fields(cls)]
-        unknown = [name for name in settings if name not in names]
-        if unknown:
-            raise SettingError(f"Unknown objective setting(s) {unknown}. Known: {', '.join(names)}.")
-        return cls(**settings)
-
     def held(self, kl_weight: float) -> "Objective":
         """Return the same objective for a run that goes on: every weight is final from its first step.
 
@@ -141,7 +122,7 @@ class Objective:
         changes: dict[str, Any] = {"schedule": "constant", "warmup": None, "warmup_epochs": None, "warmup_steps": None}
         if self.target_rate is not None:
             changes["beta"] = kl_weight
-        for name in ("adversary", "discriminator"):
+        for name in ADVERSARIES:
             adversary = getattr(self, name)
             if adversary is not None:
                 changes[name] = replace(adversary, start=0.0, start_epochs=None, start_steps=None)
@@ -166,37 +147,29 @@ class Objective:
         effective_beta = self.beta * (n_genes / n_latent if self.reduction == "mean" else 1.0)
         phases: dict[str, Phase] = {
             name: adversary.phase(total_steps, steps_per_epoch)
-            for name in ("adversary", "discriminator")
+            for name in ADVERSARIES
             if (adversary := getattr(self, name)) is not None
         }
-        control = self._control(schedule, effective_beta)
+        control: KLControl = WeightedKL(schedule, effective_beta, self.free_bits, self.free_bits_mode)
+        if self.capacity is not None:
+            control = Capacity(schedule, self.capacity, self.capacity_weight)
+        elif self.target_rate is not None:
+            control = TargetRate(self.target_rate, self.beta)
         return ScheduledObjective(self, schedule, control, effective_beta, phases)
 
     def _schedule_of_run(self, total_steps: int, steps_per_epoch: int) -> Schedule:
-        if self.warmup_steps is not None:
-            warmup_steps = integral("warmup_steps", self.warmup_steps, minimum=0)
-        elif self.warmup_epochs is not None:
-            warmup_steps = round(self.warmup_epochs * steps_per_epoch)
-        else:
-            fraction = self.DEFAULT_WARMUP if self.warmup is None else self.warmup
-            # the last update of the run must still see the full weight
-            warmup_steps = min(round(fraction * total_steps), total_steps - 1)
+        warmup_steps = self.in_steps("warmup", self.DEFAULT_WARMUP, total_steps, steps_per_epoch)
+        if self.warmup_steps is None and self.warmup_epochs is None:
+            warmup_steps = min(warmup_steps, total_steps - 1)  # the last update must still see the full weight
         schedule = self.schedule
         if isinstance(schedule, str):
-            schedule = SCHEDULES[schedule](RunSteps(total_steps, warmup_steps, self.n_cycles, self.period))
+            schedule = SCHEDULES[schedule](total_steps, warmup_steps, self.n_cycles, self.period)
         if schedule.settled_step >= total_steps:
             raise SettingError(
                 f"The KL weight would reach its final value at step {schedule.settled_step}, but the planned run "
                 f"ends after {total_steps} steps ({steps_per_epoch} an epoch). Shorten the warm-up or train longer."
             )
         return schedule
-
-    def _control(self, schedule: Schedule, effective_beta: float) -> KLControl:
-        if self.capacity is not None:
-            return Capacity(schedule, self.capacity, self.capacity_weight)
-        if self.target_rate is not None:
-            return TargetRate(self.target_rate, self.beta)
-        return WeightedKL(schedule, effective_beta, self.free_bits, self.free_bits_mode)
 
 
 @dataclass(frozen=True, slots=True)
