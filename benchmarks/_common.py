@@ -275,5 +275,5 @@ def reference_path() -> Iterator[None]:
         batch = made(store, indices, device=device)
         return Batch(batch.x_BG, batch.library_B1, batch.categories_BD, batch.continuous_BV)
 
-    with mock.patch.object(CellStore, "batch", dense), mock.patch.object(choice, "_obstacle", return_value="reference"):
+    with mock.patch.object(CellStore, "batch", dense), mock.patch.object(choice, "obstacle", return_value="reference"):
         yield

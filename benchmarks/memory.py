@@ -65,12 +65,12 @@ def measure_peak(side: str, path: str, n_genes: int, accelerator: str, n_cells: 
     import torch
 
     import omicvae as ov
-    from omicvae.model import _speed
+    from omicvae.model import speed
 
     _ = ov.CVAE
-    run = _speed.Run(epochs=1, accelerator=accelerator)
+    run = speed.Run(epochs=1, accelerator=accelerator)
     imports = status("VmRSS")
-    _speed.measure(side, simulate(300, 50, 0.2), run)
+    speed.measure(side, simulate(300, 50, 0.2), run)
     stages = {"after_first_use": status("VmRSS") - imports}
     reset = reset_peak()
 
@@ -81,7 +81,7 @@ def measure_peak(side: str, path: str, n_genes: int, accelerator: str, n_cells: 
 
     adata = stage("read", read(path, n_genes))
     matrix = sum(getattr(adata.X, part).nbytes for part in PARTS) / MB
-    model, arguments = stage("construct", _speed.SIDES[side](adata, run))
+    model, arguments = stage("construct", speed.SIDES[side](adata, run))
     stage("train", model.train(max_epochs=1, train_size=0.9, accelerator=accelerator, **arguments))
     stage("latent", model.get_latent_representation())
     peak = max(stages.values())
@@ -102,13 +102,13 @@ def measure_peak(side: str, path: str, n_genes: int, accelerator: str, n_cells: 
 def measure_store(likelihood: str, density: float, n_cells: int, n_genes: int) -> dict:
     """Bytes per non-zero of the store and of the CSR matrix it was built from."""
     from omicvae.data import CellStore, DataSchema, SetupKeys
-    from omicvae.model._speed import COMPARISONS
+    from omicvae.model.speed import COMPARISONS
 
     adata = simulate(n_cells, n_genes, density)
-    COMPARISONS[likelihood].values(adata)
+    adata.X = COMPARISONS[likelihood].values(adata.X)
     store = CellStore.build(adata, DataSchema.register(adata, SetupKeys(batch_key="batch")))
     given = sum(getattr(adata.X, part).nbytes for part in PARTS)
-    return {"store_bytes": store.nbytes / store.n_nonzero, "matrix_bytes": given / store.n_nonzero}
+    return {"store_bytes": store.nbytes / len(store.values), "matrix_bytes": given / len(store.values)}
 
 
 def summarise(runs: list[dict]) -> dict:

@@ -50,17 +50,17 @@ def pca_draw_score(model: Any) -> float | None:
     λ: variance of a score; σ²: mean variance of the other directions of the same data. None without labels.
     """
     from omicvae.metrics import probe
-    from omicvae.metrics.linear import residuals
+    from omicvae.metrics.linear import pca_scores, residuals
     from omicvae.model.inputs import diagnosis_seed
-    from omicvae.training.structure import covariate_design
+    from omicvae.training.null_model import covariate_design
 
     labels_key = model.schema.keys.labels_key
     if labels_key is None:
         return None
     state, support = model.state, model.module.likelihood.support
     store, seed = state.cells(), diagnosis_seed(state, None)
-    t_NK = state.background.reference(store, model.config.architecture.n_latent, support, seed)
     x_NG = store.log_normalised(support=support)
+    t_NK = pca_scores(x_NG, model.config.architecture.n_latent, seed=seed)
     if isinstance(x_NG, np.ndarray):
         total = float((x_NG.std(0) > 0).sum())  # PCA is of standardised values
     else:

@@ -7,7 +7,7 @@ Measured as in `throughput.py` (same child), around its base case: 20,000 cells 
 from _common import compare, parser, write
 from throughput import SETTINGS, defaults, duel
 
-from omicvae.cli._bench import summarise
+from omicvae.cli.bench import summarise
 
 SERIES = {
     "n_cells": (2000, 20_000, 100_000),

@@ -18,8 +18,8 @@ from dataclasses import asdict
 
 from _common import SIDES, compare, parser, run_child, simulate, write
 
-from omicvae.cli._bench import METRICS, summarise
-from omicvae.model._speed import COMPARISONS, Run, measure
+from omicvae.cli.bench import METRICS, summarise
+from omicvae.model.speed import COMPARISONS, Run, measure
 
 SETTINGS = ("likelihood", "density", "n_cells", "n_genes", "n_hidden", "n_latent", "batch_size")
 

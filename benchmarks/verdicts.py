@@ -32,11 +32,11 @@ def judged(measured) -> dict:
     """Verdict, further findings, and the figures that they rest on."""
     from omicvae.diagnostics import RULES, evidence_table, judge
 
-    found = judge(RULES, measured)
+    verdict, *findings = judge(RULES, measured)
     evidence = evidence_table(measured.rows())
     return {
-        "verdict": found.rule.name,
-        "findings": [rule.name for rule in found.findings],
+        "verdict": verdict.name,
+        "findings": [rule.name for rule in findings],
         "evidence": {
             row.check: [None if row.value != row.value else float(f"{row.value:.5g}"), row.passed]
             for row in evidence.itertuples()

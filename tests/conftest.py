@@ -2,10 +2,15 @@ import os
 from pathlib import Path
 
 import anndata as ad
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+
+# a machine that others share makes no test fail
+hypothesis.settings.register_profile("without a clock", deadline=None)
+hypothesis.settings.load_profile("without a clock")
 
 
 @pytest.fixture(scope="session")

@@ -22,5 +22,5 @@ def reference_path() -> Iterator[None]:
     def batch(store: CellStore, indices: object, *, device: object = "cpu") -> Batch:
         return dense(made(store, indices, device=device))  # type: ignore[arg-type]
 
-    with mock.patch.object(CellStore, "batch", batch), mock.patch.object(choice, "_obstacle", return_value="reference"):
+    with mock.patch.object(CellStore, "batch", batch), mock.patch.object(choice, "obstacle", return_value="reference"):
         yield

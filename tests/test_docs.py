@@ -18,7 +18,7 @@ from omicvae.curves import HISTORY_RULES
 from omicvae.data import SetupKeys
 from omicvae.diagnostics import RULES
 from omicvae.likelihoods import LIKELIHOODS
-from omicvae.model._refusals import REASONS
+from omicvae.model.host import REASONS
 from omicvae.networks import ACTIVATIONS, NORMALIZATIONS
 from omicvae.objective import FREE_BITS_MODES, SCHEDULES
 from omicvae.priors import PRIORS

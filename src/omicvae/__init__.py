@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from omicvae import datasets, metrics, tl
-    from omicvae import plotting as pl
-    from omicvae._core import errors
-    from omicvae.curves import HistoryDiagnosis, diagnose_history
-    from omicvae.diagnostics import Diagnosis
-    from omicvae.model import CVAE, Rescue, rescue
-    from omicvae.objective import Objective
+    from omicvae import datasets as datasets
+    from omicvae import metrics as metrics
+    from omicvae import plotting as pl  # noqa: F401
+    from omicvae import tl as tl
+    from omicvae._core import errors as errors
+    from omicvae.curves import HistoryDiagnosis as HistoryDiagnosis
+    from omicvae.curves import diagnose_history as diagnose_history
+    from omicvae.diagnostics import Diagnosis as Diagnosis
+    from omicvae.model import CVAE as CVAE
+    from omicvae.model import Rescue as Rescue
+    from omicvae.model import rescue as rescue
+    from omicvae.objective import Objective as Objective
 
 #: public name → (module, attribute or None for the module itself)
 _PUBLIC = {
@@ -33,21 +38,7 @@ _PUBLIC = {
     "tl": ("omicvae.tl", None),
 }
 
-__all__ = [
-    "CVAE",
-    "Diagnosis",
-    "HistoryDiagnosis",
-    "Objective",
-    "Rescue",
-    "__version__",
-    "datasets",
-    "diagnose_history",
-    "errors",
-    "metrics",
-    "pl",
-    "rescue",
-    "tl",
-]
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from omicvae._core import (
     LatentPosterior,
     SettingError,
     SparseRows,
+    check_fields,
     choose,
     integral,
     real,
@@ -32,25 +33,7 @@ from omicvae.priors import LatentDensity, Prior
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Sizes and choices of the network; JSON-able, saved with the weights.
-
-    Attributes
-    ----------
-    n_latent, n_hidden, n_layers
-        Latent dimensions K, width and number of hidden layers of the encoder.
-    n_hidden_decoder, n_layers_decoder
-        Width and number of hidden layers of the decoder; None: as the encoder.
-    dropout_rate, dropout_rate_decoder
-        Dropout in the encoder and in the decoder, in [0, 1).
-    log_variance_bounds
-        Lowest and highest log variance of the posterior, 0 between them.
-    normalization, activation, covariate_encoding
-        Keys of ``NORMALIZATIONS``, ``ACTIVATIONS`` and ``COVARIATE_ENCODINGS``.
-    encode_covariates, decode_covariates
-        Whether covariates enter the encoder and the decoder.
-    deeply_inject_covariates
-        Covariates enter every layer, else the first alone.
-    """
+    """Sizes and choices of the network, as ``CVAE`` documents them; JSON-able, saved with the weights."""
 
     n_latent: int = 10
     n_hidden: int = 128
@@ -68,10 +51,8 @@ class Architecture:
     log_variance_bounds: tuple[float, float] = LOG_VARIANCE_BOUNDS
 
     def __post_init__(self) -> None:
-        for name in ("n_latent", "n_hidden", "n_layers", "n_hidden_decoder", "n_layers_decoder"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, integral(name, value, minimum=1))
+        sizes = ("n_latent", "n_hidden", "n_layers", "n_hidden_decoder", "n_layers_decoder")
+        check_fields(self, integral, *sizes, minimum=1)
         for name in ("dropout_rate", "dropout_rate_decoder"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")

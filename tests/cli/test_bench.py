@@ -4,7 +4,7 @@ from statistics import median
 import pytest
 
 from omicvae.cli import main
-from omicvae.cli._bench import METRICS, SIDES, summarise
+from omicvae.cli.bench import METRICS, SIDES, summarise
 from omicvae.likelihoods import LIKELIHOODS
 
 TINY = ["bench", "--cells", "200", "--genes", "30", "--epochs", "2"]
@@ -23,8 +23,8 @@ def test_ratios_pair_the_runs_of_a_repeat(timed_runs):
 
 
 def test_every_likelihood_has_a_peer():
-    from omicvae.model._speed import COMPARISONS
-    from omicvae.model._speed import SIDES as BUILDERS
+    from omicvae.model.speed import COMPARISONS
+    from omicvae.model.speed import SIDES as BUILDERS
 
     assert set(COMPARISONS) == set(LIKELIHOODS) - {"student_t"}  # scvi-tools has none
     assert set(BUILDERS) == set(SIDES)

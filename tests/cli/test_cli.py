@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from omicvae.cli import VERBS, main
-from omicvae.cli._train import parse_objective
+from omicvae.cli.train import objective_field
 
 
 def run_fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,6 +41,17 @@ def test_every_verb_explains_itself(verb, capsys):
         main([verb, "--help"])
     assert stop.value.code == 0
     assert f"omicvae {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["train", "bench"])
+def test_help_lists_the_likelihoods_of_the_table(verb, capsys):
+    from omicvae.likelihoods import LIKELIHOODS
+
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    (listed,) = re.findall(r"--likelihood NAME .*? of ([a-z_, ]+?) --", printed)
+    assert sorted(listed.split(", ")) == sorted(LIKELIHOODS)
 
 
 @pytest.mark.parametrize("arguments", [["trian"], [], ["train"], ["datasets", "pbmc3k"]])
@@ -125,13 +137,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, capsys, monkeypatch):
 
 def test_objective_values_keep_their_types():
     fields = ["beta=2", "warmup=0.5", "reduction=mean", "free_bits=null"]
-    assert parse_objective(fields) == {"beta": 2, "warmup": 0.5, "reduction": "mean", "free_bits": None}
+    assert dict(map(objective_field, fields)) == {"beta": 2, "warmup": 0.5, "reduction": "mean", "free_bits": None}
 
 
 def test_an_objective_without_value_is_explained(tmp_path, capsys):
     arguments = ["--out", str(tmp_path / "o"), "--model", str(tmp_path / "m"), "--objective", "beta"]
-    assert main(["train", str(tmp_path / "x.h5ad"), *arguments]) == 2
-    assert "--objective takes NAME=VALUE, such as beta=2, got 'beta'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(tmp_path / "x.h5ad"), *arguments])
+    assert stop.value.code == 2
+    assert "argument --objective: takes NAME=VALUE, such as beta=2, got 'beta'" in capsys.readouterr().err
 
 
 LOG = """epoch 1 | train loss=1.5 recon=0.9 kl=1.0

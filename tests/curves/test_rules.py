@@ -214,7 +214,7 @@ def test_a_schedule_that_has_not_settled_is_said():
     diagnosis = diagnose_history(run(kl=RISING, weight=np.minimum(1, E / 400)))
     assert diagnosis.verdict == "undertrained"
     assert "KL weight was still moving in the last of 40 epochs (at 0.1)" in diagnosis.headline
-    assert diagnosis.remedies[0].arguments == {"max_epochs": 80}
+    assert diagnosis.remedies[0].arguments == {"fresh": True, "max_epochs": 80}
     # the weight follows from the losses where it was not logged
     silent = run(kl=RISING, weight=np.minimum(1, E / 400))[["loss_train", "recon_train", "kl_train"]]
     assert diagnose_history(silent).headline == diagnosis.headline

@@ -37,8 +37,7 @@ def test_the_share_is_that_of_the_model(caplog):
     with caplog.at_level(logging.INFO, "omicvae"):
         align_genes(GENES, GENES[2:], missing="zero")
     assert [record.getMessage() for record in caplog.records] == ["2 missing genes are filled with zeros."]
-    assert align_genes(GENES, GENES, max_missing_fraction=0).tolist() == list(range(10))
-    assert (align_genes(GENES, GENES[9:], missing="zero", max_missing_fraction=1) < 0).sum() == 9
+    assert align_genes(GENES, GENES).tolist() == list(range(10))
 
 
 def test_long_lists_are_cut():
@@ -50,12 +49,11 @@ def test_filling_has_a_limit():
     assert align_genes(GENES, GENES[2:], missing="zero").tolist() == [-1, -1, 0, 1, 2, 3, 4, 5, 6, 7]
     with pytest.raises(DataError, match=r"3 of the model's 10 genes.*30%, more than the limit of 20%"):
         align_genes(GENES, GENES[3:], missing="zero")
-    assert (align_genes(GENES, GENES[3:], missing="zero", max_missing_fraction=0.3) < 0).sum() == 3
 
 
 def test_another_kind_of_name_is_recognised():
     with pytest.raises(DataError, match=r"None was found: var_names look like 'ENSG1', 'ENSG2'.*same kind"):
-        align_genes(GENES, ["ENSG1", "ENSG2"], missing="zero", max_missing_fraction=1)
+        align_genes(GENES, ["ENSG1", "ENSG2"], missing="zero")
     with pytest.raises(DataError, match=r"look like 'ENSG0', 'ENSG1', 'ENSG2', …\. Use"):
         align_genes(GENES, [f"ENSG{i}" for i in range(4)])
 
@@ -69,6 +67,3 @@ def test_repeated_genes_matter_only_if_needed():
 def test_settings():
     with pytest.raises(SettingError, match=r"missing_genes='mean' is not known\. Choose one of: 'error', 'zero'"):
         align_genes(GENES, GENES, missing="mean")
-    for share in (2, 1.01, -0.01):
-        with pytest.raises(SettingError, match=f"max_missing_fraction must lie in 0…1, got {share}"):
-            align_genes(GENES, GENES, max_missing_fraction=share)

@@ -1,12 +1,14 @@
 import json
 import logging
+from dataclasses import asdict
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 
 from omicvae._core import DataError
-from omicvae.data import CategoricalLevels, ContinuousScaling
+from omicvae.data import CategoricalLevels, ContinuousScaling, obs_column
 from omicvae.data.covariates import R_INTEGER_NA, numeric_column, size_factor_column
 
 
@@ -40,7 +42,7 @@ def test_levels_are_sorted_and_keep_their_type(values, expected, kind):
     found = levels(np.asarray(values, dtype=object) if isinstance(values, pd.Series) else values)
     assert (found.levels, found.kind) == (expected, kind)
     assert [type(level) for level in found.levels] == [type(level) for level in expected]
-    assert CategoricalLevels.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert CategoricalLevels(**json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_order_of_categories_has_no_effect():
@@ -74,7 +76,7 @@ def test_the_fix_for_missing_levels_works():
 
 def test_labels_may_be_missing_altogether():
     found = CategoricalLevels.register("label", series([None, None]), allow_missing=True)
-    assert len(found) == 0
+    assert found.levels == ()
     assert found.encode(series([None]), allow_missing=True).tolist() == [-1]
 
 
@@ -223,8 +225,19 @@ def test_scaling(caplog):
     # differences that are rounding errors do not become units
     assert ContinuousScaling.fit("age", np.array([-1e6, -1e6 - 1e-9])).sd == pytest.approx(1e-6)
     assert ContinuousScaling.fit("age", np.array([0.0, 1e-9])).sd == pytest.approx(5e-10)
-    assert ContinuousScaling.from_dict(json.loads(json.dumps(scaling.to_dict()))) == scaling
+    assert ContinuousScaling(**json.loads(json.dumps(asdict(scaling)))) == scaling
     with caplog.at_level(logging.INFO, "omicvae"):
         constant = ContinuousScaling.fit("age", np.full(7, 0.1))
     assert (constant.mean, constant.sd) == (0.1, 1)
     assert "'age' is constant (0.1)" in caplog.text
+
+
+def test_a_column_is_found_by_name_and_a_wrong_name_lists_what_there_is():
+    adata = ad.AnnData(obs=pd.DataFrame({"age": [1.0, 2.0], "batch": ["a", "b"]}, index=["x", "y"]))
+    assert obs_column(adata, "age").tolist() == [1.0, 2.0]
+    with pytest.raises(DataError, match=r"no column 'aeg'\. Did you mean 'age'\? Columns: 'age', 'batch'\."):
+        obs_column(adata, "aeg")
+    with pytest.raises(DataError, match=r"no column 'donor'\. Columns: 'age', 'batch'\."):
+        obs_column(adata, "donor")
+    with pytest.raises(DataError, match=r"no column 'age'\. Columns: none\."):
+        obs_column(ad.AnnData(np.zeros((2, 1))), "age")

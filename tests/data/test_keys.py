@@ -24,8 +24,8 @@ def test_categorical_keys_start_with_the_batch():
 
 def test_round_trip_through_json():
     keys = SetupKeys("counts", np.str_("b"), "l", ["c", "d"], "v", "s")
-    assert SetupKeys.from_dict(json.loads(json.dumps(keys.to_dict()))) == keys
-    assert SetupKeys.from_dict(json.loads(json.dumps(SetupKeys().to_dict()))) == SetupKeys()
+    assert SetupKeys(**json.loads(json.dumps(keys.to_dict()))) == keys
+    assert SetupKeys(**json.loads(json.dumps(SetupKeys().to_dict()))) == SetupKeys()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import scipy.sparse as sp
 
 from omicvae._core import DataError
 from omicvae.datasets import pbmc68k_counts
-from omicvae.datasets._pbmc import counts_from_log_normalised
+from omicvae.datasets.pbmc import counts_from_log_normalised
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_gain_and_use_of_a_linear_gaussian_model():
     null = 0.5 * x**2 / total + 0.5 * np.log(2 * np.pi * total)
     kl = 0.5 * (mean**2 + variance - 1 - np.log(variance))
     # one feature has no correlations to explain: with exact posteriors the bound is tight, the gain exactly 0
-    gain = gain_over_null(-nll(z) - kl, -null).gain
+    gain = gain_over_null(-nll(z) - kl, null).gain
     assert abs(gain.mean) < 4 * gain.se
     # E[(x − slope z')² − (x − slope z)²] / 2 noise² = cov(x, slope z) / noise²
     cost = decoder_use(nll(z), nll(rng.permutation(z))).cost
@@ -52,8 +52,8 @@ def test_active_units_count_dimensions_above_a_hundredth():
     rng = np.random.default_rng(0)
     mean = rng.normal(size=(50_000, 4)) * np.sqrt([1.0, 0.02, 0.005, 0.0])
     usage = latent_usage(mean, np.zeros((3, 4)))
-    assert usage.active_K.tolist() == [True, True, False, False]
-    assert usage.to_frame()["active"].tolist() == [True, True, False, False]
+    assert usage.n_active == 2
+    np.testing.assert_allclose(usage.variance_K, [1.0, 0.02, 0.005, 0.0], rtol=0.03)
     assert usage.rate.mean == 0
 
 
@@ -66,7 +66,7 @@ def test_a_deaf_decoder_costs_exactly_nothing():
 def test_errors_are_paired_over_cells():
     rng = np.random.default_rng(0)
     depth = 500 * rng.normal(size=50)
-    gain = gain_over_null(-depth + 3 + 0.1 * rng.normal(size=50), -depth).gain
+    gain = gain_over_null(-depth + 3 + 0.1 * rng.normal(size=50), depth).gain
     assert gain.mean == pytest.approx(3, abs=0.1)
     assert gain.se < 0.05
     assert gain.low < gain.mean < gain.high
@@ -119,3 +119,23 @@ def test_permutation_takes_names_and_no_cells():
     assert len(permute_within_strata(np.empty(0), np.random.default_rng(0))) == 0
     with pytest.raises(DataError, match="one- or two-dimensional"):
         permute_within_strata(np.zeros((2, 2, 2)), np.random.default_rng(0))
+
+
+def test_a_rate_is_summed_over_dimensions_and_averaged_over_cells():
+    usage = latent_usage(np.array([[0.0, 0.0, 0.0], [2.0, 0.1, 0.0]]), np.array([[1.0, 2.0, 0.0], [3.0, 6.0, 0.0]]))
+    assert usage.rate.mean == 6
+    assert usage.kl_K.tolist() == [2, 4, 0]
+    assert (usage.n_active, usage.n_latent) == (1, 3)
+    assert "of 3 dimensions" in usage.to_frame()["meaning"][1]
+    assert "2 unused" in usage.to_frame()["meaning"][1]
+
+
+def test_cells_without_a_level_are_a_stratum_of_their_own():
+    strata = np.array(["a"] * 25 + [None] * 25, dtype=object)
+    index = permute_within_strata(strata, np.random.default_rng(0))
+    assert sorted(index[25:]) == list(range(25, 50))
+
+
+def test_a_cost_of_just_two_facts_is_use():
+    assert decoder_use(np.zeros(3), np.full(3, 2 * np.log(2))).to_frame()["passed"].tolist() == [True]
+    assert decoder_use(np.zeros(3), np.full(3, 1.38)).to_frame()["passed"].tolist() == [False]

@@ -7,7 +7,7 @@ from scipy.special import ndtr
 from omicvae._core.errors import DataError
 from omicvae.diagnostics.information import information, neighbour_overlap, pointwise_information
 from omicvae.diagnostics.prior_mismatch import prior_mismatch
-from omicvae.diagnostics.structure import leading_eigenvalues, leading_shares, structure
+from omicvae.diagnostics.structure import Structure, leading_eigenvalues, leading_shares, structure
 
 
 def linear_gaussian(n_cells: int, slopes_K: np.ndarray, seed: int = 0):
@@ -172,3 +172,21 @@ def test_ten_weak_directions_are_found():
 def test_too_few_simulations_are_refused():
     with pytest.raises(DataError, match="at least 3 simulations, got 2"):
         structure(np.ones((4, 3)), [np.ones((4, 3))] * 2, np.empty((4, 0)))
+
+
+@pytest.mark.parametrize(("n_cells", "k"), [(10, 9), (40, 15)])
+def test_neighbours_are_fifteen_or_all_others(n_cells, k):
+    found = information(np.random.default_rng(11).normal(size=(n_cells, 2)), np.ones((n_cells, 2)))
+    assert found.overlap_by_chance == k / (n_cells - 1)
+    assert found.overlap.n == n_cells
+
+
+def test_the_limit_of_structure_by_hand():
+    # Student's t with four degrees of freedom exceeds 7.173 once in a thousand
+    wide = Structure(1, 0.05, 0.01, 0.001, 5, 700, 500)
+    assert wide.limit == pytest.approx(0.01 + 7.173 * 0.001 * np.sqrt(1.2), rel=1e-3)
+    assert "in the leading direction across" in wide.to_frame()["meaning"][0]
+    narrow = Structure(3, 0.0121, 0.01, 1e-6, 5, 700, 500)
+    assert narrow.limit == pytest.approx(0.012)
+    assert (narrow.found, "in the 3 leading directions across" in narrow.to_frame()["meaning"][0]) == (True, True)
+    assert not Structure(3, 0.0119, 0.01, 1e-6, 5, 700, 500).found

@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from omicvae._core.errors import DataError
-from omicvae.diagnostics import RULES, Remedy, diagnose, measure
-from omicvae.diagnostics.remedies import DEARER, ranked_remedies
-from omicvae.diagnostics.rules import Judgement
+from omicvae.diagnostics import RULES, Remedy, diagnose, measure, ranked_remedies
+from omicvae.diagnostics.remedies import DEARER
 
 TRUTH = {
     "healthy": "healthy",
@@ -369,8 +368,7 @@ RULE = {rule.name: rule for rule in RULES}
 
 
 def remedies_for(verdict, findings, measurements):
-    judgement = Judgement(RULE[verdict], tuple(RULE[name] for name in findings))
-    return ranked_remedies(judgement, measurements)
+    return ranked_remedies([RULE[name] for name in (verdict, *findings)], measurements)
 
 
 def test_every_rule_that_is_not_sound_has_remedies(sim):

@@ -84,7 +84,7 @@ def test_cells_that_share_as_many_rows_as_there_are_cells():
 
 @variants
 def test_results_do_not_depend_on_where_memory_lies(name, dispersion, size_factor):
-    """Working rows shorter than what a vector loop reads at a time would: see ``kernel_functions.working_row``."""
+    """Working rows shorter than what a vector loop reads at a time would: see ``kernel_functions.APART``."""
     model, batch, heads = make(name, dispersion, size_factor, dtype=torch.float32, n_genes=30)
     weight_B, found, kept, rng = torch.full((B,), -1 / B), set(), [b""] * 20, np.random.default_rng(0)
     for _ in range(300):

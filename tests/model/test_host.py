@@ -10,8 +10,8 @@ from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
 import omicvae as ov
 from omicvae._core import NotSupportedError, SettingError
-from omicvae.model._refusals import REASONS
-from omicvae.model._state import HasState
+from omicvae.model.host import REASONS
+from omicvae.model.state import HasState
 from omicvae.module import Architecture
 from omicvae.training import RunSettings
 

@@ -83,7 +83,7 @@ def test_the_verdict_comes_from_evidence_and_not_from_settings(collapsed, health
 
 def test_dead_dimensions_change_no_verdict(healthy):
     model, diagnosis = healthy
-    evidence = gather_inputs(model.state, model.validation_indices, "bulk_labels", 0)
+    evidence = gather_inputs(model.state, "bulk_labels", 0)
     rng = np.random.default_rng(0)
     n, w = len(evidence.mean_NK), len(evidence.kl_WK)
     wide = replace(

@@ -85,8 +85,8 @@ def test_pseudo_inputs_start_at_training_cells_by_the_seed(counts, monkeypatch):
     started = []
     kept = PRIORS["vamp"]
 
-    def spied(sizes):
-        prior = kept(sizes)
+    def spied(**sizes):
+        prior = kept(**sizes)
         initialise = prior.initialise
         monkeypatch.setattr(prior, "initialise", lambda x, *c: started.append((x, *c)) or initialise(x, *c))
         return prior
@@ -133,7 +133,7 @@ def test_a_latent_that_repeats_its_covariates_is_not_active(counts):
         module.encode = lambda batch: LatentPosterior(
             module.prior_at(batch).mean_BK, module.prior_at(batch).log_variance_BK
         )
-    evidence = gather_inputs(model.state, model.validation_indices, "label", seed=0)
+    evidence = gather_inputs(model.state, "label", seed=0)
     assert evidence.mean_NK.var(0).min() > 1
     assert abs(evidence.standard_mean_NK).max() < 1e-5
     assert abs(evidence.kl_WK).max() < 1e-6
@@ -141,7 +141,7 @@ def test_a_latent_that_repeats_its_covariates_is_not_active(counts):
 
 
 def test_the_standard_prior_is_measured_as_it_is(fitted):
-    evidence = gather_inputs(fitted.state, fitted.validation_indices, None, seed=0)
+    evidence = gather_inputs(fitted.state, None, seed=0)
     np.testing.assert_array_equal(evidence.standard_mean_NK, evidence.mean_NK)
 
 
@@ -153,7 +153,7 @@ def test_a_wrong_latent_is_moved_to_the_prior_of_the_cell_that_gets_it(counts, m
     whole = CellPasses.reconstruction_errors
     monkeypatch.setattr(CellPasses, "reconstruction_errors", lambda self, z: seen.append(z) or whole(self, z))
     judged = model.validation_indices
-    evidence = gather_inputs(model.state, judged, None, seed=0)
+    evidence = gather_inputs(model.state, None, seed=0)
     own, foreign, *_ = seen  # then the tempered ones
     moved = (foreign - evidence.prior_mean_NK[judged]) / evidence.prior_sd_NK[judged]
     given = (own - evidence.prior_mean_NK[judged]) / evidence.prior_sd_NK[judged]

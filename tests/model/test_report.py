@@ -7,7 +7,7 @@ import pytest
 
 import omicvae as ov
 from omicvae._core import DataError, NotSupportedError, SavingError, SettingError
-from omicvae.model._state import ModelState
+from omicvae.model.state import ModelState
 
 from ..report.pages import assert_sound, text_of
 from .conftest import FAST

@@ -59,10 +59,7 @@ class Damage(Callback):
 def damaged(likelihood, value):
     model = make(likelihood)
     store = model.state.store
-    floats = dataclasses.replace(
-        CompactValues.of(np.empty(0, np.float32), np.zeros(2, np.int64)),
-        stored=store.values.widened(store.indptr).astype(np.float32),
-    )
+    floats = CompactValues(store.gather(np.arange(store.n_cells))[2])
     model.state.store = dataclasses.replace(store, values=floats)
     gene = model.schema.gene_names[store.columns[store.indptr[row]]]
     settings = {"progress_bar": False, "accelerator": "cpu", "train_size": 1.0, "batch_size": 64}

@@ -5,7 +5,7 @@ import pytest
 
 import omicvae as ov
 from omicvae._core import NotSupportedError, SavingError
-from omicvae.model import _saving
+from omicvae.model import saving
 
 
 def test_a_round_trip_keeps_outputs_history_and_split(fitted, counts, tmp_path):
@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_the_old_model_intact(fitted, counts, tmp_path, monke
     fitted.save(tmp_path / "m")
     expected = fitted.get_latent_representation()
     fitted.train(max_epochs=2, progress_bar=False)
-    write, calls = _saving.write_atomically, []
+    write, calls = saving.write_atomically, []
 
     def full(path, writer):
         calls.append(path)
@@ -70,7 +70,7 @@ def test_a_full_disk_leaves_the_old_model_intact(fitted, counts, tmp_path, monke
             raise OSError(28, "No space left on device")
         write(path, writer)
 
-    monkeypatch.setattr(_saving, "write_atomically", full)
+    monkeypatch.setattr(saving, "write_atomically", full)
     with pytest.raises(SavingError, match=r"No space left.*intact"):
         fitted.save(tmp_path / "m", overwrite=True, save_anndata=True)
     monkeypatch.undo()

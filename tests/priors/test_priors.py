@@ -7,10 +7,17 @@ import torch
 from omicvae._core import Batch, SettingError
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.module import Architecture, ConditionalVAE
-from omicvae.priors import PRIORS, ConditionalNormal, Mixture, PriorSizes, VampPrior
+from omicvae.priors import PRIORS, ConditionalNormal, Mixture, VampPrior
 
 N_GENES, N_PSEUDO = 6, 4
-SIZES = PriorSizes(2, N_GENES, 1, 1, 3 + 1, N_PSEUDO)
+SIZES = {
+    "n_latent": 2,
+    "n_genes": N_GENES,
+    "n_categorical": 1,
+    "n_continuous": 1,
+    "covariate_width": 3 + 1,
+    "n_pseudo_inputs": N_PSEUDO,
+}
 
 
 def cells(n, seed=0):
@@ -25,7 +32,7 @@ def make(prior):
     architecture = Architecture(n_latent=2, n_hidden=8, dropout_rate=0.3)
     likelihood = LIKELIHOODS["nb"](N_GENES)
     return ConditionalVAE(
-        likelihood, PRIORS[prior](SIZES), architecture, n_genes=N_GENES, n_levels=(3,), n_continuous=1
+        likelihood, PRIORS[prior](**SIZES), architecture, n_genes=N_GENES, n_levels=(3,), n_continuous=1
     )
 
 

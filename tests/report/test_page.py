@@ -11,7 +11,7 @@ import pytest
 from omicvae.diagnostics import Diagnosis, Remedy
 from omicvae.objective import Objective
 from omicvae.report import CellMaps, ModelFacts, render
-from omicvae.report._page import number
+from omicvae.report.page import number
 
 from .pages import assert_sound, text_of
 
@@ -96,7 +96,7 @@ def facts():
         planned_epochs=60,
         best_epoch=18,
         ending="stopped early",
-        constant_genes=tuple(f"<g{i}>" for i in range(7)),
+        constant_genes=tuple(f"<g{i}>{{}}" for i in range(7)),
     )
 
 
@@ -130,7 +130,7 @@ def test_everything_that_the_diagnosis_holds_is_shown(facts):
         "model.train(max_epochs=50, objective={'beta': 1.0})",
         "12,345 cells × 2,000 genes, layer raw",
         f"lab (batch, 3 levels), {EVIL} (1 level), age (continuous)",
-        "7 constant genes: <g0>, <g1>, <g2>, <g3>, <g4>, …",
+        "7 constant genes: <g0>{}, <g1>{}, <g2>{}, <g3>{}, <g4>{}, …",
         "2 hidden layers of 128, relu, normalization batch",
         "beta = 0.5, adversary (settings below)",
         "20 epochs, 60 planned, weights of epoch 18, stopped early",
@@ -202,7 +202,7 @@ def test_the_same_parts_give_the_same_page_whatever_the_style_of_the_session(fac
 
 def test_maps_draw_some_of_many_cells_and_none_of_few(monkeypatch, facts):
     assert maps(8) is None
-    monkeypatch.setattr("omicvae.report._maps.MAX_CELLS", 20)
+    monkeypatch.setattr("omicvae.report.maps.MAX_CELLS", 20)
     some = maps(40)
     assert {len(xy_M2) for xy_M2 in some.coordinates.values()} == {len(some.labels)} == {20}
     assert "20 of 40 cells" in text_of(render(diagnosis(), history(), facts, some))
@@ -210,7 +210,7 @@ def test_maps_draw_some_of_many_cells_and_none_of_few(monkeypatch, facts):
 
 def test_maps_of_what_is_not_finite_are_none():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("omicvae.report._maps.umap_coordinates", None)
+        patch.setattr("omicvae.report.maps.umap_coordinates", None)
         values = np.full((20, 2), np.nan, dtype=np.float32)
         labels = pd.Series(["a"] * 20)
         assert CellMaps.of({"draw": values}, labels=labels, labels_are_kmeans=False, covariate=None, seed=0) is None

@@ -100,3 +100,62 @@ def test_parameters_without_saved_moments_start_anew():
             assert all(not value.any() for value in found.values())
         else:
             assert set(found) == set(saved)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"weight_decay": 0.1},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"gradient_clip_norm": 0.05},
+    ],
+)
+def test_adam_is_torchs_adam(settings):
+    torch.manual_seed(0)
+    optimisation = Optimisation(1e-2, **settings)
+    ours, theirs = torch.nn.Linear(30, 20), torch.nn.Linear(30, 20)
+    theirs.load_state_dict(ours.state_dict())
+    form = torch.optim.AdamW if optimisation.optimizer == "adamw" else torch.optim.Adam
+    reference = form(theirs.parameters(), weight_decay=optimisation.weight_decay, fused=True)
+    reference.param_groups[0]["clip_norm"] = optimisation.gradient_clip_norm
+    optimizer = adam(ours, optimisation)
+    assert isinstance(optimizer, FlatAdam)
+    assert not isinstance(reference, FlatAdam)
+    for step in range(20):
+        x = torch.randn(8, 30)
+        for module, by in ((ours, optimizer), (theirs, reference)):
+            update(by, module(x).square().mean(), 1e-2 / (step + 1))
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    moments = [optimizer.state[p]["exp_avg_sq"] for p in ours.parameters()]
+    assert [m.shape for m in moments] == [p.shape for p in ours.parameters()]
+    optimizer.release()
+    assert len({p.untyped_storage().data_ptr() for p in ours.parameters()}) == 2
+    assert all(p.grad is None for p in ours.parameters())
+
+
+def test_adam_takes_gradients_and_keeps_copies_in_bfloat16():
+    torch.manual_seed(0)
+    whole, narrow = (torch.nn.Linear(90, 70) for _ in range(2))
+    narrow.load_state_dict(whole.state_dict())
+    optimizers = [adam(module, Optimisation(1e-2)) for module in (whole, narrow)]
+    copies = optimizers[1].bfloat16_copies([narrow.weight])
+    copy, place = copies[narrow.weight]
+    assert torch.equal(copy, narrow.weight.bfloat16())
+    for _ in range(3):
+        gradient = torch.randn(70, 90).bfloat16()
+        place.copy_(gradient)
+        whole.weight.grad.copy_(gradient)
+        for module in (whole, narrow):
+            module.bias.grad.fill_(0.5)
+        narrow.weight.grad.fill_(torch.nan)  # is not read
+        assert all(optimizer.step_if_finite(0.0, 1e-2) for optimizer in optimizers)
+        assert torch.equal(whole.weight, narrow.weight)
+        assert torch.equal(whole.bias, narrow.bias)
+        assert torch.equal(copy, narrow.weight.bfloat16())
+    place[3, 4] = torch.nan
+    assert not optimizers[1].step_if_finite(0.0, 1e-2)
+    optimizers[1].zero_grad()  # back to float32
+    narrow.weight.grad.fill_(1.0)
+    assert optimizers[1].step_if_finite(0.0, 1e-2)

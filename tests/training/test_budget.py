@@ -86,6 +86,7 @@ def test_planned_steps_in_figures():
     # 40 passes over the cells in minibatches of 128, from 300 to 8000 steps
     for n, steps in ((1, 300), (384, 300), (1280, 400), (12_800, 4000), (25_600, 8000), (51_200, 8000)):
         assert make_budget(n, 128).total_steps == steps
+    assert make_budget(51_200, 51_200).total_steps == 8000  # not rounded up to whole epochs of several
     budget = make_budget(1280, 128)
     assert (budget.max_epochs, budget.steps_per_epoch, budget.total_steps) == (40, 10, 400)
     assert [make_budget(n, 128).max_epochs for n in (1000, 1003)] == [39, 40]  # 312 and 313 steps, of 8 an epoch

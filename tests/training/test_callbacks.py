@@ -1,3 +1,4 @@
+import copy
 import math
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -5,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from omicvae.training.callbacks import BestWeights
+from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
+from omicvae.training.checkpoint import read_checkpoint
 from omicvae.training.plan import TrainingPlan
 
 
@@ -36,6 +38,12 @@ class Run(TrainingPlan):
             if trainer.should_stop:
                 break
         return len(self.rows)
+
+    def snapshot(self):
+        return {"epochs": len(self.rows), "weight": self.module.weight}
+
+    def notes(self):
+        return ["a note"]
 
     @property
     def weight(self):
@@ -100,8 +108,60 @@ def test_a_resumed_run_goes_on_counting():
     run, best = Run(), BestWeights(patience=3)
     run.epochs(best, [3.0, 4.0])
     again = BestWeights(patience=3)
-    again.resume(best.numbers(), best.weights)
+    again.load_state_dict(copy.deepcopy(best.state_dict()))
     assert run.epochs(again, [3.5, 3.4, 1.0]) == 4
     assert (again.best, again.best_epoch, again.stopped_early) == (3.0, 1, True)
     again.give(run)
     assert run.weight == 1.0
+
+
+def after_epoch(callback, run, epochs, *, planned=5, stop=False):
+    """Let the callback see the end of the last of so many epochs."""
+    trainer = SimpleNamespace(should_stop=stop, max_epochs=planned)
+    run.rows = [{"loss_validation": 1.0, "kl_weight": 0.5}] * epochs
+    callback.on_train_epoch_end(trainer, run)
+
+
+@pytest.mark.parametrize("stop", [None, 3])
+def test_checkpoints_follow_every_so_many_epochs_and_the_last(tmp_path, stop):
+    run, best = Run(), BestWeights(patience=None)
+    best.best, best.best_epoch = 2.5, 1
+    writer = CheckpointWriter(tmp_path, 2, {"seed": 3})
+    writer.callbacks = [best]
+    seen = []
+    for epochs in range(6):
+        after_epoch(writer, run, epochs, stop=epochs == stop)
+        seen += [epochs] if (tmp_path / f"epoch-{epochs:06d}.safetensors").exists() else []
+        if epochs == stop:
+            break
+    assert seen == ([2, 4, 5] if stop is None else [2, 3])
+    found = read_checkpoint(tmp_path)
+    assert (found["ended"], found["settings"]) == (stop is not None, {"seed": 3})
+    assert found["run"]["epochs"] == seen[-1]
+    assert torch.equal(found["run"]["weight"], run.module.weight)
+    assert (found["callbacks"][0]["best"], found["callbacks"][0]["best_epoch"]) == (2.5, 1)
+
+
+def test_a_full_disk_is_a_warning(tmp_path, monkeypatch, caplog):
+    def full(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("omicvae.training.callbacks.write_checkpoint", full)
+    after_epoch(CheckpointWriter(tmp_path, 1, {}), Run(), 4)
+    assert f"after epoch 4 could not be written to {tmp_path}: no space left" in caplog.text
+
+
+@pytest.mark.parametrize("progress_bar", [False, True])
+def test_every_epoch_is_a_line_and_if_asked_for_a_step_of_the_bar(progress_bar, caplog, capsys):
+    run, log = Run(), EpochLog(progress_bar)
+    run.first_epoch = 7
+    log.on_train_start(SimpleNamespace(max_epochs=2), run)
+    with caplog.at_level("INFO", "omicvae"):
+        after_epoch(log, run, 0)
+        after_epoch(log, run, 2)
+    log.teardown(None, run, "fit")
+    first, line = [record.message for record in caplog.records]
+    assert first == "no epoch was run"
+    assert line.startswith("epoch 008 | train loss=nan")
+    assert line.endswith("kl_weight=0.5 | a note")
+    assert ("epoch 008" in capsys.readouterr().out.replace("\n", " ")) == progress_bar

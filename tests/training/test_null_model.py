@@ -4,7 +4,7 @@ from scipy.stats import nbinom, poisson
 
 import omicvae as ov
 from omicvae.data import CellStore, DataSchema, SetupKeys
-from omicvae.model._build import ModelConfig, build_null
+from omicvae.model.config import ModelConfig, build_null
 from omicvae.training import null_log_likelihood
 
 

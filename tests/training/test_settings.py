@@ -1,8 +1,12 @@
+import inspect
 import json
+from dataclasses import fields
 
 import pytest
 
+import omicvae as ov
 from omicvae._core import SettingError
+from omicvae.objective import Objective
 from omicvae.training import RunSettings, default_weight_decay
 
 
@@ -34,8 +38,10 @@ def test_the_optimiser_and_the_stopping_are_those_of_the_settings():
     assert (optimisation.gradient_clip_norm, optimisation.ema_decay) == (2.0, None)
     assert optimisation.weight_decay == default_weight_decay(70) == 0.1
     assert RunSettings(weight_decay=0.0).optimisation(70).weight_decay == 0
-    stopping = RunSettings(early_stopping=False, early_stopping_patience=7, early_stopping_min_delta=0.5).stopping()
-    assert (stopping.early, stopping.patience, stopping.min_delta) == (False, 7, 0.5)
+    best = RunSettings(early_stopping_patience=7, early_stopping_min_delta=0.5).best_weights(100)
+    assert (best.patience, best.min_delta) == (7, 0.5)
+    assert [RunSettings().best_weights(epochs).patience for epochs in (5, 50, 51, 101)] == [10, 10, 11, 21]
+    assert RunSettings(early_stopping=False, early_stopping_patience=7).best_weights(100).patience is None
 
 
 def test_a_resumed_run_takes_its_settings_from_the_file():
@@ -50,3 +56,32 @@ def test_a_resumed_run_takes_its_settings_from_the_file():
 def test_settings_are_found_by_name_among_other_arguments():
     named = {**RunSettings(seed=2).to_dict(), "self": None, "progress_bar": True}
     assert RunSettings.of(named) == RunSettings(seed=2)
+
+
+class Own:
+    """A schedule of the user's own."""
+
+    settled_step = 0
+
+    def __call__(self, step):
+        return 1.0
+
+    def __repr__(self):
+        return "Own()"
+
+
+def test_a_schedule_of_the_users_own_has_to_be_given_again():
+    goal = Objective(schedule=Own(), beta=2.0)
+    saved = json.loads(json.dumps(RunSettings(objective=goal).to_dict()))
+    with pytest.raises(SettingError, match=r"a schedule of its own, Own\(\); pass objective="):
+        RunSettings().resumed(saved)
+    assert RunSettings(objective=goal).resumed(saved).objective is goal
+    assert RunSettings().resumed(RunSettings(seed=1).to_dict()).objective is None
+
+
+def test_the_defaults_are_those_that_train_shows():
+    shown = inspect.signature(ov.CVAE.train).parameters
+    assert {field.name: field.default for field in fields(RunSettings)} == {
+        field.name: shown[field.name].default for field in fields(RunSettings)
+    }
+    assert RunSettings().batch_size == 128

@@ -6,31 +6,19 @@ import torch
 
 import omicvae as ov
 from omicvae.data import CellStore
-from omicvae.data.device import DeviceCells
-from omicvae.objective import Objective
-from omicvae.training.adam import FlatAdam, adam, update
+from omicvae.training.adam import adam
 from omicvae.training.autograd_step import AutogradStep
 from omicvae.training.budget import Optimisation
-from omicvae.training.choice import choose_step
 from omicvae.training.explicit_step import ExplicitStep
 from omicvae.training.step import StepTotals
 
 from ..reference import reference_path
+from .small_fits import data, parts
 
 COUNTS = ("nb", "zinb", "poisson")
 # Largest relative difference of the training losses, of the validation ELBO, and of the KL. Rounding is carried on by
 # training; the bias in front of a batch normalisation has a gradient of rounding alone, which running means follow.
 AGREE = {"32-true": (1e-4, 5e-3, 5e-3), "auto": (2e-3, 1e-2, 5e-2)}
-
-
-def data(likelihood):
-    adata = ov.datasets.simulate_counts(300, 120, n_types=3, n_batches=2, seed=0)
-    if likelihood == "bernoulli":
-        adata.X = (adata.X > 0).astype(np.float32)
-    if likelihood == "gaussian":
-        adata.X = np.log1p(adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X).astype(np.float32)
-    ov.CVAE.setup_anndata(adata, batch_key="batch")
-    return adata
 
 
 def trace(likelihood, precision="32-true", **settings):
@@ -70,7 +58,7 @@ def test_training_from_cells_on_the_device_is_the_reference(likelihood, monkeypa
 
     def batch(store, indices, *, device="cpu"):
         made.append(len(indices))
-        return DeviceCells(store, torch.device(device)).batch(np.asarray(indices, dtype=np.int64))
+        return store.on_device(torch.device(device)).batch(np.asarray(indices, dtype=np.int64))
 
     with reference_path():
         expected = trace(likelihood)
@@ -101,51 +89,6 @@ def test_kl_controls_agree_with_the_reference(objective):
     assert max(difference[:2]) < 1e-4
     assert difference[2] < 3e-2  # free bits have a kink, on either side of which a dimension may lie
     assert difference[3] < 1e-3
-
-
-def parts(**settings):
-    model = ov.CVAE(data("nb"), "nb", seed=1, n_hidden=16, **settings)
-    planned = Objective().scheduled(100, 3, n_genes=120, n_latent=10)
-    model.module.train()
-    return model.module, model.state.store, planned
-
-
-def chosen(settings=None, *, sizes=(64, 64), precision="32-true", freeze=False, **objective):
-    """The class of the step that a fit takes, and why."""
-    module, store, _ = parts(**(settings or {}))
-    module.encoder.mean.weight.requires_grad_(not freeze)
-    scheduled = Objective(**objective).scheduled(100, 3, n_genes=120, n_latent=10)
-    step, reason = choose_step(module, adam(module, Optimisation(1e-3)), scheduled, store, sizes, precision=precision)
-    return type(step), reason
-
-
-@pytest.mark.parametrize(
-    "given",
-    [{}, {"settings": {"n_layers": 3}}, {"free_bits": 0.5}, {"capacity": 5.0}, {"target_rate": 5.0}],
-)
-def test_usual_fits_take_the_explicit_step(given):
-    assert chosen(**given) == (ExplicitStep, "explicit step")
-
-
-@pytest.mark.parametrize(
-    ("given", "why"),
-    [
-        ({"settings": {"normalization": "none"}}, "no normalisation has no explicit form"),
-        ({"settings": {"normalization": "layer"}}, "layer normalisation has no explicit form"),
-        ({"settings": {"activation": "tanh"}}, "the activation Tanh has no explicit form"),
-        ({"settings": {"activation": "leaky_relu"}}, "the activation LeakyReLU has no explicit form"),
-        ({"settings": {"covariate_encoding": "embedding"}}, "the covariates' encoding is learned"),
-        ({"settings": {"prior": "conditional"}}, "the prior ConditionalNormal has no explicit form"),
-        ({"settings": {"prior": "vamp"}}, "the prior VampPrior has no explicit form"),
-        ({"total_correlation": 1.0}, "total correlation beside the bound"),
-        ({"adversary": {}}, "adversary beside the bound"),
-        ({"sizes": (64, 1)}, "a minibatch of one cell"),
-        ({"precision": "bf16-mixed"}, "precision bf16-mixed has no explicit form"),
-        ({"freeze": True}, "some weights are frozen"),
-    ],
-)
-def test_other_fits_take_the_autograd_step_and_say_why(given, why):
-    assert chosen(**given) == (AutogradStep, f"autograd step: {why}")
 
 
 def test_a_fit_logs_its_step(caplog):
@@ -181,65 +124,6 @@ def test_a_bad_step_never_reaches_the_weights(form, poison):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert totals.bad_steps() == [1]
     assert np.isfinite(totals.means()["loss"])
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"weight_decay": 0.1},
-        {"optimizer": "adamw", "weight_decay": 0.1},
-        {"gradient_clip_norm": 0.05},
-    ],
-)
-def test_adam_is_torchs_adam(settings):
-    torch.manual_seed(0)
-    optimisation = Optimisation(1e-2, **settings)
-    ours, theirs = torch.nn.Linear(30, 20), torch.nn.Linear(30, 20)
-    theirs.load_state_dict(ours.state_dict())
-    form = torch.optim.AdamW if optimisation.optimizer == "adamw" else torch.optim.Adam
-    reference = form(theirs.parameters(), weight_decay=optimisation.weight_decay, fused=True)
-    reference.param_groups[0]["clip_norm"] = optimisation.gradient_clip_norm
-    optimizer = adam(ours, optimisation)
-    assert isinstance(optimizer, FlatAdam)
-    assert not isinstance(reference, FlatAdam)
-    for step in range(20):
-        x = torch.randn(8, 30)
-        for module, by in ((ours, optimizer), (theirs, reference)):
-            update(by, module(x).square().mean(), 1e-2 / (step + 1))
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-    moments = [optimizer.state[p]["exp_avg_sq"] for p in ours.parameters()]
-    assert [m.shape for m in moments] == [p.shape for p in ours.parameters()]
-    optimizer.release()
-    assert len({p.untyped_storage().data_ptr() for p in ours.parameters()}) == 2
-    assert all(p.grad is None for p in ours.parameters())
-
-
-def test_adam_takes_gradients_and_keeps_copies_in_bfloat16():
-    torch.manual_seed(0)
-    whole, narrow = (torch.nn.Linear(90, 70) for _ in range(2))
-    narrow.load_state_dict(whole.state_dict())
-    optimizers = [adam(module, Optimisation(1e-2)) for module in (whole, narrow)]
-    copies = optimizers[1].bfloat16_copies([narrow.weight])
-    copy, place = copies[narrow.weight]
-    assert torch.equal(copy, narrow.weight.bfloat16())
-    for _ in range(3):
-        gradient = torch.randn(70, 90).bfloat16()
-        place.copy_(gradient)
-        whole.weight.grad.copy_(gradient)
-        for module in (whole, narrow):
-            module.bias.grad.fill_(0.5)
-        narrow.weight.grad.fill_(torch.nan)  # is not read
-        assert all(optimizer.step_if_finite(0.0, 1e-2) for optimizer in optimizers)
-        assert torch.equal(whole.weight, narrow.weight)
-        assert torch.equal(whole.bias, narrow.bias)
-        assert torch.equal(copy, narrow.weight.bfloat16())
-    place[3, 4] = torch.nan
-    assert not optimizers[1].step_if_finite(0.0, 1e-2)
-    optimizers[1].zero_grad()  # back to float32
-    narrow.weight.grad.fill_(1.0)
-    assert optimizers[1].step_if_finite(0.0, 1e-2)
 
 
 @pytest.mark.parametrize("likelihood", ["nb", "gaussian"])

@@ -1,6 +1,6 @@
 """What every layer shares: value types, errors, AnnData keys, argument checks."""
 
-from omicvae._core.arguments import choose, integral, real
+from omicvae._core.arguments import check_fields, choose, integral, real
 from omicvae._core.errors import (
     DataError,
     NotSupportedError,
@@ -15,7 +15,6 @@ from omicvae._core.types import (
     FeatureMoments,
     HeadOutput,
     LatentPosterior,
-    LossTerms,
     SparseRows,
 )
 
@@ -26,13 +25,13 @@ __all__ = [
     "FeatureMoments",
     "HeadOutput",
     "LatentPosterior",
-    "LossTerms",
     "NotSupportedError",
     "OmicVAEError",
     "SavingError",
     "SettingError",
     "SparseRows",
     "TrainingError",
+    "check_fields",
     "choose",
     "integral",
     "real",

@@ -1,9 +1,9 @@
 """Checks of single arguments, shared by everything that a user calls."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from omicvae._core.errors import SettingError
 
@@ -42,6 +42,14 @@ def real(name: str, value: object, *, minimum: float = -math.inf, maximum: float
         bounds = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
         raise SettingError(f"{name} must be {bounds}, got {value!r}.")
     return number
+
+
+def check_fields(settings: Any, check: Callable[..., object], *names: str, **bounds: float) -> None:
+    """Put what ``check`` makes of fields of a frozen dataclass in their place; None stays where it is the default."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None or settings.__dataclass_fields__[name].default is not None:
+            object.__setattr__(settings, name, check(name, value, **bounds))
 
 
 def choose(name: str, value: object, table: Mapping[str, T] | Iterable[str]) -> T | str:

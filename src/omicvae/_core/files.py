@@ -22,16 +22,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(text: str, path: Path) -> None:
-    """Write a small text file; folders are made as needed.
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file, whole or not at all; folders are made as needed.
 
     Raises
     ------
     SavingError
-        If the file cannot be written.
+        If the folder cannot be made or the file not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+        write_atomically(path, write)
     except OSError as error:
         raise SavingError(f"{str(path)!r} could not be written: {error}") from error
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a small text file, as :func:`write_file` does."""
+    write_file(path, lambda target: target.write_text(text, encoding="utf-8"))

@@ -217,22 +217,3 @@ class LatentPosterior:
         """Draw z = mean + sd · ε with ε ~ N(0, I) (Kingma & Welling 2014), differentiable in both."""
         noise = torch.empty_like(self.mean_BK).normal_(generator=generator)
         return self.mean_BK + self.sd_BK * noise
-
-
-@dataclass(frozen=True, slots=True)
-class LossTerms:
-    """What one minibatch costs, in nats.
-
-    Attributes
-    ----------
-    loss
-        Scalar objective per cell: reconstruction + kl_weight · regularised KL.
-    reconstruction_B
-        −log p(x | z, c), summed over genes with every constant.
-    kl_BK
-        Raw KL(q(z_j | x, c) ‖ p(z_j)) before free bits, capacity and weight.
-    """
-
-    loss: Tensor
-    reconstruction_B: Tensor
-    kl_BK: Tensor

@@ -7,16 +7,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from omicvae.cli import _bench, _datasets, _demo, _diagnose, _embed, _report, _train
+from omicvae.cli import bench, datasets, demo, diagnose, embed, report, train
 
 VERBS = {
-    "demo": _demo,
-    "train": _train,
-    "embed": _embed,
-    "diagnose": _diagnose,
-    "report": _report,
-    "datasets": _datasets,
-    "bench": _bench,
+    "demo": demo,
+    "train": train,
+    "embed": embed,
+    "diagnose": diagnose,
+    "report": report,
+    "datasets": datasets,
+    "bench": bench,
 }
 
 # the conventional exit statuses of a misuse and of Ctrl-C
@@ -32,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, verb in VERBS.items():
-        sub = verbs.add_parser(name, help=verb.HELP, description=verb.__doc__.partition("\n")[0])
+        says = (verb.__doc__ or "").partition("\n")[0]
+        sub = verbs.add_parser(name, help=f"{says[0].lower()}{says[1:-1]}", description=says)
         verb.add_arguments(sub)
         sub.set_defaults(run=verb.run)
     return parser

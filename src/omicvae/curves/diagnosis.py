@@ -11,13 +11,8 @@ from omicvae._core.arguments import real
 from omicvae.curves import rules
 from omicvae.curves.kl_weight import known_weight
 from omicvae.curves.read import read_log
-from omicvae.curves.rules import HISTORY_RULES
+from omicvae.diagnostics import BaseDiagnosis, CurveStatistics, Row, late_starts, number, plain
 from omicvae.diagnostics import thresholds as T
-from omicvae.diagnostics.base_diagnosis import BaseDiagnosis, plain
-from omicvae.diagnostics.curve_statistics import CurveStatistics, late_starts
-from omicvae.diagnostics.evidence_table import Row, evidence_table
-from omicvae.diagnostics.rendering import number
-from omicvae.diagnostics.rules import judge
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -41,15 +36,10 @@ class HistoryDiagnosis(BaseDiagnosis):
     history: pd.DataFrame
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON takes; what is NaN or infinite becomes None."""
-        return {
-            **BaseDiagnosis.to_dict(self),
-            "cannot_tell": list(self.cannot_tell),
-            "history": {
-                str(self.history.index.name): [plain(value) for value in self.history.index],
-                **{str(name): [plain(value) for value in column] for name, column in self.history.items()},
-            },
-        }
+        """Plain values that JSON takes, the history by columns; what is NaN or infinite becomes None."""
+        history = self.history.reset_index()
+        columns = {str(name): plain(column) for name, column in history.items()}
+        return {**BaseDiagnosis.to_dict(self), "history": columns}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -88,17 +78,12 @@ def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryD
     given = None if kl_weight is None else real("kl_weight", kl_weight, minimum=0)
     table = read_log(source)
     statistics = CurveStatistics(table, *known_weight(table, given))
-    judgement = judge(HISTORY_RULES, statistics)
-    return HistoryDiagnosis(
-        verdict=judgement.rule.name,
-        headline=judgement.rule.headline(statistics),
-        findings=tuple(rule.name for rule in judgement.findings),
+    return HistoryDiagnosis.of(
+        rules.HISTORY_RULES,
+        statistics,
+        _evidence(statistics),
         remarks=tuple(_remarks(statistics)),
         cannot_tell=tuple(_open_questions(statistics)),
-        evidence=evidence_table(_evidence(statistics)),
-        remedies=judgement.rule.remedies(statistics),
-        sound=judgement.rule.sound,
-        tone=judgement.rule.tone,
         history=table,
     )
 
@@ -134,42 +119,36 @@ def _open_questions(s: CurveStatistics) -> Iterator[str]:
 
 
 def _evidence(s: CurveStatistics) -> Iterator[Row]:
-    yield Row(
-        "epochs not finite",
-        s.n_non_finite,
-        "= 0 at the end",
-        not s.ends_non_finite,
-        f"of {s.n_epochs} epochs with a loss, reconstruction or KL that was NaN or inf",
-    )
+    meaning = f"of {s.n_epochs} epochs with a loss, reconstruction or KL that was NaN or inf"
+    yield Row("epochs not finite", s.n_non_finite, meaning, "= 0 at the end", not s.ends_non_finite)
     if not np.isnan(s.rise):
         passed = False if rules.diverged(s) and not s.ends_non_finite else None if s.rise > T.BLOWN_UP else True
         meaning = "how far training ended above its start at one KL weight, reconstruction and objective alike"
-        yield Row("training above its start", s.rise, f"≤ {T.BLOWN_UP:g}", passed, meaning)
+        yield Row("training above its start", s.rise, meaning, f"≤ {T.BLOWN_UP:g}", passed)
     if s.settled is not None:
         meaning = f"of {s.n_epochs} epochs with the final KL weight ({number(s.weight)}, {s.weight_source})"
-        yield Row("epochs after warm-up", s.n_settled, "≥ 2", s.settled, meaning)
+        yield Row("epochs after warm-up", s.n_settled, meaning, "≥ 2", s.settled)
     if not np.isnan(s.pace[0]):
         meaning = f"share of its fall that the {s.kind} would add in another quarter of the run (± {s.pace[1]:.2g})"
-        yield Row("still improving", s.pace[0], f"≤ {T.HALF_WAY:.2f}", not rules.still_falling(s), meaning)
-    yield from _kl_evidence(s)
+        yield Row("still improving", s.pace[0], meaning, f"≤ {T.HALF_WAY:.2f}", not rules.still_falling(s))
+    if np.isfinite(s.kl_end):
+        yield from _kl_evidence(s)
     if not np.isnan(s.worse):
         meaning = "share of its fall that validation lost again; 0 within the noise"
-        yield Row("validation past its best", s.worse, f"≤ {T.LOST_AGAIN:g}", not rules.overfit(s), meaning)
+        yield Row("validation past its best", s.worse, meaning, f"≤ {T.LOST_AGAIN:g}", not rules.overfit(s))
     if not np.isnan(s.gap_growth):
         meaning = "of the train–validation gap since the best validation epoch, in the log's unit"
-        yield Row("growth of the gap", s.gap_growth, "", None, meaning)
+        yield Row("growth of the gap", s.gap_growth, meaning)
 
 
 def _kl_evidence(s: CurveStatistics) -> Iterator[Row]:
-    if not np.isfinite(s.kl_end):
-        return
     collapsed = rules.collapsed(s)
     meaning = f"KL at the end ({number(s.kl_end)}) against its largest ({number(s.kl_peak)})"
-    yield Row("KL, share of its peak", s.kl_of_peak, f"> {T.FADED:g}", not collapsed, meaning)
+    yield Row("KL, share of its peak", s.kl_of_peak, meaning, f"> {T.FADED:g}", not collapsed)
     if np.isfinite(s.kl_of_change):
         meaning = f"KL at the end against what reconstruction changed by ({number(s.change)}); judged with the peak"
-        yield Row("KL, share of the change", s.kl_of_change, f"> {T.BOUGHT_LITTLE:g}", not collapsed, meaning)
+        yield Row("KL, share of the change", s.kl_of_change, meaning, f"> {T.BOUGHT_LITTLE:g}", not collapsed)
     if np.isfinite(s.weight):
         passed = None if s.settled is False else not rules.under_regularised(s)
         meaning = "smaller is β < 1 even if the loss is an average; a fault where the KL is huge and unpressed"
-        yield Row("KL weight", s.weight, f"> {T.UNPRICED_WEIGHT:g}", passed, meaning)
+        yield Row("KL weight", s.weight, meaning, f"> {T.UNPRICED_WEIGHT:g}", passed)

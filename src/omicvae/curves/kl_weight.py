@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from omicvae.diagnostics.curve_statistics import finite_column
+from omicvae.diagnostics import finite_column
 from omicvae.metrics.labels import FloatArray
 
 #: A KL weight worked out of loss, reconstruction and KL must be this even to count as one, relatively.
@@ -16,13 +16,10 @@ def known_weight(table: pd.DataFrame, given: float | None = None) -> tuple[Float
     The source is ``"logged"``, ``"given"``, ``"implied"`` by (loss − recon) / KL, or ``"unknown"``.
     """
     logged_E = finite_column(table, "kl_weight")
-    others = {
-        "given": np.full(len(table), np.nan if given is None else given),
-        "implied": _implied_weight(table),
-    }
-    # a single logged value shows no schedule
-    shows_none = np.isfinite(logged_E).sum() == 1
-    weights = {**others, "logged": logged_E} if shows_none else {"logged": logged_E, **others}
+    given_E = np.full(len(table), np.nan if given is None else given)
+    weights = {"logged": logged_E, "given": given_E, "implied": _implied_weight(table)}
+    if np.isfinite(logged_E).sum() == 1:  # a single value shows no schedule: only where nothing else is known
+        weights["logged"] = weights.pop("logged")
     known = ((weight_E, source) for source, weight_E in weights.items() if np.isfinite(weight_E).any())
     return next(known, (np.full(len(table), np.nan), "unknown"))
 

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from omicvae.curves.names import EPOCH
+from omicvae.diagnostics import CurveStatistics, Remedy, Rule, number, remedies
 from omicvae.diagnostics import thresholds as T
-from omicvae.diagnostics.curve_statistics import CurveStatistics
-from omicvae.diagnostics.remedies import ELBO, Remedy
-from omicvae.diagnostics.rendering import number
-from omicvae.diagnostics.rules import Rule
+from omicvae.diagnostics.remedies import DEARER, FREE_BITS, RAMP, SLOWER
 
 
 def diverged(s: CurveStatistics) -> bool:
@@ -59,11 +57,11 @@ def collapsed(s: CurveStatistics) -> bool:
     """
     if s.n_epochs < 2:
         return False
-    vanished = has_faded(s) and s.kl_of_peak * s.kl_of_change <= T.VANISHED
+    vanished = _has_faded(s) and s.kl_of_peak * s.kl_of_change <= T.VANISHED
     return (vanished and s.kl_end <= T.SILENT_RATE) or s.kl_peak <= T.NEVER_SPOKE * s.change
 
 
-def has_faded(s: CurveStatistics) -> bool:
+def _has_faded(s: CurveStatistics) -> bool:
     """Whether the KL ended as a small share of its own peak and of what the reconstruction changed by."""
     return s.kl_of_peak <= T.FADED and s.kl_of_change <= T.BOUGHT_LITTLE
 
@@ -115,7 +113,7 @@ def doubts(s: CurveStatistics) -> Iterator[str]:
     if s.rise > T.BLOWN_UP:
         yield "training ended above its start, and nothing in the log tells a rising β from divergence."
     faint = s.kl_of_change <= T.BOUGHT_NOTHING and s.kl_end <= T.SILENT_RATE
-    if faint or (has_faded(s) and s.kl_end <= T.ONE_FACT):
+    if faint or (_has_faded(s) and s.kl_end <= T.ONE_FACT):
         yield f"the KL ended at {number(s.kl_end)}, small, but not so small in any unit that it must have collapsed."
     if s.weight_source == "unknown" and s.kl_end > max(T.EXCESSIVE_KL, s.change) and s.kl_end >= 2 * s.kl_first:
         yield (
@@ -131,34 +129,18 @@ def _healthy(s: CurveStatistics) -> str:
     )
 
 
-FEW_FREE_BITS = Remedy({**ELBO, "free_bits": 0.1}, "Free bits leave the first 0.1 nats of each dimension unpunished.")
-RAMPED = Remedy(
-    ELBO,
-    "β = 1 with reconstruction and KL both summed (neither averaged over features nor over dimensions), and the KL "
-    "ramped in, so that the decoder learns to use z before z has to pay for itself.",
-)
-SMALLER_STEPS = Remedy(
-    {**ELBO, "warmup": 0.5},
-    "A lower learning rate, clipped gradients and a longer ramp keep the first steps small; start from fresh weights.",
-    {"learning_rate": 1e-3},
-)
-STOPPED = Remedy(ELBO, "Stop at the best validation epoch and keep its weights.", {"early_stopping": True})
-TWICE_AS_DEAR = Remedy({**ELBO, "beta": 2.0}, "A KL twice as dear, fewer dimensions or more dropout memorise less.")
-
-
-def _longer(s: CurveStatistics) -> tuple[Remedy, ...]:
-    counted = s.table.index.name == EPOCH
-    epochs = {"max_epochs": 2 * int(np.ceil(s.epochs_E[-1]))} if counted and s.epochs_E[-1] >= 1 else {}
-    return (Remedy(ELBO, "Twice the epochs, with a ramp that ends well before them, bring the curve to rest.", epochs),)
+def _longer(s: CurveStatistics) -> Remedy:
+    counted = s.table.index.name == EPOCH  # steps of another program are no epochs
+    return remedies.longer(int(np.ceil(s.epochs_E[-1])) if counted else 0)
 
 
 #: In this order the first rule that holds is the verdict and every later one that holds is a finding.
-HISTORY_RULES: tuple[Rule[CurveStatistics, Remedy], ...] = (
-    Rule("diverged", diverged, _diverged, lambda s: (SMALLER_STEPS,)),
-    Rule("undertrained", undertrained, _undertrained, _longer),
-    Rule("collapsed", collapsed, _collapsed, lambda s: (RAMPED, FEW_FREE_BITS)),
-    Rule("overfit", overfit, _overfit, lambda s: (STOPPED, TWICE_AS_DEAR)),
-    Rule("under_regularised", under_regularised, _under_regularised, lambda s: (RAMPED,)),
+HISTORY_RULES: tuple[Rule[CurveStatistics], ...] = (
+    Rule("diverged", diverged, _diverged, lambda s: (SLOWER, RAMP)),
+    Rule("undertrained", undertrained, _undertrained, lambda s: (_longer(s),)),
+    Rule("collapsed", collapsed, _collapsed, lambda s: (RAMP, FREE_BITS)),
+    Rule("overfit", overfit, _overfit, lambda s: (RAMP, DEARER)),
+    Rule("under_regularised", under_regularised, _under_regularised, lambda s: (RAMP,)),
     Rule("undecided", lambda s: any(doubts(s)), lambda s: f"Undecided: {next(doubts(s))}", tone="warning", alone=True),
     Rule("healthy", lambda s: True, _healthy, sound=True, tone="good", alone=True),
 )

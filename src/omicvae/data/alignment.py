@@ -6,45 +6,27 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from omicvae._core import DataError, SettingError, choose
+from omicvae._core import DataError, choose
 from omicvae.data.covariates import listing
 
 logger = logging.getLogger("omicvae")
 
+#: Largest share of the model's genes that may be filled with zeros.
+_MOST_MISSING = 0.2
 
-def align_genes(
-    expected: Sequence[str],
-    given: Sequence[str],
-    *,
-    missing: str = "error",
-    max_missing_fraction: float = 0.2,
-) -> np.ndarray:
-    """Find the column of each expected gene.
 
-    Parameters
-    ----------
-    expected
-        Genes of the model, in its order.
-    given
-        Genes of the new data, in any order; those that the model does not know are ignored (one info line).
-    missing
-        ``"error"``, or ``"zero"`` to fill missing genes with zeros, as if they had not been expressed.
-    max_missing_fraction
-        Largest share of missing genes that may be filled.
+def align_genes(expected: Sequence[str], given: Sequence[str], *, missing: str = "error") -> np.ndarray:
+    """Find the column of ``given`` (in any order) for each expected gene of the model, int64.
 
-    Returns
-    -------
-    int64 array with a column of ``given`` for each of ``expected``; −1 for genes that are filled with zeros.
+    Genes that the model does not know are ignored (one info line). Missing ones are an error, or for
+    ``missing="zero"``, up to a fifth of them, −1: zeros, as if they had not been expressed.
 
     Raises
     ------
     DataError
-        If genes are missing (some are listed), too many are missing to be filled, or a gene that is needed
-        occurs twice.
+        If genes are missing (some are listed), too many to be filled, or a gene that is needed occurs twice.
     """
     choose("missing_genes", missing, ("error", "zero"))
-    if not 0 <= max_missing_fraction <= 1:
-        raise SettingError(f"max_missing_fraction must lie in 0…1, got {max_missing_fraction!r}.")
     names = pd.Index(given)
     wanted = pd.Index(expected)
     repeated = names[names.duplicated()].intersection(wanted)
@@ -60,14 +42,14 @@ def align_genes(
     columns[found >= 0] = np.flatnonzero(unique)[found[found >= 0]]
     absent = wanted[columns < 0]
     if len(absent):
-        _accept_missing(absent, len(wanted), names, missing, max_missing_fraction)
+        _accept_missing(absent, len(wanted), names, missing)
     n_extra = len(names) - int((columns >= 0).sum())
     if n_extra:
         logger.info("%d genes are not among the model's %d genes and are ignored.", n_extra, len(wanted))
     return columns
 
 
-def _accept_missing(absent: pd.Index, n_expected: int, names: pd.Index, missing: str, limit: float) -> None:
+def _accept_missing(absent: pd.Index, n_expected: int, names: pd.Index, missing: str) -> None:
     share = len(absent) / n_expected
     problem = f"{len(absent)} of the model's {n_expected} genes are missing in the data: {listing(absent)}."
     if len(absent) == n_expected:
@@ -75,14 +57,14 @@ def _accept_missing(absent: pd.Index, n_expected: int, names: pd.Index, missing:
             f"{problem} None was found: var_names look like {listing(names, 3)}. Use the same kind of "
             f"identifier (symbols or Ensembl IDs) as in training."
         )
-    if share > limit:
+    if share > _MOST_MISSING:
         raise DataError(
-            f"{problem} That is {share:.0%}, more than the limit of {limit:.0%} up to which genes may be "
+            f"{problem} That is {share:.0%}, more than the limit of {_MOST_MISSING:.0%} up to which genes may be "
             f"filled with zeros by missing_genes='zero'. Use data measured on the model's genes."
         )
     if missing == "error":
         raise DataError(
             f"{problem} Add them, or fill them with zeros by get_latent_representation(adata, "
-            f"missing_genes='zero') (allowed up to {limit:.0%}, here {share:.1%})."
+            f"missing_genes='zero') (allowed up to {_MOST_MISSING:.0%}, here {share:.1%})."
         )
     logger.info("%d missing genes are filled with zeros.", len(absent))

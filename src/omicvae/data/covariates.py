@@ -1,16 +1,20 @@
 """Levels of categorical covariates and scales of continuous ones, matched by name and never by position."""
 
+import difflib
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from omicvae._core import DataError, choose
+from omicvae._core import DataError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 logger = logging.getLogger("omicvae")
 
@@ -38,21 +42,19 @@ class CategoricalLevels:
     key
         Name of the column.
     levels
-        Sorted distinct values, all of type ``kind``; a factor's unused levels are left out.
-    kind
-        ``"str"``, ``"int"``, ``"float"`` or ``"bool"``; anything else is kept as text.
+        Sorted distinct values, all of type bool, int, float or str; a factor's unused levels are left out.
     """
 
     key: str
     levels: tuple[Any, ...]
-    kind: str
 
     def __post_init__(self) -> None:
-        to_kind: Any = choose("kind", self.kind, _KINDS)
-        object.__setattr__(self, "levels", tuple(to_kind(level) for level in self.levels))
+        object.__setattr__(self, "levels", tuple(self.levels))  # JSON has lists
 
-    def __len__(self) -> int:
-        return len(self.levels)
+    @property
+    def kind(self) -> str:
+        """Type of the levels: ``"str"``, ``"int"``, ``"float"`` or ``"bool"``."""
+        return _kind_of(self.levels)
 
     @classmethod
     def register(cls, key: str, column: pd.Series, *, allow_missing: bool = False) -> "CategoricalLevels":
@@ -61,8 +63,7 @@ class CategoricalLevels:
         Raises
         ------
         DataError
-            If values are missing (unless ``allow_missing``), or are R's missing integer, or no distinct
-            names.
+            If values are missing (unless ``allow_missing``), are R's missing integer, or have no distinct names.
         """
         codes, uniques = _factorise(column)
         if not allow_missing:
@@ -77,28 +78,20 @@ class CategoricalLevels:
             )
         if kind == "str" and "NA" in values:
             logger.warning("obs[%r] has a level 'NA'; if that is R's missing value, replace it first.", key)
-        return cls(key, tuple(sorted(values)), kind)
+        return cls(key, tuple(sorted(values)))
 
     def code(self, value: object) -> int | None:
         """Code of a level by its name, in any type (1, 1.0, "1" match if unambiguous); None if unknown."""
         return self._find([value])[0]
 
     def encode(self, column: pd.Series, *, unseen: object = "error", allow_missing: bool = False) -> np.ndarray:
-        """Codes (int64, one per row) of ``column`` by the names of its values.
-
-        Parameters
-        ----------
-        column
-            Values in any type and order.
-        unseen
-            ``"error"``, or the name of a known level that stands in for every unknown one.
-        allow_missing
-            Give missing values the code −1 instead of raising.
+        """Codes (int64, one per row) of ``column`` by the names of its values; missing ones, where allowed, are −1.
 
         Raises
         ------
         DataError
-            If values are missing or unknown; the message lists the known levels and the ``unseen=`` policies.
+            If values are missing or unknown, unless ``unseen`` names a known level that stands in for every unknown
+            one; the message lists the known levels and the ``unseen=`` policies.
         """
         codes, uniques = _factorise(column)
         if not allow_missing:
@@ -127,12 +120,12 @@ class CategoricalLevels:
         )
 
     def _find(self, values: Sequence[object]) -> list[int | None]:
-        exact, loose = self._codes_by_form(str), self._codes_by_form(_loose)
+        exact, loose, texts = self._codes_by_form(str), self._codes_by_form(_loose), self.kind == "str"
         codes = []
         for value in values:
             code = exact.get(str(value))
             # between two texts only the very same text is the same level: "1.10" is not "1.1"
-            if code is None and not (self.kind == "str" and isinstance(value, str)):
+            if code is None and not (texts and isinstance(value, str)):
                 code = loose.get(_loose(value))
             codes.append(code)
         return codes
@@ -144,15 +137,6 @@ class CategoricalLevels:
             if codes.setdefault(form(level), code) != code:
                 ambiguous.add(form(level))
         return {name: code for name, code in codes.items() if name not in ambiguous}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of plain Python values that JSON can hold."""
-        return {"key": self.key, "levels": list(self.levels), "kind": self.kind}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "CategoricalLevels":
-        """Inverse of :meth:`to_dict`; ``kind`` restores the type of the levels."""
-        return cls(values["key"], tuple(values["levels"]), values["kind"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,24 +159,20 @@ class ContinuousScaling:
         mean, sd = float(values_N.mean()), float(values_N.std())
         return cls(key, mean, max(sd, 1e-12 * abs(mean)))  # below that, differences are rounding errors
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of plain Python values that JSON can hold."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ContinuousScaling":
-        """Inverse of :meth:`to_dict`."""
-        return cls(values["key"], float(values["mean"]), float(values["sd"]))
+def obs_column(adata: "AnnData", key: str) -> pd.Series:
+    """Return ``adata.obs[key]``, or raise a DataError that lists close names and the columns that exist."""
+    if key not in adata.obs.columns:
+        names = [str(name) for name in adata.obs.columns]
+        close = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
+        guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise DataError(f"adata.obs has no column {key!r}.{guess} Columns: {listing(names, 20) or 'none'}.")
+    column: pd.Series = adata.obs[key]
+    return column
 
 
 def numeric_column(key: str, column: pd.Series) -> np.ndarray:
-    """Return an ``obs`` column as finite float64.
-
-    Raises
-    ------
-    DataError
-        If it is not numeric, or has missing, infinite or R's missing integer values; rows are named.
-    """
+    """Return an ``obs`` column as finite float64; a DataError names rows that are missing, infinite or R's NA."""
     column = column.infer_objects()  # numbers may stand in a column of type object
     if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_complex_dtype(column.dtype):
         raise DataError(
@@ -211,13 +191,7 @@ def numeric_column(key: str, column: pd.Series) -> np.ndarray:
 
 
 def size_factor_column(key: str, column: pd.Series) -> np.ndarray:
-    """Return an ``obs`` column of size factors: finite, positive float64.
-
-    Raises
-    ------
-    DataError
-        As for :func:`numeric_column`, or if a value is 0 or negative.
-    """
+    """Return an ``obs`` column of size factors: finite, positive float64, or raise a DataError that names the rows."""
     values = numeric_column(key, column)
     bad = values <= 0
     if bad.any():

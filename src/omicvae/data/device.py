@@ -1,68 +1,45 @@
 """The cells of a store in the memory of a GPU: minibatches are made there, and only row numbers cross over."""
 
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from omicvae._core import Batch, SparseRows
-from omicvae.data.compact import CompactValues
 
 #: share of a GPU's free memory that the cells may take
 _MOST_MEMORY = 0.5
 
 
-class StoredCells(Protocol):
-    """What is copied of a store: the non-zeros of its cells, and what stands beside them."""
-
-    @property
-    def indptr(self) -> np.ndarray:
-        """Row pointers."""
-        ...
-
-    @property
-    def columns(self) -> np.ndarray:
-        """Column of each non-zero."""
-        ...
-
-    @property
-    def values(self) -> CompactValues:
-        """Value of each non-zero."""
-        ...
-
-    @property
-    def n_genes(self) -> int:
-        """Number of genes."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the arrays in bytes."""
-        ...
-
-    def per_cell(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return ℓ as a column, level codes and standardised covariates."""
-        ...
+def has_room(nbytes: int, device: torch.device) -> bool:
+    """Whether the device is a GPU with memory enough, and to spare, for a store of this size."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return 2 * nbytes < _MOST_MEMORY * free  # counts may be wider there
 
 
 class DeviceCells:
-    """The arrays of a store on a device, 3 to 8 bytes a non-zero; the host does not wait for the device."""
+    """Row pointers, columns and values of a store's non-zeros on a device, and what a minibatch holds beside them.
 
-    def __init__(self, store: StoredCells, device: torch.device) -> None:
-        values = store.values.widened(store.indptr)
-        self._device, self._n_genes, self._indptr = device, store.n_genes, store.indptr
-        self._starts = torch.from_numpy(store.indptr).to(device)
-        self._columns, self._values = _on_device(store.columns, device), _on_device(values, device)
-        self._cells = [torch.from_numpy(array).to(device) for array in store.per_cell()]
+    They take 3 to 8 bytes a non-zero there; the host does not wait for the device.
+    """
 
-    @staticmethod
-    def fit(store: StoredCells, device: torch.device) -> bool:
-        """Whether the device is a GPU with memory enough and to spare."""
-        if device.type != "cuda":
-            return False
-        free, _ = torch.cuda.mem_get_info(device)
-        return 2 * store.nbytes < _MOST_MEMORY * free  # counts may be wider there
+    def __init__(
+        self,
+        indptr: np.ndarray,
+        columns: np.ndarray,
+        values: np.ndarray,
+        *,
+        n_genes: int,
+        per_cell: Sequence[np.ndarray],
+        device: torch.device,
+    ) -> None:
+        self._device, self._n_genes, self._indptr = device, n_genes, indptr
+        self._starts = torch.from_numpy(indptr).to(device)
+        self._columns, self._values = _on_device(columns, device), _on_device(values, device)
+        self._cells = [torch.from_numpy(array).to(device) for array in per_cell]
 
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the cells ``rows`` (int64), in that order, as a minibatch made of their non-zeros."""

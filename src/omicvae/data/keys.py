@@ -1,6 +1,6 @@
 """Which layer and which ``obs`` columns a model uses."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -13,17 +13,9 @@ _TUPLES = ("categorical_covariate_keys", "continuous_covariate_keys")
 class SetupKeys:
     """Names that ``setup_anndata`` records; a column may play one role only.
 
-    The covariate keys may be given as any sequence of names, or as a bare string (R sends a vector of length
-    one as a scalar); they are kept as tuples.
-
-    Attributes
-    ----------
-    layer
-        Layer that holds the data; None for ``adata.X``.
-    batch_key, labels_key, size_factor_key
-        One ``obs`` column each, or None. Labels are for diagnosis and never enter the network.
-    categorical_covariate_keys, continuous_covariate_keys
-        ``obs`` columns beside the batch.
+    ``layer=None`` is ``adata.X``. The covariate keys may be given as any sequence of names, or as a bare string (R
+    sends a vector of length one as a scalar); they are kept as tuples. Labels are for diagnosis and never enter the
+    network.
 
     Raises
     ------
@@ -43,19 +35,16 @@ class SetupKeys:
             value = getattr(self, field.name)
             normalise = _names if field.name in _TUPLES else _name
             object.__setattr__(self, field.name, normalise(field.name, value))
+        single = [(role, getattr(self, role)) for role in ("batch_key", "labels_key", "size_factor_key")]
+        many = [(role, key) for role in _TUPLES for key in getattr(self, role)]
         roles: dict[str, str] = {}
-        for role, key in self._columns():
-            if key in roles:
+        for role, key in single + many:
+            if key is not None and key in roles:
                 raise SettingError(
                     f"obs column {key!r} is named twice, as {roles[key]} and as {role}. Each column can play "
                     f"one role: drop it from one of them, or copy it under another name."
                 )
             roles[key] = role
-
-    def _columns(self) -> list[tuple[str, str]]:
-        single = [(role, getattr(self, role)) for role in ("batch_key", "labels_key", "size_factor_key")]
-        many = [(role, key) for role in _TUPLES for key in getattr(self, role)]
-        return [(role, key) for role, key in single + many if key is not None]
 
     @property
     def categorical_keys(self) -> tuple[str, ...]:
@@ -64,13 +53,8 @@ class SetupKeys:
         return batch + self.categorical_covariate_keys
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping of plain Python values that JSON can hold."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "SetupKeys":
-        """Inverse of :meth:`to_dict`."""
-        return cls(**values)
+        """Return a mapping of plain Python values that JSON can hold; ``SetupKeys(**values)`` is the inverse."""
+        return asdict(self)
 
 
 def _name(role: str, value: object) -> str | None:

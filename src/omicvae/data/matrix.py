@@ -1,6 +1,7 @@
 """Any container of an expression matrix, read as CSR chunks of rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,17 +13,12 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 #: Entries (zeros included) of one chunk: 32 MB if a chunk were float64 and dense.
-_CHUNK_ENTRIES = 4_000_000
+CHUNK_ENTRIES = 4_000_000
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def get_matrix(adata: "AnnData", layer: str | None) -> Any:
-    """Return ``adata.layers[layer]``, or ``adata.X`` for None, in the container it has.
-
-    Raises
-    ------
-    DataError
-        If the layer does not exist or X is empty; the message lists the layers that exist.
-    """
+    """Return ``adata.layers[layer]``, or ``adata.X`` for None, in its container; a DataError lists the layers."""
     layers = ", ".join(repr(name) for name in adata.layers if name is not None) or "none"
     if layer is not None and layer not in adata.layers:
         raise DataError(f"adata.layers has no {layer!r}. Layers that exist: {layers}; layer=None means adata.X.")
@@ -37,44 +33,22 @@ def get_matrix(adata: "AnnData", layer: str | None) -> Any:
 
 def chunk_rows(n_columns: int) -> int:
     """Rows of a chunk such that temporary arrays stay small whatever the number of columns."""
-    return max(1, _CHUNK_ENTRIES // max(1, n_columns))
+    return max(1, CHUNK_ENTRIES // max(1, n_columns))
 
 
-def iter_rows(matrix: Any, rows: int | None = None) -> Iterator[sp.csr_matrix]:
+def iter_rows(matrix: Any) -> Iterator[sp.csr_matrix]:
     """Yield consecutive rows as CSR chunks: sorted, without duplicates or stored zeros, in a plain dtype.
 
     Takes scipy sparse matrices and arrays, dense arrays of any order, ``numpy.matrix``, views, and matrices
-    on disk (anndata's backed sparse classes, ``h5py.Dataset``). Neither a dense nor a float64 copy of the
-    whole is made, and the caller's object is never changed; a chunk may share its memory, so treat chunks as
+    on disk (anndata's backed sparse classes, ``h5py.Dataset``), cells × genes. Neither a dense nor a float64 copy
+    of the whole is made, and the caller's object is never changed; a chunk may share its memory, so treat chunks as
     read-only.
-
-    Parameters
-    ----------
-    matrix
-        Cells × genes.
-    rows
-        Rows of a chunk; None chooses by the number of columns.
 
     Raises
     ------
     DataError
         If the entries are no real numbers.
     """
-    _require_numbers(matrix)
-    from anndata.abc import CSCDataset
-
-    if isinstance(matrix, CSCDataset):
-        matrix = matrix.to_memory()
-    sparse = sp.issparse(matrix)
-    if sparse and matrix.format != "csr":
-        matrix = matrix.tocsr()  # rows of a CSC cannot be read without sorting it once
-    rows = chunk_rows(matrix.shape[1]) if rows is None else rows
-    read = _slice_csr if sparse else _read_block
-    for start in range(0, matrix.shape[0], rows):
-        yield _canonical(read(matrix, start, min(start + rows, matrix.shape[0])))
-
-
-def _require_numbers(matrix: Any) -> None:
     dtype = getattr(matrix, "dtype", None)
     if dtype is None or len(getattr(matrix, "shape", ())) != 2:
         raise DataError(
@@ -84,22 +58,30 @@ def _require_numbers(matrix: Any) -> None:
         raise DataError(
             f"The data matrix has dtype {dtype}, which is not numeric. Convert it, e.g. X.astype('float32')."
         )
+    from anndata.abc import CSCDataset
+
+    if isinstance(matrix, CSCDataset):
+        matrix = matrix.to_memory()
+    sparse = sp.issparse(matrix)
+    if sparse:
+        matrix = matrix.tocsr()  # rows of a CSC cannot be read without sorting it once
+    rows = chunk_rows(matrix.shape[1])
+    for start in range(0, matrix.shape[0], rows):
+        yield _canonical(_read(matrix, start, min(start + rows, matrix.shape[0])))
 
 
-def _slice_csr(matrix: Any, start: int, stop: int) -> sp.csr_matrix:
-    """Rows ``start:stop`` without copying their entries."""
+def _read(matrix: Any, start: int, stop: int) -> sp.csr_matrix:
+    """Rows ``start:stop``, of a CSR matrix in memory without copying their entries."""
+    if not sp.issparse(matrix):
+        matrix, start, stop = matrix[start:stop], 0, stop - start
+        sparse = sp.issparse(matrix)
+        if not sparse:
+            return sp.csr_matrix(_plain(np.asarray(matrix)))
+        matrix = matrix.tocsr()
     first, last = int(matrix.indptr[start]), int(matrix.indptr[stop])
     pointers = matrix.indptr[start : stop + 1] - first
     parts = (_plain(matrix.data[first:last]), matrix.indices[first:last], pointers)
     return sp.csr_matrix(parts, shape=(stop - start, matrix.shape[1]), copy=False)
-
-
-def _read_block(matrix: Any, start: int, stop: int) -> sp.csr_matrix:
-    block: Any = matrix[start:stop]
-    sparse = sp.issparse(block)
-    if sparse:
-        return _slice_csr(block.tocsr(), 0, stop - start)
-    return sp.csr_matrix(_plain(np.asarray(block)))
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
@@ -121,3 +103,54 @@ def _canonical(chunk: sp.csr_matrix) -> sp.csr_matrix:
         chunk = chunk.copy()
         chunk.eliminate_zeros()
     return chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the matrix, to show in a message."""
+
+    value: float
+    cell: str
+    gene: str
+
+    @classmethod
+    def at(
+        cls, chunk: sp.csr_matrix, position: int, start: int, obs_names: Sequence[str], var_names: Sequence[str]
+    ) -> "Entry":
+        """Find the non-zero number ``position`` of a chunk whose first row is ``start``."""
+        row = start + int(np.searchsorted(chunk.indptr, position, side="right")) - 1
+        return cls(float(chunk.data[position]), str(obs_names[row]), str(var_names[int(chunk.indices[position])]))
+
+    def __str__(self) -> str:
+        return f"{self.value:g} (cell {self.cell!r}, gene {self.gene!r})"
+
+
+def finite_rows(
+    chunks: Iterable[sp.csr_matrix], *, obs_names: Sequence[str], var_names: Sequence[str]
+) -> Iterator[sp.csr_matrix]:
+    """Yield the chunks; one that float32 cannot hold is never yielded.
+
+    Raises
+    ------
+    DataError
+        At the first NaN, infinite or too large entry, with its cell and gene and the number of such entries.
+    """
+    remaining, start = iter(chunks), 0
+    for chunk in remaining:
+        bad = _not_finite(chunk)
+        if bad.any():
+            first = Entry.at(chunk, int(bad.argmax()), start, obs_names, var_names)
+            count = int(bad.sum()) + sum(int(_not_finite(rest).sum()) for rest in remaining)
+            raise DataError(
+                f"Entries of the data matrix that are NaN, infinite or beyond float32 (±{_FLOAT32_MAX:.1e}): "
+                f"{count}; the first is {first}. Remove or replace them first."
+            )
+        yield chunk
+        start += chunk.shape[0]
+
+
+def _not_finite(chunk: sp.csr_matrix) -> np.ndarray:
+    if chunk.data.dtype.kind != "f":
+        return np.zeros(chunk.nnz, dtype=bool)
+    held: np.ndarray = np.abs(chunk.data) <= _FLOAT32_MAX  # NaN compares as false
+    return ~held

@@ -1,24 +1,22 @@
 """What a model must know about its data to read other data the same way."""
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from omicvae._core import DataError
-from omicvae.data.audit import finite_rows
 from omicvae.data.covariates import (
     CategoricalLevels,
     ContinuousScaling,
     listing,
     numeric_column,
+    obs_column,
     size_factor_column,
 )
 from omicvae.data.keys import SetupKeys
-from omicvae.data.matrix import get_matrix, iter_rows
+from omicvae.data.matrix import finite_rows, get_matrix, iter_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -95,14 +93,7 @@ class DataSchema:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of plain Python values that JSON can hold; levels keep their type."""
-        return {
-            "gene_names": list(self.gene_names),
-            "keys": self.keys.to_dict(),
-            "categorical": [levels.to_dict() for levels in self.categorical],
-            "continuous": [scaling.to_dict() for scaling in self.continuous],
-            "labels": None if self.labels is None else self.labels.to_dict(),
-            "n_cells": self.n_cells,
-        }
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DataSchema":
@@ -110,29 +101,12 @@ class DataSchema:
         labels = values["labels"]
         return cls(
             gene_names=tuple(values["gene_names"]),
-            keys=SetupKeys.from_dict(values["keys"]),
-            categorical=tuple(CategoricalLevels.from_dict(levels) for levels in values["categorical"]),
-            continuous=tuple(ContinuousScaling.from_dict(scaling) for scaling in values["continuous"]),
-            labels=None if labels is None else CategoricalLevels.from_dict(labels),
-            n_cells=int(values["n_cells"]),
+            keys=SetupKeys(**values["keys"]),
+            categorical=tuple(CategoricalLevels(**levels) for levels in values["categorical"]),
+            continuous=tuple(ContinuousScaling(**scaling) for scaling in values["continuous"]),
+            labels=None if labels is None else CategoricalLevels(**labels),
+            n_cells=values["n_cells"],
         )
-
-
-def obs_column(adata: "AnnData", key: str) -> pd.Series:
-    """Return ``adata.obs[key]``.
-
-    Raises
-    ------
-    DataError
-        If there is no such column; close names and the columns that exist are listed.
-    """
-    if key not in adata.obs.columns:
-        names = [str(name) for name in adata.obs.columns]
-        close = difflib.get_close_matches(key, names, n=3, cutoff=0.6)
-        guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise DataError(f"adata.obs has no column {key!r}.{guess} Columns: {listing(names, 20) or 'none'}.")
-    column: pd.Series = adata.obs[key]
-    return column
 
 
 def _check_names(adata: "AnnData") -> None:

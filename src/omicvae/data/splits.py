@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+import pandas as pd
 
 from omicvae._core import SettingError, integral
 
@@ -10,27 +11,15 @@ from omicvae._core import SettingError, integral
 def train_validation_split(
     n_cells: int, *, train_size: float = 0.9, strata: np.ndarray | None = None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split cells at random into training and validation.
+    """Split cells at random: sorted int64 indices of those that train and of those that validate.
 
-    A validation loss of five cells says little, so small data give more: at least min(10, n // 5) cells
-    validate unless ``train_size`` is 1. One cell trains and nothing validates.
+    They are disjoint, and together all cells. A validation loss of five cells says little, so small data give more: at
+    least min(10, n // 5) cells validate unless ``train_size``, the share in (0, 1] that trains, is 1. One cell trains
+    and nothing validates.
 
-    Parameters
-    ----------
-    n_cells
-        Number of cells.
-    train_size
-        Share of the cells that train, in (0, 1].
-    strata
-        Codes (n,) or (n, D) of categorical covariates; validation cells are spread over their joint levels in
-        proportion, every level that has two cells keeps one to train, and levels of 5 cells or more come
-        first when there are few validation cells.
-    rng
-        Source of randomness.
-
-    Returns
-    -------
-    Sorted int64 indices of training and validation cells: disjoint, and together all cells.
+    ``strata`` are codes (n,) or (n, D) of categorical covariates. Validation cells are spread over their joint levels
+    in proportion, every level that has two cells keeps one to train, and levels of 5 cells or more come first when
+    there are few validation cells.
 
     Raises
     ------
@@ -46,13 +35,10 @@ def train_validation_split(
     n_validation = min(n_validation, n_cells - 1)
     groups = _joint_groups(n_cells, strata)
     order = rng.permutation(n_cells)
-    sizes = np.bincount(groups)
-    quota = _quotas(sizes, n_validation, rng)
+    quota = _quotas(np.bincount(groups), n_validation, rng)
     # rank of each cell among the shuffled cells of its group
     shuffled = groups[order]
-    by_group = np.argsort(shuffled, kind="stable")
-    rank = np.empty(n_cells, dtype=np.int64)
-    rank[by_group] = np.arange(n_cells) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rank = pd.Series(shuffled).groupby(shuffled).cumcount().to_numpy()
     chosen = rank < quota[shuffled]
     # groups of one cell leave room that others could not take
     chosen[np.flatnonzero(~chosen)[: n_validation - int(chosen.sum())]] = True
@@ -88,7 +74,7 @@ def _joint_groups(n_cells: int, strata: np.ndarray | None) -> np.ndarray:
 def _quotas(sizes: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
     """Count validation cells of each group: proportional, at most all but one, largest remainders first."""
     share = total * sizes / sizes.sum()
-    quota: np.ndarray = np.minimum(np.floor(share).astype(np.int64), sizes - 1)
+    quota: np.ndarray = np.floor(share).astype(np.int64)  # below the size, since fewer than all cells validate
     while (left := total - int(quota.sum())) > 0 and (open_ := np.flatnonzero(quota < sizes - 1)).size:
         unserved = (quota[open_] == 0) & (sizes[open_] >= 5)
         priority = np.lexsort((rng.random(open_.size), quota[open_] - share[open_], ~unserved))

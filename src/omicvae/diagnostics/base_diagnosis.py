@@ -1,15 +1,22 @@
 """What every diagnosis says and how it prints, whether it rests on a fit or on curves alone."""
 
+import html
 import math
-from dataclasses import dataclass
-from typing import Any
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from itertools import zip_longest
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from omicvae.diagnostics.evidence import Row, evidence_table, number
 from omicvae.diagnostics.remedies import Remedy
-from omicvae.diagnostics.rendering import as_html, as_text
-from omicvae.diagnostics.rules import Tone
+from omicvae.diagnostics.rules import Rule, Statistics, Tone, judge, ranked_remedies
+
+WIDTH = 110
+MARKS = {True: "ok", False: "FAIL", None: "–"}
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -46,29 +53,30 @@ class BaseDiagnosis:
     sound: bool
     tone: Tone
 
+    @classmethod
+    def of(cls, rules: Sequence[Rule[Statistics]], statistics: Statistics, rows: Iterable[Row], **own: Any) -> Self:
+        """Judge by a table of rules; ``own`` are the fields that no rule fills."""
+        judged = judge(rules, statistics)
+        rule, *findings = judged
+        return cls(
+            verdict=rule.name,
+            headline=rule.headline(statistics),
+            findings=tuple(finding.name for finding in findings),
+            evidence=evidence_table(rows),
+            remedies=ranked_remedies(judged, statistics),
+            sound=rule.sound,
+            tone=rule.tone,
+            **own,
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return a copy of the evidence."""
         return self.evidence.copy()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON takes; what is NaN or infinite becomes None."""
-        return {
-            "verdict": self.verdict,
-            "headline": self.headline,
-            "findings": list(self.findings),
-            "remarks": list(self.remarks),
-            "evidence": plain_records(self.evidence),
-            "remedies": [remedy.to_dict() for remedy in self.remedies],
-        }
-
-    def __str__(self) -> str:
-        return as_text(self.headline, self.verdict, self.evidence, self.remedies, self.notes)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
-        return as_html(self.headline, self.verdict, self.evidence, self.remedies, self.notes)
+        names = [field.name for field in fields(self) if field.name not in ("sound", "tone")]
+        return {name: plain(getattr(self, name)) for name in names}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -76,14 +84,65 @@ class BaseDiagnosis:
         also = (f"also found: {', '.join(self.findings)}.",) if self.findings else ()
         return also + self.remarks
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.verdict}>"
 
-def plain_records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a table as plain values."""
-    return [{str(name): plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+    def __str__(self) -> str:
+        """Headline, table, notes and remedies, at most 110 columns wide."""
+        lines = [f"Verdict: {self.verdict}", *textwrap.wrap(self.headline, WIDTH), "", *_table(self.evidence)]
+        for note in self.notes:
+            lines += textwrap.wrap(f"Note: {note}", WIDTH, subsequent_indent="      ")
+        if self.remedies:
+            lines += ["", "What to try, best first:"]
+        for rank, remedy in enumerate(self.remedies, start=1):
+            lines += textwrap.wrap(f"{rank}. {remedy.why}", WIDTH, subsequent_indent="   ")
+            # a call must stay runnable when copied: it breaks after commas, which Python allows inside brackets
+            lines += textwrap.wrap(
+                remedy.line, WIDTH, initial_indent="   ", subsequent_indent="       ", break_long_words=False
+            )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Verdict, sentence and notes, the table folded away, remedies as code."""
+        marks, values = self.evidence["passed"].map(MARKS.get), self.evidence["value"].map(number)
+        with pd.option_context("display.max_colwidth", None):
+            table = self.evidence.assign(value=values, passed=marks).to_html(index=False, border=0)
+        said = html.escape(" ".join([self.headline, *self.notes]))
+        items = (f"<li>{html.escape(r.why)}<br><code>{html.escape(r.line)}</code></li>" for r in self.remedies)
+        return (
+            f"<div><b>{html.escape(self.verdict)}</b>: {said}<details><summary>evidence</summary>{table}</details>"
+            f"<ol>{''.join(items)}</ol></div>"
+        )
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy scalars into Python's, and what is NaN or infinite into None."""
+    """Turn a value into what JSON takes: tables into rows, NaN and infinite into None."""
+    if isinstance(value, pd.DataFrame):
+        return [{str(name): plain(cell) for name, cell in row.items()} for row in value.to_dict("records")]
+    if isinstance(value, Remedy):
+        return value.to_dict()
+    if isinstance(value, (tuple, np.ndarray, pd.Series, pd.Index)):
+        return [plain(part) for part in value]
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _table(evidence: pd.DataFrame) -> list[str]:
+    """Lines of at most ``WIDTH`` columns, names and meanings wrapped within theirs."""
+    columns = [
+        evidence["check"],
+        evidence["value"].map(number),
+        evidence["threshold"],
+        evidence["passed"].map(MARKS.get),
+    ]
+    cells = [("check", "value", "wanted", ""), *zip(*columns, strict=True)]
+    wrapped = [[textwrap.wrap(name, 34), *([text] for text in others)] for name, *others in cells]
+    widths = [max(len(line) for row in wrapped for line in row[column]) for column in range(4)]
+    left = sum(widths) + 2 * len(widths)
+    lines = []
+    for row, meaning in zip(wrapped, ["meaning", *evidence["meaning"]], strict=True):
+        for name, value, wanted, mark, text in zip_longest(*row, textwrap.wrap(meaning, WIDTH - left), fillvalue=""):
+            name, value = name.ljust(widths[0]), value.rjust(widths[1])
+            lines.append(f"{name}  {value}  {wanted:<{widths[2]}}  {mark:<{widths[3]}}  {text}".rstrip())
+    return lines

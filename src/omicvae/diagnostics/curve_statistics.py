@@ -26,6 +26,8 @@ FITTED_EPOCHS = 5
 #: Rows from which on single epochs are smoothed.
 SMOOTHED_ROWS = 9
 
+UNKNOWN = (float("nan"), float("nan"))
+
 
 @dataclass(frozen=True, eq=False)
 class CurveStatistics:
@@ -69,10 +71,6 @@ class CurveStatistics:
         """Epochs (steps, rows) as they are counted in the log."""
         return self.table.index.to_numpy(dtype=np.float64)
 
-    def column(self, name: str) -> FloatArray:
-        """Finite values of a column, else NaN."""
-        return finite_column(self.table, name)
-
     @cached_property
     def _non_finite_E(self) -> Array:
         names = [f"{loss}_{part}" for loss in LOSSES for part in ("train", "validation")]
@@ -89,10 +87,16 @@ class CurveStatistics:
         """Whether any of the last quarter of the epochs was not finite."""
         return bool(self._non_finite_E[-max(1, int(self.n_epochs * LATE_SHARE)) :].any())
 
+    # the weight of the KL
+
+    @cached_property
+    def _logged_weight_E(self) -> FloatArray:
+        return self._column("kl_weight") if self.known_weight_E is None else self.known_weight_E
+
     @cached_property
     def weight_E(self) -> FloatArray:
         """KL weight of every epoch; gaps filled from the epoch before."""
-        return np.asarray(pd.Series(self._known_weight_E).ffill().bfill(), dtype=np.float64)
+        return np.asarray(pd.Series(self._logged_weight_E).ffill().bfill(), dtype=np.float64)
 
     @property
     def weight(self) -> float:
@@ -100,12 +104,26 @@ class CurveStatistics:
         return float(self.weight_E[-1]) if self.n_epochs else float("nan")
 
     @cached_property
+    def _settling(self) -> tuple[bool | None, float]:
+        """Whether the weight stood still at its end, and the position of the first epoch with the final weight."""
+        seen = _finite(self._logged_weight_E)
+        if len(seen) > 1:
+            slack = thresholds.SETTLED_WEIGHT * np.abs(self.weight_E).max()
+            off_E = np.abs(self.weight_E - self.weight) > slack
+            return bool(abs(seen[-2] - self.weight) <= slack), int(np.flatnonzero(off_E)[-1]) + 1 if off_E.any() else 0
+        if self.settled_from is None:  # a single value shows no schedule
+            return None, 0
+        return self.settled_from <= self.n_epochs if self.n_epochs else None, self.settled_from - 1
+
+    @property
+    def settled(self) -> bool | None:
+        """Whether the weight was seen to stand still at its end; None where it is unknown."""
+        return self._settling[0]
+
+    @property
     def settled_at(self) -> float:
         """Position of the first epoch with the final weight; 0 where the weight is unknown."""
-        if len(self._seen_weights) < 2:
-            return 0 if self.settled_from is None else self.settled_from - 1
-        off_E = self._off(self.weight_E)
-        return int(np.flatnonzero(off_E)[-1]) + 1 if off_E.any() else 0
+        return self._settling[1]
 
     @property
     def n_settled(self) -> int:
@@ -113,30 +131,12 @@ class CurveStatistics:
         return int((np.arange(self.n_epochs) >= self.settled_at).sum())
 
     @property
-    def settled(self) -> bool | None:
-        """Whether the weight was seen to stand still at its end; None where it is unknown."""
-        if len(seen := self._seen_weights) > 1:
-            return not self._off(seen)[-2]
-        return None if self.settled_from is None or not self.n_epochs else self.settled_from <= self.n_epochs
-
-    def _off(self, weights: FloatArray) -> Array:
-        """Whether weights differ from the final one."""
-        return np.abs(weights - self.weight) > thresholds.SETTLED_WEIGHT * np.abs(self.weight_E).max(initial=0)
-
-    @property
-    def _known_weight_E(self) -> FloatArray:
-        return self.column("kl_weight") if self.known_weight_E is None else self.known_weight_E
-
-    @property
-    def _seen_weights(self) -> FloatArray:
-        """Known weights; a single one shows no schedule."""
-        return self._known_weight_E[np.isfinite(self._known_weight_E)]
-
-    @property
     def annealed(self) -> bool:
         """Whether the learning rate had fallen to a tenth of its peak."""
-        lr_E = self.column("lr")
+        lr_E = self._column("lr")
         return bool(len(lr_E) and lr_E[-1] <= thresholds.ANNEALED_RATE * np.max(lr_E))
+
+    # the judged curve
 
     @cached_property
     def _curves(self) -> dict[str, dict[str, FloatArray]]:
@@ -144,15 +144,15 @@ class CurveStatistics:
         return {part: self._curves_of(part) for part in ("train", "validation")}
 
     def _curves_of(self, part: str) -> dict[str, FloatArray]:
-        recon_E, minus_elbo_E = self.column(f"recon_{part}"), self.column(f"minus_elbo_{part}")
-        curves = {OBJECTIVE: recon_E + (1.0 if self.in_nats else self.weight) * self.column(f"kl_{part}")}
+        recon_E, minus_elbo_E = self._column(f"recon_{part}"), self._column(f"minus_elbo_{part}")
+        curves = {OBJECTIVE: recon_E + (1.0 if self.in_nats else self.weight) * self._column(f"kl_{part}")}
         if not self.in_nats:
             # scvi-tools logs a positive −ELBO as "elbo"
-            elbo_E = self.column(f"elbo_{part}")
-            if not np.isfinite(minus_elbo_E).any():
+            elbo_E = self._column(f"elbo_{part}")
+            if not _known(minus_elbo_E):
                 minus_elbo_E = elbo_E if np.nanmedian(np.append(elbo_E, 0)) > 0 else -elbo_E
-            curves |= {"loss": self.column(f"loss_{part}"), "−ELBO": minus_elbo_E, "recon": recon_E}
-        return {kind: curve_E for kind, curve_E in curves.items() if np.isfinite(curve_E).any()}
+            curves |= {"loss": self._column(f"loss_{part}"), "−ELBO": minus_elbo_E, "recon": recon_E}
+        return {kind: curve_E for kind, curve_E in curves.items() if _known(curve_E)}
 
     @property
     def kind(self) -> str | None:
@@ -182,59 +182,42 @@ class CurveStatistics:
         """
         return np.arange(self.n_epochs) >= (0 if self.settled is False and not self.in_nats else self.settled_at)
 
-    def _has(self, name: str) -> bool:
-        return bool(np.isfinite(self.column(name)).any())
-
-    def _compared(self, values_E: FloatArray) -> FloatArray:
-        return np.asarray(values_E[self.after_E & np.isfinite(values_E)], dtype=np.float64)
-
     @cached_property
     def fall(self) -> float:
         """How far the judged curve fell from its first value to its best."""
         # at its final weight the objective compares the epochs of a ramp as well
-        values = self.judged_E[np.isfinite(self.judged_E) & (self.after_E | (self.kind == OBJECTIVE))]
+        values = _finite(self.judged_E[self.after_E | (self.kind == OBJECTIVE)])
         return float(values[0] - values.min()) if len(values) > 1 else float("nan")
 
     @cached_property
     def pace(self) -> tuple[float, float]:
         """Share of that fall which another quarter of the run would add at the final pace; its standard error."""
         seen_E = np.isfinite(self.judged_E) & self.after_E
-        time = self.epochs_E[seen_E]
-        if len(time) < 3 or self.fall <= 0:
-            return float("nan"), float("nan")
-        quarter = LATE_SHARE * np.ptp(self.epochs_E)
-        descent, descent_se = _descent(time, self.judged_E[seen_E], time >= self.epochs_E[-1] - quarter)
-        return descent * quarter / self.fall, descent_se * quarter / self.fall
+        if seen_E.sum() < 3 or self.fall <= 0:
+            return UNKNOWN
+        time, quarter = self.epochs_E[seen_E], LATE_SHARE * np.ptp(self.epochs_E)
+        won, error = _descent(time, self.judged_E[seen_E], time >= self.epochs_E[-1] - quarter, quarter)
+        return won / self.fall, error / self.fall
 
-    @property
-    def improvement(self) -> float:
-        """What another quarter of the run (at least one epoch) would win at the final pace, nats per cell.
+    @cached_property
+    def improvement(self) -> tuple[float, float]:
+        """What another quarter of the run (at least one epoch) would win at the final pace, nats per cell; its SE.
 
         The line is fitted to the last quarter (at least five epochs, settled ones only). With fewer than three of
         them the last two epochs are compared, without an error.
         """
-        return self._improvement[0]
-
-    @property
-    def improvement_se(self) -> float:
-        """Standard error of the improvement."""
-        return self._improvement[1]
+        seen_E = np.isfinite(self.judged_E)
+        if seen_E.sum() < 2:
+            return UNKNOWN
+        row_E = np.arange(1.0, self.n_epochs + 1)
+        late_E = self.after_E & (row_E > self.n_epochs - max(FITTED_EPOCHS, int(np.ceil(self.n_epochs * LATE_SHARE))))
+        ahead = max(self.n_epochs * LATE_SHARE, 1.0)
+        return _descent(row_E[seen_E], self.judged_E[seen_E], late_E[seen_E], ahead)
 
     @property
     def still_improving(self) -> bool:
         """Whether the improvement stands out of the epochs' noise by three standard errors."""
-        return self.improvement > thresholds.STANDS_OUT * self.improvement_se
-
-    @cached_property
-    def _improvement(self) -> tuple[float, float]:
-        seen_E = np.isfinite(self.judged_E)
-        if seen_E.sum() < 2:
-            return float("nan"), float("nan")
-        row_E = np.arange(1.0, self.n_epochs + 1)
-        late_E = self.after_E & (row_E > self.n_epochs - max(FITTED_EPOCHS, int(np.ceil(self.n_epochs * LATE_SHARE))))
-        descent, descent_se = _descent(row_E[seen_E], self.judged_E[seen_E], late_E[seen_E])
-        ahead = max(self.n_epochs * LATE_SHARE, 1.0)
-        return descent * ahead, descent_se * ahead
+        return self.improvement[0] > thresholds.STANDS_OUT * self.improvement[1]
 
     @cached_property
     def rise(self) -> float:
@@ -244,25 +227,25 @@ class CurveStatistics:
         reconstruction pays for a KL that falls, the objective for a weight that is unknown. 0 unless it
         stands out of the noise.
         """
-        curves = [*list(self._curves["train"].values())[:1], self.column("recon_train")]
-        compared = [values for curve in curves if len(values := self._compared(curve)) > 2]
-        return min((_rise(values) for values in compared), default=float("nan"))
+        curves = [*list(self._curves["train"].values())[:1], self._column("recon_train")]
+        compared = [values for curve_E in curves if len(values := _finite(curve_E[self.after_E])) > 2]
+        rises = (_beyond_noise(values[-1] - values[0], values, abs(values[0])) for values in compared)
+        return min(rises, default=float("nan"))
 
     @property
     def ramp_explains_rise(self) -> bool:
         """Whether a rising loss may be a rising β: weight not at rest or unknown, and no sign to the contrary."""
         at_one_weight = self.settled or OBJECTIVE in self._curves["train"]
-        return not (at_one_weight or (self._has("recon_train") and self.kl_end >= self.kl_first))
+        return not (at_one_weight or (_known(self._column("recon_train")) and self.kl_end >= self.kl_first))
 
     @cached_property
     def worse(self) -> float:
         """How far validation ended above its best, as a share of its fall; 0 unless it stands out of the noise."""
-        values = self._compared(self.judged_E)
+        values = _finite(self.judged_E[self.after_E])
         if not self.has_validation or len(values) < 3:
             return float("nan")
         smooth = _smooth(values)
-        rise = float(smooth[-1] - smooth.min())
-        return 0.0 if rise <= thresholds.STANDS_OUT * _noise(values) else _ratio(rise, self.fall)
+        return _beyond_noise(smooth[-1] - smooth.min(), values, self.fall)
 
     @property
     def gap(self) -> float:
@@ -276,39 +259,41 @@ class CurveStatistics:
 
     @cached_property
     def _gaps(self) -> tuple[float, float]:
-        """Gap at the best validation epoch and at the last."""
         seen_E = np.isfinite(self.judged_E) & np.isfinite(self.train_E) & self.after_E
         if not self.has_validation or not seen_E.any():
-            return float("nan"), float("nan")
+            return UNKNOWN
         gap = (self.judged_E - self.train_E)[seen_E]
         return float(gap[int(np.argmin(self.judged_E[seen_E]))]), float(gap[-1])
+
+    # reconstruction and KL
 
     @property
     def reconstruction_end(self) -> float:
         """Training reconstruction at the last epoch."""
-        return _last(self.column("recon_train"))
+        return _last(self._column("recon_train"))
 
     @property
     def reconstruction_best(self) -> float:
         """Training reconstruction at its best."""
-        return float(np.fmin.reduce(self.column("recon_train"), initial=np.nan))
+        return float(np.fmin.reduce(self._column("recon_train"), initial=np.nan))
 
     @cached_property
     def change(self) -> float:
         """Range of the reconstruction over the run; of the judged curve where there is none."""
-        known = (name for name in ("recon_train", "recon_validation") if self._has(name))
-        values_E = next((self.column(name) for name in known), self.judged_E)
+        curves = (self._column("recon_train"), self._column("recon_validation"))
+        values_E = next(filter(_known, curves), self.judged_E)
         return float(np.fmax.reduce(values_E, initial=np.nan) - np.fmin.reduce(values_E, initial=np.nan))
 
     @cached_property
     def kl_E(self) -> FloatArray:
         """KL of training cells, else of validation cells."""
-        return self.column("kl_train" if self._has("kl_train") else "kl_validation")
+        train_E = self._column("kl_train")
+        return train_E if _known(train_E) else self._column("kl_validation")
 
     @cached_property
     def kl_end(self) -> float:
         """Median KL of the last quarter of the epochs that have one."""
-        seen = self.kl_E[np.isfinite(self.kl_E)]
+        seen = _finite(self.kl_E)
         return float(np.median(seen[-max(1, int(len(seen) * LATE_SHARE)) :])) if len(seen) else float("nan")
 
     @property
@@ -324,7 +309,7 @@ class CurveStatistics:
     @property
     def kl_first(self) -> float:
         """First KL at the final weight."""
-        return float(next(iter(self._compared(self.kl_E)), np.nan))
+        return _last(self.kl_E[self.after_E][::-1])
 
     @property
     def kl_of_peak(self) -> float:
@@ -335,6 +320,9 @@ class CurveStatistics:
     def kl_of_change(self) -> float:
         """Final KL as a share of the reconstruction's change."""
         return 0.0 if self.kl_end == 0 else _ratio(self.kl_end, self.change)
+
+    def _column(self, name: str) -> FloatArray:
+        return finite_column(self.table, name)
 
 
 def late_starts(history: pd.DataFrame) -> list[str]:
@@ -356,8 +344,16 @@ def finite_column(table: pd.DataFrame, name: str) -> FloatArray:
     return np.asarray(np.where(np.isfinite(values_E), values_E, np.nan), dtype=np.float64)
 
 
+def _finite(values_E: FloatArray) -> FloatArray:
+    return np.asarray(values_E[np.isfinite(values_E)], dtype=np.float64)
+
+
+def _known(values_E: FloatArray) -> bool:
+    return bool(np.isfinite(values_E).any())
+
+
 def _last(values_E: FloatArray) -> float:
-    return float(next(iter(values_E[np.isfinite(values_E)][::-1]), np.nan))
+    return float(next(iter(_finite(values_E)[::-1]), np.nan))
 
 
 def _ratio(value: float, unit: float) -> float:
@@ -366,20 +362,20 @@ def _ratio(value: float, unit: float) -> float:
     return float(np.sign(value) * np.inf) if value else 0.0
 
 
-def _rise(values: FloatArray) -> float:
-    rise = float(values[-1] - values[0])
-    return _ratio(rise, abs(float(values[0]))) if rise > thresholds.STANDS_OUT * _noise(values) else 0.0
+def _beyond_noise(rise: float, values: FloatArray, unit: float) -> float:
+    """Rise in units; 0 unless it stands out of the noise of the values."""
+    return _ratio(rise, unit) if rise > thresholds.STANDS_OUT * _noise(values) else 0.0
 
 
-def _descent(time: FloatArray, value: FloatArray, late: Array) -> tuple[float, float]:
-    """Fall per unit of time of the line through the late points, and its standard error.
+def _descent(time: FloatArray, value: FloatArray, late: Array, ahead: float) -> tuple[float, float]:
+    """Fall over the time ``ahead`` along the line through the late points, and its standard error.
 
     Fewer than three late points have no line: the last two of all are compared, without an error.
     """
     if late.sum() < 3:
-        return float((value[-2] - value[-1]) / (time[-1] - time[-2])), 0.0
+        return float((value[-2] - value[-1]) / (time[-1] - time[-2])) * ahead, 0.0
     line = linregress(time[late], value[late])
-    return -float(line.slope), float(line.stderr)
+    return -float(line.slope) * ahead, float(line.stderr) * ahead
 
 
 def _smooth(values: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from omicvae._core.errors import DataError
 from omicvae.diagnostics.estimate import Estimate
-from omicvae.diagnostics.evidence_table import Row
+from omicvae.diagnostics.evidence import Check, Row
 from omicvae.diagnostics.thresholds import ONE_FACT
 from omicvae.metrics.labels import Array, IntArray
 
@@ -20,7 +20,7 @@ IGNORED_COST = 2 * ONE_FACT
 
 
 @dataclass(frozen=True, slots=True)
-class DecoderUse:
+class DecoderUse(Check):
     """Mean of NLL(x | z of another cell, c) − NLL(x | own z, c), nats; 0 where the decoder ignores z.
 
     What the own z saves against no z at all is about half of it: with prediction p of a signal s, a right z
@@ -37,31 +37,15 @@ class DecoderUse:
 
     def rows(self) -> Iterator[Row]:
         """Cost of a permuted z."""
-        yield Row(
-            "decoder use",
-            self.cost.mean,
-            f"≥ {IGNORED_COST:.2f}",
-            self.cost.mean >= IGNORED_COST and self.cost.mean > self.cost.margin,
-            f"nats that a permuted z costs: {self.cost}; 0 where the decoder ignores z",
-        )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row: cost, se, low, high (nats per cell), n."""
         cost = self.cost
-        row = {"cost": cost.mean, "se": cost.se, "low": cost.low, "high": cost.high, "n": cost.n}
-        return pd.DataFrame([row])
+        meaning = f"nats that a permuted z costs: {cost}; 0 where the decoder ignores z"
+        used = cost.mean >= IGNORED_COST and cost.mean > cost.margin
+        yield Row("decoder use", cost.mean, meaning, f"≥ {IGNORED_COST:.2f}", used)
 
 
 def decoder_use(nll_W: Array, nll_permuted_W: Array) -> DecoderUse:
-    """Cost of a permuted z, paired over cells.
-
-    Parameters
-    ----------
-    nll_W, nll_permuted_W
-        −log p(x | z, c) with the cell's own z and with that of another cell, nats.
-    """
-    difference_W = np.asarray(nll_permuted_W, dtype=np.float64) - np.asarray(nll_W, dtype=np.float64)
-    return DecoderUse(Estimate.of(difference_W))
+    """Cost of a permuted z, paired over cells: −log p(x | z, c) with their own z and with another cell's, nats."""
+    return DecoderUse(Estimate.of(np.asarray(nll_permuted_W, dtype=np.float64) - np.asarray(nll_W, dtype=np.float64)))
 
 
 def permute_within_strata(strata: Array, rng: np.random.Generator, *, minimum: int = MINIMUM_STRATUM) -> IntArray:
@@ -88,28 +72,17 @@ def permute_within_strata(strata: Array, rng: np.random.Generator, *, minimum: i
     strata = np.asarray(strata)
     if strata.ndim not in (1, 2):
         raise DataError(f"Strata must be one- or two-dimensional, got shape {strata.shape}.")
-    stratum_N = _joint_strata(strata)
-    sizes = np.bincount(stratum_N) if len(stratum_N) else np.empty(0, dtype=np.int64)
+    columns = pd.DataFrame(strata).assign(all=0)
+    stratum_N = columns.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
+    sizes = np.bincount(stratum_N)
     pooled = sizes < minimum
     if sizes[pooled].sum() == 1 and (~pooled).any():
         large = np.flatnonzero(~pooled)
         pooled[large[np.argmin(sizes[large])]] = True
     groups = [np.flatnonzero(stratum_N == code) for code in np.flatnonzero(~pooled)]
-    groups.append(np.flatnonzero(np.isin(stratum_N, np.flatnonzero(pooled))))
+    groups.append(np.flatnonzero(pooled[stratum_N]))
     index_N = np.arange(len(stratum_N), dtype=np.int64)
     for members in groups:
         order = rng.permutation(members)
         index_N[order] = np.roll(order, 1)
     return index_N
-
-
-def _joint_strata(strata: Array) -> IntArray:
-    if strata.ndim == 2 and strata.shape[1] == 0:
-        return np.zeros(strata.shape[0], dtype=np.int64)
-    columns = strata.T if strata.ndim == 2 else strata[None]
-    joint_N = np.zeros(len(strata), dtype=np.int64)
-    for column in columns:
-        codes, levels = pd.factorize(column, use_na_sentinel=False)
-        # refactorised at once, so that many covariates cannot overflow the joint code
-        joint_N = pd.factorize(joint_N * max(len(levels), 1) + codes)[0].astype(np.int64)
-    return joint_N

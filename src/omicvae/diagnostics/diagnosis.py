@@ -1,18 +1,14 @@
 """``diagnose``: from what a fit computes to a verdict with reasons and remedies."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from omicvae.diagnostics.base_diagnosis import BaseDiagnosis, plain, plain_records
+from omicvae.diagnostics.base_diagnosis import BaseDiagnosis
 from omicvae.diagnostics.curve_statistics import late_starts
-from omicvae.diagnostics.evidence_table import evidence_table
 from omicvae.diagnostics.inputs import DiagnosisInputs
 from omicvae.diagnostics.measurements import Measurements, measure
-from omicvae.diagnostics.remedies import ranked_remedies
-from omicvae.diagnostics.rules import judge
 from omicvae.diagnostics.verdict import RULES
 from omicvae.metrics.labels import FloatArray
 
@@ -40,15 +36,6 @@ class Diagnosis(BaseDiagnosis):
     probes: pd.DataFrame
     umap: pd.DataFrame
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON takes; what is NaN or infinite becomes None."""
-        return {
-            **BaseDiagnosis.to_dict(self),
-            "kl_per_dimension": [plain(value) for value in self.kl_per_dimension],
-            "probes": plain_records(self.probes),
-            "umap": plain_records(self.umap),
-        }
-
 
 def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Diagnosis:
     """Judge one fit from what it does; settings take no part.
@@ -62,44 +49,37 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Di
     umap
         Whether to make the UMAP check, which changes no verdict.
     """
-    measurements = measure(inputs, seed=seed, umap=umap)
-    judgement = judge(RULES, measurements)
-    usage, probes, embedding = measurements.usage, measurements.probes, measurements.umap
-    return Diagnosis(
-        verdict=judgement.rule.name,
-        headline=judgement.rule.headline(measurements),
-        findings=tuple(rule.name for rule in judgement.findings),
-        remarks=(*_remarks(measurements), *late_starts(inputs.history)),
-        evidence=evidence_table(measurements.rows()),
-        remedies=ranked_remedies(judgement, measurements),
-        sound=judgement.rule.sound,
-        tone=judgement.rule.tone,
-        kl_per_dimension=np.full(inputs.kl_WK.shape[1], np.nan) if usage is None else usage.kl_K,
-        probes=pd.DataFrame() if probes is None else probes.to_frame(),
-        umap=pd.DataFrame() if embedding is None else embedding.to_frame(),
+    m = measure(inputs, seed=seed, umap=umap)
+    return Diagnosis.of(
+        RULES,
+        m,
+        m.rows(),
+        remarks=(*_remarks(m), *late_starts(inputs.history)),
+        kl_per_dimension=m.usage.kl_K,
+        probes=pd.DataFrame() if m.probes is None else m.probes.scores_table(),
+        umap=pd.DataFrame() if m.umap is None else m.umap.scores,
     )
 
 
-def _remarks(m: Measurements) -> tuple[str, ...]:
-    remarks = []
-    if m.usage is not None and 0 < m.usage.n_active < m.usage.n_latent:
+def _remarks(m: Measurements) -> Iterator[str]:
+    if 0 < m.usage.n_active < m.usage.n_latent:
         unused = m.usage.n_latent - m.usage.n_active
-        remarks.append(f"{unused} of {m.usage.n_latent} dimensions are unused; that alone is no fault.")
-    if m.probes is not None and m.probes.conditioned:
-        remarks.append(f"the model was conditioned on {m.probes.key}: probing it proves nothing.")
-    elif m.probes is not None and not m.probes.counts:
-        remarks.append(f"PCA reads {m.probes.key} no better than chance: probing it proves nothing.")
-    if m.probes is not None and m.below_pca and not m.information_lost:
-        remarks.append(
-            f"a draw tells {m.probes.key} well below PCA; under this decoder narrower posteriors would lose, so it is "
-            "no collapse, but another network or longer training may tell more."
-        )
-    if m.probes is not None and m.probes.draw.left_out:
-        remarks.append(f"classes with too few cells for the folds, left out: {', '.join(m.probes.draw.left_out)}.")
-    if m.probes is None and not m.non_finite:
-        remarks.append("no labels with two classes of 5 cells or more: the latent was not probed.")
+        yield f"{unused} of {m.usage.n_latent} dimensions are unused; that alone is no fault."
+    if m.probes is not None:
+        if m.probes.conditioned:
+            yield f"the model was conditioned on {m.probes.key}: probing it proves nothing."
+        elif not m.probes.counts:
+            yield f"PCA reads {m.probes.key} no better than chance: probing it proves nothing."
+        if m.probes.below_pca and not m.probes.information_lost:
+            yield (
+                f"a draw tells {m.probes.key} well below PCA; under this decoder narrower posteriors would lose, so "
+                "it is no collapse, but another network or longer training may tell more."
+            )
+        if m.probes.draw.left_out:
+            yield f"classes with too few cells for the folds, left out: {', '.join(m.probes.draw.left_out)}."
+    elif not m.non_finite:
+        yield "no labels with two classes of 5 cells or more: the latent was not probed."
     if m.curves.n_epochs == 0:
-        remarks.append("there is no training history: the curves were not judged.")
+        yield "there is no training history: the curves were not judged."
     if m.training_failed:
-        remarks.append("training failed in some epochs; the weights judged are those that were kept.")
-    return tuple(remarks)
+        yield "training failed in some epochs; the weights judged are those that were kept."

@@ -13,12 +13,12 @@ class Estimate:
     """Mean over n cells, its standard error, and the 95 % interval by Student's t.
 
     With few cells the t quantile is wide (2.4 at 8 cells, infinite SE at one): small validation sets then
-    decide nothing by chance.
+    decide nothing by chance. The default is an unknown mean: no comparison with NaN holds.
     """
 
-    mean: float
-    se: float
-    n: int
+    mean: float = float("nan")
+    se: float = float("nan")
+    n: int = 0
 
     @classmethod
     def of(cls, values_W: Array) -> "Estimate":

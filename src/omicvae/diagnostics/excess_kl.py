@@ -1,12 +1,13 @@
-"""How much of the KL buys nothing."""
+"""How much of the KL buys nothing: posteriors far from the prior, or of the wrong width."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from omicvae.diagnostics.evidence_table import Row
+from omicvae.diagnostics.estimate import Estimate
+from omicvae.diagnostics.evidence import Check, Row
 from omicvae.diagnostics.prior_mismatch import PriorMismatch
-from omicvae.diagnostics.tempering import Tempering
 from omicvae.diagnostics.thresholds import ONE_FACT
+from omicvae.metrics.labels import Array
 
 #: Share of what the latent earns (its gain, were the excess avoided) and share of the rate that buy nothing: distance
 #: from the prior and posteriors that are too narrow, together. Measured at β = 1: 1 to 7 % of the rate; at β = 0.1 26
@@ -17,33 +18,53 @@ EXCESS_OF_RATE = 0.2
 #: Share of the rate alone: more is paid for nothing than for telling cells apart. At β = 1e-4 52 to 75 %.
 MOST_OF_RATE = 0.5
 
+#: Powers s of the data that posteriors are tempered by: below 1 they become wider, above 1 narrower.
+POWERS = (1 / 256, 1 / 64, 1 / 16, 1 / 4, 1 / 2, 2.0, 4.0)
 
-@dataclass(frozen=True, slots=True)
-class ExcessKL:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExcessKL(Check):
     """Nats of the rate that a better place and width of the posteriors would save, beside what the latent buys.
+
+    The width is judged by tempered posteriors, q_s(z) ∝ p(z) · (q(z) / p(z))^s. A fit at the weight β ends near
+    p(z) · p(x | z)^(1/β), so that s = β leads back to the posterior that the bound asks for; dimensions that repeat
+    the prior stay as they are.
 
     Attributes
     ----------
     rate, gain
         KL, and gain over the null model, nats per cell.
-    mismatch, tempering
-        The two checks that measure it; None where they were not made.
+    mismatch
+        Distance from the prior; None where it was not measured.
+    change
+        Power s → what the β = 1 bound wins by posteriors tempered by s, nats, paired over cells; empty where it was
+        not measured.
     """
 
     rate: float
     gain: float
     mismatch: PriorMismatch | None
-    tempering: Tempering | None
+    change: Mapping[float, Estimate]
+
+    @property
+    def widened(self) -> Estimate:
+        """Best change by wider posteriors; above 0 they are narrower than what they tell is worth."""
+        return max((e for s, e in self.change.items() if s < 1), key=lambda e: e.mean, default=Estimate())
+
+    @property
+    def narrowed(self) -> Estimate:
+        """Best change by narrower posteriors; above 0 the decoder could use more than it is told."""
+        return max((e for s, e in self.change.items() if s > 1), key=lambda e: e.mean, default=Estimate())
 
     @property
     def from_distance(self) -> float:
-        """Nats for lying far from the prior."""
+        """Nats for lying far from the prior, which shifting and scaling z would save."""
         return 0.0 if self.mismatch is None else self.mismatch.excess_kl
 
     @property
     def from_narrowness(self) -> float:
-        """Nats for posteriors that are too narrow."""
-        return 0.0 if self.tempering is None else self.tempering.excess_kl
+        """Nats that wider posteriors surely save, 0 where they save none."""
+        return self.widened.mean if self.widened.low > 0 else 0.0
 
     @property
     def total(self) -> float:
@@ -51,34 +72,56 @@ class ExcessKL:
         return self.from_distance + self.from_narrowness
 
     @property
-    def too_much(self) -> bool:
-        """Whether it is most of the rate, or eats the gain.
+    def limit(self) -> float:
+        """What the total may be: most of the rate is too much, and so is a part of it that eats the gain; nats."""
+        eats = max(EXCESS_OF_RATE * self.rate, EXCESS_OF_GAIN * (self.gain + self.total))
+        return max(ONE_FACT, min(eats, MOST_OF_RATE * self.rate))
 
-        Shifting and scaling z would save the distance from the prior, and wider posteriors what narrow ones cost too
-        much.
-        """
-        total = self.total
-        eats = total > EXCESS_OF_RATE * self.rate and total > EXCESS_OF_GAIN * (self.gain + total)
-        return total > ONE_FACT and (eats or total > MOST_OF_RATE * self.rate)
+    @property
+    def too_much(self) -> bool:
+        """Whether the total is above its limit."""
+        return self.total > self.limit
+
+    @property
+    def narrow_enough(self) -> bool:
+        """Whether narrower posteriors would surely lose: a draw that tells little does so because more costs more."""
+        return self.narrowed.high < 0
 
     @property
     def too_wide(self) -> bool:
-        """Whether posteriors are too wide instead: see :meth:`Tempering.too_wide`."""
-        return self.tempering is not None and self.tempering.too_wide(self.rate, self.gain)
+        """Whether narrower posteriors would win more than the whole rate, and then pay: more is used than is told."""
+        return self.narrowed.low > max(self.rate, ONE_FACT) and self.gain + self.narrowed.mean > 0
 
     def rows(self) -> Iterator[Row]:
-        """Give the sum, judged, and its parts."""
-        if self.mismatch is None and self.tempering is None:
+        """Judge the sum, show its parts, and judge what narrower posteriors would win."""
+        if self.mismatch is None and not self.change:
             return
-        limit = max(EXCESS_OF_RATE * self.rate, EXCESS_OF_GAIN * (self.gain + self.total))
-        yield Row(
-            "rate that buys nothing",
-            self.total,
-            f"≤ {max(ONE_FACT, min(limit, MOST_OF_RATE * self.rate)):.2f}",
-            not self.too_much,
-            "nats that the next two save: lying nearer to the prior, and wider posteriors",
-        )
+        meaning = "nats that the next two save: lying nearer to the prior, and wider posteriors"
+        yield Row("rate that buys nothing", self.total, meaning, f"≤ {self.limit:.2f}", not self.too_much)
         if self.mismatch is not None:
             yield from self.mismatch.rows()
-        if self.tempering is not None:
-            yield from self.tempering.rows(self.rate, self.gain)
+        if self.change:
+            meaning = f"nats that wider posteriors would win: {self.widened}"
+            yield Row("posterior too narrow", self.widened.mean, meaning)
+            meaning = f"nats that narrower posteriors would win: {self.narrowed}; judged against the rate"
+            threshold = f"≤ {max(self.rate, ONE_FACT):.2f}"
+            yield Row("posterior too wide", self.narrowed.mean, meaning, threshold, not self.too_wide)
+
+
+def tempered(mean: Array, variance: Array, power: float) -> tuple[Array, Array]:
+    """Mean σ_s² s μ/σ² and variance 1 / (1 + s (1/σ² − 1)) of q_s, in units of a Gaussian prior.
+
+    Where a posterior is as wide as the prior, it stays.
+    """
+    inside = variance < 1
+    changed = 1 / (1 + power * (1 / variance - 1)[inside])
+    mean_s, variance_s = mean.copy(), variance.copy()
+    mean_s[inside], variance_s[inside] = changed * power * (mean / variance)[inside], changed
+    return mean_s, variance_s
+
+
+def excess_kl(
+    rate: float, gain: float, mismatch: PriorMismatch | None, elbo_W: Array, tempered_SW: Mapping[float, Array]
+) -> ExcessKL:
+    """Pair bounds of cells under tempered posteriors, ``tempered_SW`` by power, with their own by the same noise."""
+    return ExcessKL(rate, gain, mismatch, {s: Estimate.of(bound_W - elbo_W) for s, bound_W in tempered_SW.items()})

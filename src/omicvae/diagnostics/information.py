@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.special import logsumexp
 
 from omicvae.diagnostics.estimate import Estimate
-from omicvae.diagnostics.evidence_table import Row, shown
+from omicvae.diagnostics.evidence import Check, Row
 from omicvae.metrics.labels import Array
 
 MAX_CELLS = 1000
@@ -16,7 +15,7 @@ N_NEIGHBOURS = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Information:
+class Information(Check):
     """What a draw says about which cell it is of.
 
     Attributes
@@ -39,38 +38,15 @@ class Information:
 
     def rows(self) -> Iterator[Row]:
         """Mutual information and posterior stability, shown."""
-        yield shown(
-            "mutual information",
-            self.mutual_information.mean,
-            f"nats that a draw tells about which cell it is of: {self.mutual_information}; at most log N = "
-            f"{self.limit:.2f}, near which it is a lower bound",
-        )
-        yield shown(
-            "posterior stability",
-            self.overlap.mean,
-            f"share of nearest neighbours that two draws agree on; {self.overlap_by_chance:.3f} by chance",
-        )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row: mutual_information, its SE, limit, overlap, its SE, overlap_by_chance."""
-        row = {
-            "mutual_information": self.mutual_information.mean,
-            "mutual_information_se": self.mutual_information.se,
-            "limit": self.limit,
-            "overlap": self.overlap.mean,
-            "overlap_se": self.overlap.se,
-            "overlap_by_chance": self.overlap_by_chance,
-        }
-        return pd.DataFrame([row])
+        told, kept = self.mutual_information, self.overlap
+        meaning = f"nats that a draw tells about which cell it is of: {told}; at most log N = {self.limit:.2f}, near "
+        yield Row("mutual information", told.mean, meaning + "which it is a lower bound")
+        meaning = f"share of nearest neighbours that two draws agree on; {self.overlap_by_chance:.3f} by chance"
+        yield Row("posterior stability", kept.mean, meaning)
 
 
 def information(mean_NK: Array, sd_NK: Array, *, seed: int = 0, max_cells: int = MAX_CELLS) -> Information | None:
     """Measure mutual information and posterior stability on at most ``max_cells`` cells; None for a single cell.
-
-    Parameters
-    ----------
-    mean_NK, sd_NK
-        Posterior mean and SD of the cells.
 
     References
     ----------
@@ -81,8 +57,7 @@ def information(mean_NK: Array, sd_NK: Array, *, seed: int = 0, max_cells: int =
     cells = rng.permutation(len(mean_NK))[:max_cells]
     if len(cells) < 2:
         return None
-    mean_MK = np.asarray(mean_NK, dtype=np.float64)[cells]
-    sd_MK = np.asarray(sd_NK, dtype=np.float64)[cells]
+    mean_MK, sd_MK = (np.asarray(values_NK, dtype=np.float64)[cells] for values_NK in (mean_NK, sd_NK))
     first_MK, second_MK = (mean_MK + sd_MK * rng.standard_normal(mean_MK.shape) for _ in range(2))
     k = min(N_NEIGHBOURS, len(cells) - 1)
     return Information(
@@ -108,11 +83,7 @@ def pointwise_information(draw_MK: Array, mean_MK: Array, sd_MK: Array) -> Array
 
 def neighbour_overlap(first_MK: Array, second_MK: Array, k: int) -> Array:
     """Share of the ``k`` nearest neighbours of each cell in one draw that are so in the other, shape (M,)."""
-    from sklearn.neighbors import NearestNeighbors
+    from sklearn.neighbors import kneighbors_graph
 
-    first_Mk, second_Mk = (
-        NearestNeighbors(n_neighbors=k).fit(draw_MK).kneighbors(return_distance=False)
-        for draw_MK in (first_MK, second_MK)
-    )
-    shared_M = (first_Mk[:, :, None] == second_Mk[:, None, :]).sum(axis=(1, 2))
-    return np.asarray(shared_M / k, dtype=np.float64)
+    first_MM, second_MM = (kneighbors_graph(draw_MK, k) for draw_MK in (first_MK, second_MK))
+    return np.asarray(first_MM.multiply(second_MM).sum(axis=1) / k, dtype=np.float64).ravel()

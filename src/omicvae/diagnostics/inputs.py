@@ -1,7 +1,8 @@
 """What a diagnosis is made from: arrays that a fitted model computes once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from omicvae._core.errors import DataError
 from omicvae.diagnostics.structure import Structure
 from omicvae.metrics.labels import Array
 
+#: Arrays that the model computed.
+MODELLED = ("mean_NK", "sd_NK", "draw_NK", "kl_WK", "nll_W", "nll_permuted_W")
 #: Cells, training cells included, from which on their SD is an SD.
 SPREAD_CELLS = 10
 
@@ -53,7 +56,7 @@ class DiagnosisInputs:
         Whether p(z | c) is a Gaussian.
     tempered_SW
         Power s → bound at β = 1 of the validation cells with posteriors tempered by s and the draw's noise, nats (see
-        :class:`Tempering`); empty where it was not asked.
+        :class:`ExcessKL`); empty where it was not asked.
     structure
         What the cells hold beyond the z-free model (:func:`structure`); None where it was not asked.
     schedule_settled_epoch
@@ -90,24 +93,16 @@ class DiagnosisInputs:
     def __post_init__(self) -> None:
         if np.ndim(self.mean_NK) != 2 or 0 in np.shape(self.mean_NK):
             raise DataError(f"mean_NK must be cells × dimensions and not empty, got shape {np.shape(self.mean_NK)}.")
-        n_cells, n_latent = self.mean_NK.shape
-        n_judged = len(self.nll_W)
+        (n_cells, n_latent), n_judged = self.mean_NK.shape, len(self.nll_W)
         if n_judged == 0:
             raise DataError("A diagnosis needs at least one cell in nll_W; pass the training cells' values instead.")
-        expected = {
-            "sd_NK": (n_cells, n_latent),
-            "draw_NK": (n_cells, n_latent),
-            "kl_WK": (n_judged, n_latent),
-            "nll_W": (n_judged,),
-            "nll_permuted_W": (n_judged,),
-            "null_nll_W": (n_judged,),
-        }
-        for name, shape in expected.items():
+        sizes = {"NK": (n_cells, n_latent), "WK": (n_judged, n_latent), "W": (n_judged,)}
+        for name in (*MODELLED, "null_nll_W"):
+            shape = sizes[name.rsplit("_", 1)[1]]
             if np.shape(getattr(self, name)) != shape:
                 raise DataError(f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}.")
-        per_cell = {"reference_NK": self.reference_NK, "labels_N": self.labels_N, **self.covariates}
-        for name in ("fallback_groups_N", "prior_mean_NK", "prior_sd_NK"):
-            per_cell[name] = getattr(self, name)
+        names = ("reference_NK", "labels_N", "fallback_groups_N", "prior_mean_NK", "prior_sd_NK")
+        per_cell = {**{name: getattr(self, name) for name in names}, **self.covariates}
         for name, values in per_cell.items():
             if values is not None and len(values) != n_cells:
                 raise DataError(f"{name} must have one row for each of the {n_cells} cells, got {len(values)}.")
@@ -145,6 +140,11 @@ class DiagnosisInputs:
 
     def non_finite(self) -> dict[str, int]:
         """Count the NaN and inf entries of each array that the model computed, where there are any."""
-        names = ("mean_NK", "sd_NK", "draw_NK", "kl_WK", "nll_W", "nll_permuted_W")
-        counts = {name: int((~np.isfinite(getattr(self, name))).sum()) for name in names}
+        counts = {name: int((~np.isfinite(getattr(self, name))).sum()) for name in MODELLED}
         return {name: count for name, count in counts.items() if count}
+
+    def unknown(self) -> Self:
+        """Everything that the model computed as NaN, and nothing to probe it for."""
+        unknown: dict[str, Any] = {name: np.full(np.shape(getattr(self, name)), np.nan) for name in MODELLED}
+        unprobed: dict[str, Any] = {"labels_N": None, "fallback_groups_N": None, "covariates": {}, "tempered_SW": {}}
+        return replace(self, gaussian_prior=False, **unknown, **unprobed)

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from omicvae.diagnostics.estimate import Estimate
-from omicvae.diagnostics.evidence_table import Row
+from omicvae.diagnostics.evidence import Check, Row
 from omicvae.diagnostics.thresholds import ONE_FACT
 from omicvae.metrics.labels import Array
 
@@ -18,7 +17,7 @@ GAP_PER_GAIN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class GainOverNull:
+class GainOverNull(Check):
     """Mean of ELBO_n − log p_null(x_n | c_n), nats; at or below 0 the latent has not paid for itself.
 
     Attributes
@@ -51,54 +50,25 @@ class GainOverNull:
 
     def rows(self) -> Iterator[Row]:
         """Gain, and the gap to training cells where it is known."""
-        gain = self.gain
-        yield Row(
-            "gain over null",
-            gain.mean,
-            f"> {self.least:.2f}",
-            not self.negligible,
-            f"nats that the latent buys over the best decoder without z: {gain}",
-        )
+        meaning = f"nats that the latent buys over the best decoder without z: {self.gain}"
+        yield Row("gain over null", self.gain.mean, meaning, f"> {self.least:.2f}", not self.negligible)
         if self.gap == self.gap:
-            limit = GAP_PER_GAIN * max(gain.mean, ONE_FACT) + self.gap_margin
-            yield Row(
-                "train–validation gap",
-                self.gap,
-                f"≤ {limit:.2f}",
-                self.gap <= limit,
-                f"nats that training cells gain more than validation cells (± {self.gap_margin:.2g}, 95 %)",
-            )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row: gain, se, low, high (nats per cell), n, and the gap to training cells."""
-        gain = self.gain
-        row = {"gain": gain.mean, "se": gain.se, "low": gain.low, "high": gain.high, "n": gain.n, "gap": self.gap}
-        return pd.DataFrame([row])
+            limit = GAP_PER_GAIN * max(self.gain.mean, ONE_FACT) + self.gap_margin
+            meaning = f"nats that training cells gain more than validation cells (± {self.gap_margin:.2g}, 95 %)"
+            yield Row("train–validation gap", self.gap, meaning, f"≤ {limit:.2f}", self.gap <= limit)
 
 
 def gain_over_null(
-    elbo_W: Array, null_loglik_W: Array, train_gain_T: Array | None = None, *, bound_gap: float = float("nan")
+    elbo_W: Array, null_nll_W: Array, train_gain_T: Array | None = None, *, bound_gap: float = float("nan")
 ) -> GainOverNull:
     """Gain of the bound over the null model, its standard error paired over cells.
 
     Pairing matters: log-likelihoods differ between cells by hundreds of nats (depth), their differences by
-    few.
-
-    Parameters
-    ----------
-    elbo_W
-        Bound at β = 1 of each validation cell, nats.
-    null_loglik_W
-        log p(x | c) of the best decoder without z (same likelihood, library and covariates), nats.
-    train_gain_T
-        The same difference for training cells. The gap is one of gains then: a difference in depth between the two
-        sets of cells cancels.
-    bound_gap
-        By how much the bound of training cells was higher in the curves, nats per cell: the gap where
-        ``train_gain_T`` is not known.
+    few. The gap is one of gains too, where those of training cells are known: a difference in depth between the two
+    sets of cells cancels. Where they are not, it is ``bound_gap``, by how much their bound was higher in the curves.
     """
     elbo_W = np.asarray(elbo_W, dtype=np.float64)
-    gain = Estimate.of(elbo_W - np.asarray(null_loglik_W, dtype=np.float64))
+    gain = Estimate.of(elbo_W + null_nll_W)
     if train_gain_T is None:
         return GainOverNull(gain, bound_gap, Estimate.of(elbo_W).margin)
     train = Estimate.of(train_gain_T)

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.special import logsumexp
 
-from omicvae.diagnostics.evidence_table import Row, shown
+from omicvae.diagnostics.evidence import Check, Row
 from omicvae.metrics.labels import Array, FloatArray
 
 #: Draws from the mixture of a dimension, spread evenly over its components.
@@ -17,7 +16,7 @@ MIXTURE_CELLS = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PriorMismatch:
+class PriorMismatch(Check):
     """KL(q(z_j) ‖ p(z_j)) of each dimension, q(z_j) = 1/N Σ_n q(z_j | x_n), in nats; both bounds from below.
 
     Attributes
@@ -40,40 +39,27 @@ class PriorMismatch:
 
     def rows(self) -> Iterator[Row]:
         """Distance from the prior, shown; it is judged as part of the excess KL."""
-        yield shown(
+        yield Row(
             "prior mismatch",
             self.excess_kl,
             "nats that shifting and scaling z would save: KL between the Gaussian with the moments of all posteriors "
             f"and the prior, summed over dimensions; of their mixture {self.mixture_K.sum():.3g}",
         )
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row per dimension, indexed by ``dimension``: gaussian, mixture (nats)."""
-        index = pd.RangeIndex(len(self.gaussian_K), name="dimension")
-        return pd.DataFrame({"gaussian": self.gaussian_K, "mixture": self.mixture_K}, index=index)
-
 
 def prior_mismatch(mean_NK: Array, sd_NK: Array, *, seed: int = 0) -> PriorMismatch:
     """Measure the distance of the aggregate posterior from a Gaussian prior, dimension by dimension.
 
-    Not for mixture priors: their dimensions depend on each other, and shifting and scaling z saves nothing there.
-
-    Parameters
-    ----------
-    mean_NK, sd_NK
-        Posterior mean and SD of all cells, less the prior's mean and in units of its SD.
-    seed
-        Seed of the draws for the mixtures.
+    Mean and SD of all cells' posteriors come in units of the prior, ``seed`` serves the draws for the mixtures. Not
+    for mixture priors: their dimensions depend on each other, and shifting and scaling z saves nothing there.
 
     References
     ----------
     Hoffman & Johnson (2016), ELBO surgery: yet another way to carve up the variational evidence lower bound.
     """
-    mean_NK = np.asarray(mean_NK, dtype=np.float64)
-    sd_NK = np.asarray(sd_NK, dtype=np.float64)
-    variance_K = mean_NK.var(axis=0) + (sd_NK**2).mean(axis=0)
+    mean_NK, sd_NK = np.asarray(mean_NK, dtype=np.float64), np.asarray(sd_NK, dtype=np.float64)
     # expm1 keeps the small KL of an unused dimension exact
-    log_variance_K = np.log(variance_K)
+    log_variance_K = np.log(mean_NK.var(axis=0) + (sd_NK**2).mean(axis=0))
     gaussian_K = 0.5 * (mean_NK.mean(axis=0) ** 2 + np.expm1(log_variance_K) - log_variance_K)
     rng = np.random.default_rng(seed)
     cells = rng.permutation(len(mean_NK))[:MIXTURE_CELLS]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from omicvae.diagnostics.estimate import Estimate
-from omicvae.diagnostics.evidence_table import Row, shown
+from omicvae.diagnostics.evidence import Check, Row
 from omicvae.metrics.classification import (
     PermutedInterval,
     ProbeScore,
@@ -34,21 +34,28 @@ LOST_ACCURACY = 0.1
 #: A covariate leaks when a draw tells it by more than this share of the way from chance to certainty.
 LEAKING_SHARE = 0.5
 
+DRAW, MEANS, PCA = "posterior draw", "standardised means", "PCA"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Probes:
+class Probes(Check):
     """Scores of the same labels on the same folds.
 
     Attributes
     ----------
-    draw, means, reference
-        Logistic probe of a posterior draw, of the standardised posterior means, and of PCA.
-    draw_knn, means_knn, reference_knn
-        The same with 15 nearest neighbours.
+    key
+        Name of the labels.
+    scores
+        Representation (a posterior draw, the standardised posterior means, PCA) → its scores by a logistic probe and
+        by 15 nearest neighbours.
     permuted
         95 % interval of the draw's balanced accuracy under permuted labels.
     lost
         Balanced accuracy of PCA minus that of the draw (mean and SE paired over cells).
+    gain
+        Over the null model, nats: classes cut from noise are lost by every model; without a gain that is overfitting.
+    narrow_enough
+        Whether narrower posteriors would surely lose: to tell more would be too dear then.
     fallback
         Whether the classes are k-means classes of the data and not labels.
     conditioned
@@ -56,21 +63,33 @@ class Probes:
     """
 
     key: str
-    draw: ProbeScore
-    means: ProbeScore
-    reference: ProbeScore
-    draw_knn: ProbeScore
-    means_knn: ProbeScore
-    reference_knn: ProbeScore
+    scores: Mapping[str, tuple[ProbeScore, ProbeScore]]
     permuted: PermutedInterval
     lost: Estimate
+    gain: float
+    narrow_enough: bool
     fallback: bool
     conditioned: bool
+
+    @property
+    def draw(self) -> ProbeScore:
+        """Logistic probe of the draw."""
+        return self.scores[DRAW][0]
+
+    @property
+    def reference(self) -> ProbeScore:
+        """Logistic probe of PCA."""
+        return self.scores[PCA][0]
 
     @property
     def learnable(self) -> bool:
         """Whether PCA reads the labels better than chance; if not, the labels cannot judge the latent."""
         return self.reference.balanced_accuracy > self.permuted.high
+
+    @property
+    def counts(self) -> bool:
+        """Whether the probe proves anything: labels the model was not given, which PCA reads better than chance."""
+        return self.learnable and not self.conditioned
 
     @property
     def at_chance(self) -> bool:
@@ -86,116 +105,91 @@ class Probes:
         return (self.draw.balanced_accuracy - chance) / (reference - chance)
 
     @property
-    def counts(self) -> bool:
-        """Whether the probe proves anything: labels the model was not given, which PCA reads better than chance."""
-        return self.learnable and not self.conditioned
-
-    @property
     def share_wanted(self) -> float:
         """Share of PCA's balanced accuracy above chance that a draw must keep."""
         return RETAINED_SHARE_FALLBACK if self.fallback else RETAINED_SHARE
 
-    def below_pca(self, gain: float) -> bool:
-        """Whether the draw is read well below PCA: in share, in absolute terms, and beyond its error.
-
-        Classes cut from noise are lost by every model; without a gain that is overfitting and not a loss.
-        """
+    @property
+    def below_pca(self) -> bool:
+        """Whether the draw is read well below PCA: in share, in absolute terms, and beyond its error."""
         clear = self.lost.low > 0 and self.lost.mean > LOST_ACCURACY
-        return self.counts and clear and self.retained < self.share_wanted and not (self.fallback and gain <= 0)
+        return self.counts and clear and self.retained < self.share_wanted and not (self.fallback and self.gain <= 0)
 
-    def rows(self, *, lost: bool) -> Iterator[Row]:
-        """Draw against permuted labels and against PCA (``lost``: less than it should), means and PCA beside it."""
-        draw, name = self.draw, f"probe of {self.key}"
+    @property
+    def information_lost(self) -> bool:
+        """Whether it is, and telling more would not surely be too dear."""
+        return self.below_pca and not self.narrow_enough
+
+    def rows(self) -> Iterator[Row]:
+        """Draw against permuted labels and against PCA, means and PCA beside it."""
+        draw, permuted, name = self.draw, self.permuted, f"probe of {self.key}"
         remark = " (the model was given these labels: proves nothing)" if self.conditioned else ""
         remark += " (no labels: classes cut from the data)" if self.fallback else ""
-        yield Row(
-            f"{name}, draw",
-            draw.balanced_accuracy,
-            f"> {self.permuted.high:.2f}",
-            (not self.at_chance) if self.counts else None,
-            f"balanced accuracy from a posterior draw; permuted labels give {self.permuted.low:.2f}–"
-            f"{self.permuted.high:.2f}; macro-F1 {draw.macro_f1:.2f}, accuracy {draw.accuracy:.2f} (majority "
-            f"{draw.majority_rate:.2f}), kNN {self.draw_knn.balanced_accuracy:.2f}{remark}",
+        meaning = (
+            f"balanced accuracy from a posterior draw; permuted labels give {permuted.low:.2f}–"
+            f"{permuted.high:.2f}; macro-F1 {draw.macro_f1:.2f}, accuracy {draw.accuracy:.2f} (majority "
+            f"{draw.majority_rate:.2f}), kNN {self.scores[DRAW][1].balanced_accuracy:.2f}{remark}"
         )
-        yield Row(
-            f"{name}, share of PCA kept",
-            self.retained,
-            f"≥ {self.share_wanted:.2f}",
-            (not lost) if self.counts else None,
-            f"of PCA's balanced accuracy above chance; the draw loses {self.lost.mean:.2f} ± {self.lost.se:.2f}",
-        )
-        left_out = f"; too few cells: {', '.join(self.means.left_out)}" if self.means.left_out else ""
+        passed = (not self.at_chance) if self.counts else None
+        yield Row(f"{name}, draw", draw.balanced_accuracy, meaning, f"> {permuted.high:.2f}", passed)
+        meaning = f"of PCA's balanced accuracy above chance; the draw loses {self.lost.mean:.2f} ± {self.lost.se:.2f}"
+        passed = (not self.information_lost) if self.counts else None
+        yield Row(f"{name}, share of PCA kept", self.retained, meaning, f"≥ {self.share_wanted:.2f}", passed)
+        left_out = f"; too few cells: {', '.join(draw.left_out)}" if draw.left_out else ""
         beside = {
-            "standardised means": (self.means, self.means_knn, "shown beside: scaling magnifies what the noise drowns"),
-            "PCA": (self.reference, self.reference_knn, f"with as many dimensions, same folds{left_out}"),
+            MEANS: "shown beside: scaling magnifies what the noise drowns",
+            PCA: f"with as many dimensions, same folds{left_out}",
         }
-        for title, (score, knn, text) in beside.items():
+        for title, text in beside.items():
+            score, knn = self.scores[title]
             scores = f"macro-F1 {score.macro_f1:.2f}, accuracy {score.accuracy:.2f}, kNN {knn.balanced_accuracy:.2f}"
-            yield shown(f"{name}, {title}", score.balanced_accuracy, f"{text}; {scores}")
+            yield Row(f"{name}, {title}", score.balanced_accuracy, f"{text}; {scores}")
 
-    def to_frame(self) -> pd.DataFrame:
+    def scores_table(self) -> pd.DataFrame:
         """One row per representation and classifier, with the permuted interval and the key."""
-        scores = {
-            "posterior draw": (self.draw, self.draw_knn),
-            "standardised means": (self.means, self.means_knn),
-            "PCA": (self.reference, self.reference_knn),
-        }
-        frames = [score.to_frame().assign(representation=name) for name, pair in scores.items() for score in pair]
-        table = pd.concat(frames, ignore_index=True)
+        scores = [(title, score.to_frame()) for title, pair in self.scores.items() for score in pair]
+        table = pd.concat([frame.assign(representation=title) for title, frame in scores], ignore_index=True)
         table.insert(0, "representation", table.pop("representation"))
-        return table.assign(
-            permuted_low=self.permuted.low,
-            permuted_high=self.permuted.high,
-            labels=self.key,
-            fallback=self.fallback,
-        )
+        low, high = self.permuted.low, self.permuted.high
+        return table.assign(permuted_low=low, permuted_high=high, labels=self.key, fallback=self.fallback)
 
 
 def probe_latents(
-    draw_NK: Array,
-    mean_NK: Array,
-    reference_NK: Array,
-    *,
+    representations: Mapping[str, Array],
     labels_N: Array,
+    *,
     key: str,
+    gain: float,
+    narrow_enough: bool,
     fallback: bool = False,
     conditioned: bool = False,
     seed: int = 0,
-    n_folds: int = 5,
 ) -> Probes | None:
-    """Probe draw, means and PCA for the labels, over all cells.
+    """Probe draw, means and PCA of the same cells for labels (None or NaN: missing), see :class:`Probes`.
 
     None where fewer than two classes are large enough.
-
-    Parameters
-    ----------
-    draw_NK, mean_NK, reference_NK
-        A posterior draw, posterior means, and PCA scores of the same cells.
-    labels_N
-        Labels, or k-means classes (then ``fallback=True``); None or NaN is missing.
     """
-    if n_usable_classes(labels_N, n_folds=n_folds) < 2:
+    if n_usable_classes(labels_N) < 2:
         return None
-    features = {"draw": draw_NK, "means": mean_NK, "reference": reference_NK}
-    linear = {name: probe(values, labels_N, n_folds=n_folds, seed=seed) for name, values in features.items()}
-    knn = {
-        f"{name}_knn": probe(values, labels_N, classifier="knn", n_folds=n_folds, seed=seed)
-        for name, values in features.items()
+    scores = {
+        title: (probe(values_NK, labels_N, seed=seed), probe(values_NK, labels_N, seed=seed, classifier="knn"))
+        for title, values_NK in representations.items()
     }
-    difference, se = compare_probes(linear["reference"], linear["draw"])
+    difference, se = compare_probes(scores[PCA][0], scores[DRAW][0])
     return Probes(
         key=key,
-        **linear,
-        **knn,
-        permuted=permuted_interval(draw_NK, labels_N, n_folds=n_folds, seed=seed),
-        lost=Estimate(difference, se, len(linear["draw"].codes_M)),
+        scores=scores,
+        permuted=permuted_interval(representations[DRAW], labels_N, seed=seed),
+        lost=Estimate(difference, se, len(scores[DRAW][0].codes_M)),
+        gain=gain,
+        narrow_enough=narrow_enough,
         fallback=fallback,
         conditioned=conditioned,
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Leakage:
+class Leakage(Check):
     """Probe of a posterior draw for each categorical covariate: what of it the latent still holds."""
 
     scores: Mapping[str, ProbeScore]
@@ -212,19 +206,13 @@ class Leakage:
     def rows(self) -> Iterator[Row]:
         """Give a row per covariate, shown."""
         for key, score in self.scores.items():
-            yield shown(
-                f"leakage of {key}",
-                score.balanced_accuracy,
-                f"balanced accuracy from a draw, chance {score.chance:.2f}; accuracy {score.accuracy:.2f} (majority "
-                f"{score.majority_rate:.2f})",
-            )
+            meaning = f"balanced accuracy from a draw, chance {score.chance:.2f}; accuracy {score.accuracy:.2f} "
+            meaning += f"(majority {score.majority_rate:.2f})"
+            yield Row(f"leakage of {key}", score.balanced_accuracy, meaning)
 
 
 def leakage(draw_NK: Array, covariates: Mapping[str, Array], *, seed: int = 0) -> Leakage:
-    """Probe a posterior draw for each categorical covariate, on at most 2000 cells.
-
-    Covariates with fewer than two levels of 5 cells are left out.
-    """
+    """Probe a posterior draw for each categorical covariate with two levels of 5 cells, on at most 2000 cells."""
     return Leakage(
         {
             key: probe(draw_NK, values_N, seed=seed, max_cells=LEAKAGE_CELLS)

@@ -4,12 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from omicvae.diagnostics.measurements import Measurements
-from omicvae.diagnostics.rules import Judgement
-
-#: Cells for each dimension: of fewer, a draw in half the dimensions tells more.
-FEW_CELLS_PER_DIMENSION = 20
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Remedy(Mapping[str, Any]):
@@ -85,96 +79,43 @@ LOWER_BETA = Remedy(
 DEARER = Remedy(
     {**ELBO, "beta": 2.0}, "A KL twice as dear keeps only what carries over, and draws codes to the prior.", FRESH
 )
+SLOWER = Remedy(
+    ELBO,
+    "A lower learning rate with clipped gradients keeps every step small.",
+    {**FRESH, "learning_rate": 1e-3, "gradient_clip_norm": 10.0},
+)
 
 
-def _target_rate(m: Measurements) -> Remedy:
-    rate = max(2.0, (m.usage.n_latent if m.usage is not None else 10) / 2)
-    return Remedy(
-        {"beta": 1.0, "target_rate": rate},
-        f"A controller (Shao et al. 2020) makes the KL as cheap as it must be for a rate of {rate:g} nats.",
-        FRESH,
-    )
+def longer(epochs: int) -> Remedy:
+    """Twice as many epochs as were run or planned, 20 at least."""
+    why = "Twice the epochs from new weights let the bound come to rest under one learning-rate cycle."
+    return Remedy(ELBO, why, {**FRESH, "max_epochs": max(2 * epochs, 20)})
 
 
-def _few_cells(m: Measurements) -> bool:
-    return m.usage is not None and m.n_cells < FEW_CELLS_PER_DIMENSION * m.usage.n_latent
+def target_rate(n_latent: int) -> Remedy:
+    """Half a nat for each dimension, held by a controller."""
+    rate = max(2.0, n_latent / 2)
+    why = f"A controller (Shao et al. 2020) makes the KL as cheap as it must be for a rate of {rate:g} nats."
+    return Remedy({"beta": 1.0, "target_rate": rate}, why, FRESH)
 
 
 def _narrow(n_latent: int, why: str) -> Remedy:
-    return Remedy(
-        ELBO, why, model={"n_latent": n_latent, "n_hidden": 32, "n_hidden_decoder": None, "dropout_rate": 0.5}
-    )
-
-
-def _smaller(m: Measurements) -> Remedy:
-    n_latent = max(2, (m.usage.n_latent if m.usage is not None else 10) // 2)
-    return _narrow(n_latent, "A narrow network with half the dimensions and much dropout has no room to memorise.")
+    """Give a new model of so many dimensions no room to memorise."""
+    network = {"n_latent": n_latent, "n_hidden": 32, "n_hidden_decoder": None, "dropout_rate": 0.5}
+    return Remedy(ELBO, why, model=network)
 
 
 SMALLEST = _narrow(2, "Two dimensions are all that few cells can fill; in more a draw is mostly noise.")
 
 
-def _longer(m: Measurements) -> Remedy:
-    epochs = max(m.curves.n_epochs, m.planned_epochs or 0)
-    return Remedy(
-        ELBO,
-        "Twice the epochs from new weights let the bound come to rest under one learning-rate cycle.",
-        {**FRESH, "max_epochs": max(2 * epochs, 20)},
-    )
+def smaller(n_latent: int) -> Remedy:
+    """Offer a narrow network of half the dimensions."""
+    why = "A narrow network with half the dimensions and much dropout has no room to memorise."
+    return _narrow(max(2, n_latent // 2), why)
 
 
-def _slower(m: Measurements) -> Remedy:
-    return Remedy(
-        ELBO,
-        "A lower learning rate with clipped gradients keeps every step small.",
-        {**FRESH, "learning_rate": 1e-3, "gradient_clip_norm": 10.0},
-    )
-
-
-# the remedies of each verdict, best first
-
-
-def collapsed(m: Measurements) -> tuple[Remedy, ...]:
-    """Pay for the latent, or make it cheaper."""
-    return RAMP, FREE_BITS, LOWER_BETA, _target_rate(m)
-
-
-def partial_collapse(m: Measurements) -> tuple[Remedy, ...]:
-    """Pay for the latent; give few cells fewer dimensions, or train longer."""
-    return RAMP, *((_smaller(m), SMALLEST) if _few_cells(m) else ()), LOWER_BETA, _longer(m), FREE_BITS
-
-
-def undertrained(m: Measurements) -> tuple[Remedy, ...]:
-    """Train longer, or with smaller steps."""
-    return RAMP, _longer(m), _slower(m)
-
-
-def diverged(m: Measurements) -> tuple[Remedy, ...]:
-    """Take smaller steps."""
-    return _slower(m), RAMP
-
-
-def overfit(m: Measurements) -> tuple[Remedy, ...]:
-    """Keep the best weights, leave no room to memorise, or make memory dearer."""
-    return RAMP, _smaller(m), *((SMALLEST,) if _few_cells(m) else ()), DEARER
-
-
-def under_regularised(m: Measurements) -> tuple[Remedy, ...]:
-    """Pay for the KL, long enough."""
-    return RAMP, _longer(m), DEARER
-
-
-def healthy(m: Measurements) -> tuple[Remedy, ...]:
-    """Offer an adversary alone, where a covariate can be read from a draw."""
-    leaking = [] if m.leakage is None else m.leakage.leaking
-    if not leaking:
-        return ()
-    why = f"A draw tells {', '.join(leaking)} more than half of the way; an adversary takes it out of z, at some cost."
-    return (Remedy({**ELBO, "adversary": {"covariates": leaking}}, why, FRESH),)
-
-
-def ranked_remedies(judgement: Judgement[Measurements, Remedy], m: Measurements) -> tuple[Remedy, ...]:
-    """Remedies of the verdict, then of what was found beside it, each once; none where nothing is to be mended."""
-    own = judgement.rule.remedies(m)
-    further = [remedy for rule in judgement.findings for remedy in rule.remedies(m)] if own else []
-    return tuple({remedy.line: remedy for remedy in (*own, *further)}.values())
+def adversary(covariates: list[str]) -> Remedy:
+    """Take covariates out of z."""
+    told = ", ".join(covariates)
+    why = f"A draw tells {told} more than half of the way; an adversary takes it out of z, at some cost."
+    return Remedy({**ELBO, "adversary": {"covariates": covariates}}, why, FRESH)

@@ -5,23 +5,19 @@ It knows nothing of what is judged: a fit with its measurements, or curves alone
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
-#: What is judged, and what a remedy is.
+from omicvae.diagnostics.remedies import Remedy
+
+#: What is judged.
 Statistics = TypeVar("Statistics")
-RemedyType = TypeVar("RemedyType")
 
 #: How grave a verdict is, for colours: nothing to mend, to be looked at, to be mended.
 Tone = Literal["good", "warning", "bad"]
 
 
-def no_remedies(statistics: Any) -> tuple[Any, ...]:
-    """Offer nothing, where nothing is to be mended."""
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
-class Rule(Generic[Statistics, RemedyType]):
+class Rule(Generic[Statistics]):
     """All that there is to say about one verdict.
 
     Attributes
@@ -33,7 +29,7 @@ class Rule(Generic[Statistics, RemedyType]):
     headline
         Its sentence.
     remedies
-        What to try, best first.
+        What to try, best first; nothing where nothing is to be mended.
     implies
         Names of verdicts that follow from this one anyway and would only confuse beside it.
     sound
@@ -47,25 +43,24 @@ class Rule(Generic[Statistics, RemedyType]):
     name: str
     condition: Callable[[Statistics], bool]
     headline: Callable[[Statistics], str]
-    remedies: Callable[[Statistics], tuple[RemedyType, ...]] = no_remedies
+    remedies: Callable[[Statistics], tuple[Remedy, ...]] = lambda _: ()
     implies: tuple[str, ...] = ()
     sound: bool = False
     tone: Tone = "bad"
     alone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement(Generic[Statistics, RemedyType]):
-    """The rule that is the verdict, and those that hold beside it and do not follow from it."""
-
-    rule: Rule[Statistics, RemedyType]
-    findings: tuple[Rule[Statistics, RemedyType], ...]
-
-
-def judge(rules: Sequence[Rule[Statistics, RemedyType]], statistics: Statistics) -> Judgement[Statistics, RemedyType]:
+def judge(rules: Sequence[Rule[Statistics]], statistics: Statistics) -> list[Rule[Statistics]]:
     """Apply a table: the first rule that holds is the verdict, the others are findings unless it implies them.
 
     The last rule of a table must always hold and be one that stands ``alone``, such as "healthy".
     """
-    first, *others = (rule for rule in rules if rule.condition(statistics))
-    return Judgement(first, tuple(rule for rule in others if not rule.alone and rule.name not in first.implies))
+    verdict, *others = (rule for rule in rules if rule.condition(statistics))
+    return [verdict, *(rule for rule in others if not rule.alone and rule.name not in verdict.implies)]
+
+
+def ranked_remedies(judged: Sequence[Rule[Statistics]], statistics: Statistics) -> tuple[Remedy, ...]:
+    """Remedies of the verdict, then of what was found beside it, each once; none where nothing is to be mended."""
+    own = judged[0].remedies(statistics)
+    further = (remedy for rule in judged[1:] for remedy in rule.remedies(statistics)) if own else ()
+    return tuple({remedy.line: remedy for remedy in (*own, *further)}.values())

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.special import stdtrit
 
 from omicvae._core.errors import DataError
-from omicvae.diagnostics.evidence_table import Row
+from omicvae.diagnostics.evidence import Check, Row
 from omicvae.metrics.labels import Array, FloatArray
 
 #: One-sided level at which structure counts as found.
@@ -27,7 +26,7 @@ DIRECTIONS = (1, 3, 10)
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class Structure(Check):
     """Share of variance that the leading directions across genes explain, in the cells and in simulations.
 
     Attributes
@@ -65,19 +64,11 @@ class Structure:
     def rows(self) -> Iterator[Row]:
         """Share of variance in the leading directions."""
         directions = "leading direction" if self.n_directions == 1 else f"{self.n_directions} leading directions"
-        yield Row(
-            "structure of the data",
-            self.share,
-            f"> {self.limit:.4f}",
-            self.found,
+        meaning = (
             f"share of variance in the {directions} across genes, beyond covariates and depth; without structure "
-            f"{self.by_chance:.4f} ({self.n_simulations} simulations, {self.n_cells} cells × {self.n_genes} genes)",
+            f"{self.by_chance:.4f} ({self.n_simulations} simulations, {self.n_cells} cells × {self.n_genes} genes)"
         )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row: n_directions, share, by_chance, by_chance_sd, limit, found, and the sizes."""
-        row = {name: getattr(self, name) for name in (*self.__slots__, "limit", "found")}
-        return pd.DataFrame([row])
+        yield Row("structure of the data", self.share, meaning, f"> {self.limit:.4f}", self.found)
 
 
 def structure(features_NG: Array, simulated: Iterable[Array], design_NC: Array) -> Structure:
@@ -102,16 +93,9 @@ def structure(features_NG: Array, simulated: Iterable[Array], design_NC: Array) 
     shares_SD = np.array([leading_shares(values_NG, basis_NR) for values_NG in simulated])
     if len(shares_SD) < 3:
         raise DataError(f"The structure check needs at least 3 simulations, got {len(shares_SD)}.")
-    candidates = [
-        Structure(n, share, float(by_chance), float(sd), len(shares_SD), *features_NG.shape)
-        for n, share, by_chance, sd in zip(
-            DIRECTIONS,
-            leading_shares(features_NG, basis_NR),
-            shares_SD.mean(axis=0),
-            shares_SD.std(axis=0, ddof=1),
-            strict=True,
-        )
-    ]
+    by_chance_D, sd_D = shares_SD.mean(axis=0).tolist(), shares_SD.std(axis=0, ddof=1).tolist()
+    columns = zip(DIRECTIONS, leading_shares(features_NG, basis_NR), by_chance_D, sd_D, strict=True)
+    candidates = [Structure(*column, len(shares_SD), *features_NG.shape) for column in columns]
     return max(candidates, key=lambda c: c.share / c.limit if c.limit > 0 else 0.0)
 
 

@@ -40,7 +40,7 @@ STANDS_OUT = 3.0
 BLOWN_UP = 0.01
 
 #: Final KL as a share of its peak. A KL that settles down after its first epochs keeps 20 to 100 % of its peak
-#: and one that a ramp presses down from β = 0 a few per cent or less, so this convicts nobody alone.
+#: and one that a ramp presses down from β = 0 a few per cent or less, so this proves nothing alone.
 FADED = 0.05
 
 #: Final KL as a share of what the reconstruction changed by. A latent in use wins more than it costs: measured on

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from omicvae.diagnostics.estimate import Estimate
-from omicvae.diagnostics.evidence_table import Row
+from omicvae.diagnostics.evidence import Check, Row
 from omicvae.diagnostics.thresholds import ONE_FACT, SILENT_RATE
 from omicvae.metrics.labels import Array, FloatArray
 
@@ -16,7 +15,7 @@ ACTIVE_VARIANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LatentUsage:
+class LatentUsage(Check):
     """Rate and activity of each latent dimension.
 
     Attributes
@@ -35,14 +34,9 @@ class LatentUsage:
     variance_K: FloatArray
 
     @property
-    def active_K(self) -> Array:
-        """Which dimensions are active: Var_n(E[z_j | x_n]) > 0.01 (Burda et al. 2016)."""
-        return self.variance_K > ACTIVE_VARIANCE
-
-    @property
     def n_active(self) -> int:
-        """Number of active dimensions."""
-        return int(self.active_K.sum())
+        """Number of active dimensions: Var_n(E[z_j | x_n]) > 0.01 (Burda et al. 2016)."""
+        return int((self.variance_K > ACTIVE_VARIANCE).sum())
 
     @property
     def n_latent(self) -> int:
@@ -57,45 +51,22 @@ class LatentUsage:
     def rows(self) -> Iterator[Row]:
         """Rate and active units."""
         rate, unused = self.rate.mean, self.n_latent - self.n_active
-        yield Row(
-            "rate (KL)",
-            rate,
-            f"≥ {ONE_FACT:.2f}",
-            rate >= ONE_FACT,
-            "nats per cell that the latent holds at most; below log 2 it cannot tell two groups apart",
-        )
-        yield Row(
-            "active units",
-            self.n_active,
-            "≥ 1",
-            self.n_active >= 1,
-            f"of {self.n_latent} dimensions with variance of the mean above {ACTIVE_VARIANCE:g}"
-            + (f"; {unused} unused, which alone is no fault" if unused and self.n_active else ""),
-        )
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row per dimension, indexed by ``dimension``: kl (nats), variance_of_mean, active."""
-        columns = {"kl": self.kl_K, "variance_of_mean": self.variance_K, "active": self.active_K}
-        return pd.DataFrame(columns, index=pd.RangeIndex(self.n_latent, name="dimension"))
+        meaning = "nats per cell that the latent holds at most; below log 2 it cannot tell two groups apart"
+        yield Row("rate (KL)", rate, meaning, f"≥ {ONE_FACT:.2f}", rate >= ONE_FACT)
+        meaning = f"of {self.n_latent} dimensions with variance of the mean above {ACTIVE_VARIANCE:g}"
+        meaning += f"; {unused} unused, which alone is no fault" if unused and self.n_active else ""
+        yield Row("active units", self.n_active, meaning, "≥ 1", self.n_active >= 1)
 
 
 def latent_usage(mean_NK: Array, kl_WK: Array) -> LatentUsage:
     """Measure rate and active units.
 
-    Parameters
-    ----------
-    mean_NK
-        Posterior means of all cells, less the prior's mean and in units of its SD (N(0, I): as they are).
-    kl_WK
-        Raw KL per validation cell and dimension, nats.
+    ``mean_NK`` are posterior means of all cells, less the prior's mean and in units of its SD, ``kl_WK`` the raw KL
+    of validation cells, nats.
 
     References
     ----------
     Burda, Grosse & Salakhutdinov (2016), Importance weighted autoencoders.
     """
-    kl_WK = np.asarray(kl_WK, dtype=np.float64)
-    return LatentUsage(
-        rate=Estimate.of(kl_WK.sum(axis=1)),
-        kl_K=kl_WK.mean(axis=0),
-        variance_K=np.asarray(mean_NK, dtype=np.float64).var(axis=0),
-    )
+    kl_WK, mean_NK = np.asarray(kl_WK, dtype=np.float64), np.asarray(mean_NK, dtype=np.float64)
+    return LatentUsage(Estimate.of(kl_WK.sum(axis=1)), kl_WK.mean(axis=0), mean_NK.var(axis=0))

@@ -1,9 +1,10 @@
-"""What the likelihoods' compiled kernels are made of: working memory, elementary functions, and heads in and out.
+"""What the likelihoods' compiled kernels are made of: elementary functions, and heads in and out.
 
-A kernel works on the rows of one part. It writes, in float32 with sums in float64, every cell's Σ_g log p, and
-overwrites what the heads gave by the gradient of Σ_b weight_b Σ_g log p in it; the gradient in what cells share (a
-head's bias, a dispersion) is summed over each part's cells. A head comes as bits, uint16: one for a bfloat16 value, two
-for a float32.
+A kernel works on the rows of one part, with arguments as :func:`omicvae.likelihoods.base.run_cells` gives them. It
+writes, in float32 with sums in float64, every cell's Σ_g log p, and overwrites what the heads gave by the gradient of
+Σ_b weight_b Σ_g log p in it; the gradient in what cells share (a head's bias, a dispersion) is summed over each part's
+cells. A head's outputs are float32 or, as bits in uint16, bfloat16: one of the two arrays is empty, so that a kernel is
+compiled once for both.
 
 The elementary functions are polynomials (Cephes, Moshier 1992), because a call into a scalar library would keep the
 loops from becoming vector instructions.
@@ -20,7 +21,10 @@ import numpy as np
 from omicvae._core.native import bfloat16_bits, inlined
 
 f4, i4 = np.float32, np.int32
-APART = 128  # values; a loop reads at most 4 vectors of 16 at a time
+# Values between two rows of working memory, and before the first; a loop reads at most 4 vectors of 16 at a time. A
+# loop that writes runs its scalar form where it reads within a few vectors before the place it writes, even if the two
+# do not overlap, and that form may sum in another order: results would depend on where the allocator put things.
+APART = 128
 
 # exp(r) = 1 + r + r² p(r) for abs(r) <= ½ log 2, and log(1 + m) = m − m²/2 + m³ p(m) for 1 + m in [√½, √2]
 _EXP = (5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3, 1.9875691500e-4)
@@ -30,22 +34,6 @@ _LOG = (
 )  # fmt: skip
 # log 2 in two parts, the first exact in few bits
 _LOG_2_HIGH, _LOG_2_LOW = f4(0.693359375), f4(-2.12194440e-4)
-
-
-@inlined
-def working_rows(n_rows, n):
-    """Return working memory for rows of n values; see :func:`working_row`."""
-    return np.zeros((n_rows + 1, n + APART), f4)
-
-
-@inlined
-def working_row(rows, i):
-    """Return row i, apart from the others and from all other memory.
-
-    A loop that writes runs its scalar form where it reads within a few vectors before the place it writes, even if the
-    two do not overlap, and that form may sum in another order: results would depend on where the allocator put things.
-    """
-    return rows[i + 1, : rows.shape[1] - APART]
 
 
 @inlined
@@ -96,25 +84,30 @@ def if_nan(x):
 
 
 @inlined
-def load(bits, bias_G, raw_G):
+def load(head, b, raw_G):
     """Write a cell's outputs of a head with the bias added, as float32."""
-    if len(bits) == len(raw_G):
+    bits_BG, values_BG, bias_G, _ = head
+    if len(bits_BG) > 0:
+        bits = bits_BG[b]
         for g in range(len(raw_G)):
             raw_G[g] = i4(i4(bits[g]) << i4(16)).view(np.float32) + bias_G[g]
     else:
-        values = bits.view(np.float32)
+        values = values_BG[b]
         for g in range(len(raw_G)):
             raw_G[g] = values[g] + bias_G[g]
 
 
 @inlined
-def store(slope_G, bits, sum_G):
+def store(slope_G, head, b, part):
     """Write a cell's gradient over the head's outputs, rounded to nearest where they are bfloat16; add it to a sum."""
-    if len(bits) == len(slope_G):
+    bits_BG, values_BG, _, sum_PG = head
+    sum_G = sum_PG[part]
+    if len(bits_BG) > 0:
+        bits = bits_BG[b]
         for g in range(len(slope_G)):
             bits[g] = bfloat16_bits(slope_G[g])
     else:
-        values = bits.view(np.float32)
+        values = values_BG[b]
         for g in range(len(slope_G)):
             values[g] = slope_G[g]
     for g in range(len(slope_G)):

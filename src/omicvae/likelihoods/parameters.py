@@ -5,16 +5,19 @@ All four offer the same to a likelihood; values are unbounded, such as a logarit
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import Batch, HeadOutput
-from omicvae._core.native import as_array
-from omicvae.likelihoods._base import Array
+from omicvae._core.native import as_array, n_parts
+
+Array = NDArray[np.float32]
 
 
-class Parameter(nn.Module):
-    """A value per gene for all cells, ``raw`` (G,); other kinds change where the values come from."""
+class GeneParameter(nn.Module):
+    """One learned value per gene, ``raw`` (G,); other kinds change where the values come from."""
 
     heads: tuple[str, ...] = ()
     raw: Tensor
@@ -37,20 +40,22 @@ class Parameter(nn.Module):
         """Return the values, shape (G,) or (B, G)."""
         return self.raw
 
-    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
-        """Return the values as a table (R, G), and the row that holds for each cell."""
-        return as_array(self.raw)[None], torch.zeros(len(batch), dtype=torch.int64)
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, NDArray[np.int64], Array]:
+        """Return the values (R, G), the row that holds for each cell, and zeros (parts, R, G) to sum gradients into."""
+        table_RG = as_array(self.raw).reshape(-1, self.raw.shape[-1])
+        sum_PRG = np.zeros((n_parts(len(batch)), *table_RG.shape), np.float32)
+        return table_RG, self.row_of_cell(batch), sum_PRG
+
+    def row_of_cell(self, batch: Batch) -> NDArray[np.int64]:
+        """Return the row of the table that holds for each cell."""
+        return np.zeros(len(batch), np.int64)
 
     def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
         """Return the gradient in the table as one in own parameters, or give it to the head."""
         return tuple(gradient_RG.reshape(own.shape) for own in self.parameters())
 
 
-class GeneParameter(Parameter):
-    """One learned value per gene."""
-
-
-class FixedParameter(Parameter):
+class FixedParameter(GeneParameter):
     """The value 0 for every gene."""
 
     def create(self, name: str, n_genes: int, n_batches: int) -> None:
@@ -58,7 +63,7 @@ class FixedParameter(Parameter):
         self.register_buffer("raw", torch.zeros(n_genes), persistent=False)
 
 
-class GeneBatchParameter(Parameter):
+class GeneBatchParameter(GeneParameter):
     """One learned value per level of the batch covariate and gene; ``raw`` has shape (n_batches, G)."""
 
     def create(self, name: str, n_genes: int, n_batches: int) -> None:
@@ -71,13 +76,12 @@ class GeneBatchParameter(Parameter):
             return self.raw[0]
         return nn.functional.embedding(batch.categories_BD[:, 0], self.raw)
 
-    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
-        """Return a row for each level."""
-        one = torch.zeros(len(batch), dtype=torch.int64)
-        return as_array(self.raw), batch.categories_BD[:, 0] if batch.categories_BD.shape[1] else one
+    def row_of_cell(self, batch: Batch) -> NDArray[np.int64]:
+        """Return the cells' levels."""
+        return as_array(batch.categories_BD[:, 0]) if batch.categories_BD.shape[1] else super().row_of_cell(batch)
 
 
-class GeneCellParameter(Parameter):
+class GeneCellParameter(GeneParameter):
     """One value per gene and cell, from the decoder head called ``name``."""
 
     def create(self, name: str, n_genes: int, n_batches: int) -> None:
@@ -92,9 +96,10 @@ class GeneCellParameter(Parameter):
         """Return the head, shape (B, G)."""
         return heads[self.heads[0]]
 
-    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, Tensor]:
-        """Return a row for each cell."""
-        return outputs[self.heads[0]].values().numpy(), torch.arange(len(batch))
+    def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, NDArray[np.int64], Array]:
+        """Return a row for each cell, and one table of sums, since no two parts share a row."""
+        table_RG = outputs[self.heads[0]].values().numpy()
+        return table_RG, np.arange(len(batch)), np.zeros((1, *table_RG.shape), np.float32)
 
     def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
         """Give the gradient to the head."""

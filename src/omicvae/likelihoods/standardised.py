@@ -9,7 +9,7 @@ from torch import Tensor
 
 from omicvae._core import Batch, FeatureMoments, SparseRows
 from omicvae._core.native import compiled, run
-from omicvae.likelihoods._base import Likelihood
+from omicvae.likelihoods.base import Likelihood
 
 _RELATIVE_SCALE_FLOOR = 1e-6
 
@@ -22,7 +22,6 @@ class StandardisedLikelihood(Likelihood):
     """
 
     support: ClassVar[str] = "real"
-
     location_G: Tensor
     scale_G: Tensor
     active_G: Tensor

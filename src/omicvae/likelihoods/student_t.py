@@ -10,9 +10,9 @@ from torch import Tensor
 
 from omicvae._core import Batch, FeatureMoments, HeadOutput
 from omicvae._core.native import as_array, compiled, n_parts
-from omicvae.likelihoods._base import Array, Evaluated, run_cells
-from omicvae.likelihoods.kernel_functions import f4, if_nan, load, log1p, store, working_row, working_rows
-from omicvae.likelihoods.parameters import GeneParameter
+from omicvae.likelihoods.base import Evaluated, run_cells
+from omicvae.likelihoods.kernel_functions import f4, if_nan, load, log1p, store
+from omicvae.likelihoods.parameters import Array, GeneParameter
 from omicvae.likelihoods.standardised import StandardisedLikelihood
 
 # of log(scale) in standardised units, and of log(ν − 2): beyond ν = 150 it is a Gaussian
@@ -25,24 +25,20 @@ class StudentT(StandardisedLikelihood):
 
     The head is in standardised units, log-probabilities in the data's (they include −log b). log s and log(ν − 2) are
     5·tanh(raw / 5), so that the variance exists: s² ν / (ν − 2). An outlier's pull on the fit falls with its distance
-    (Lange, Little & Taylor 1989). Constant genes are left out, as by :class:`~omicvae.likelihoods.Gaussian`.
+    (Lange, Little & Taylor 1989).
 
     See :class:`~omicvae.likelihoods.Likelihood` for the arguments.
     """
 
     name: ClassVar[str] = "student_t"
-    dispersions: ClassVar[tuple[str, ...]] = ("gene",)
+    dispersions: ClassVar[Mapping[str, type[GeneParameter]]] = {"gene": GeneParameter}
+    heads = ("mean",)
 
     def build(self) -> None:
         """Create standardisation, log scale and log degrees of freedom."""
         super().build()
         self.log_scale = GeneParameter("log_scale", self.n_genes, self.n_batches)
         self.log_degrees = GeneParameter("log_degrees", self.n_genes, self.n_batches)
-
-    @property
-    def heads(self) -> tuple[str, ...]:
-        """One head: ``mean``, standardised units."""
-        return ("mean",)
 
     def initialise(self, moments: FeatureMoments) -> dict[str, Tensor]:
         """Take the standardisation from the training cells, and start at ν = 10."""
@@ -63,7 +59,7 @@ class StudentT(StandardisedLikelihood):
         genes = (self.location_G, self.inverse_scale_G, (-2 * log_scale_G).exp(), 1 / v_G, constant_G)
         sum_PCG = np.zeros((n_parts(len(batch)), 2, self.n_genes), np.float32)
         arrays = (tuple(as_array(value.float()) for value in genes), sum_PCG)
-        value_B = run_cells(_student_t_cells, batch, [outputs["mean"]], weight_B, *arrays)
+        value_B = run_cells(_student_t_cells, batch, [outputs["mean"]], weight_B, 5, *arrays)
         # Σ_b weight_b q / (1 + q) and Σ_b weight_b log(1 + q), q = residual² / ν
         share_G, log_G = torch.from_numpy(sum_PCG.sum(0, dtype=np.float64))
         weight = float(weight_B.sum(dtype=np.float64))
@@ -90,20 +86,19 @@ class StudentT(StandardisedLikelihood):
 
 
 @compiled
-def _student_t_cells(part, parts, head, rows, weight_B, value_B, genes, sum_PCG):  # type: ignore[no-untyped-def]
+def _student_t_cells(part, parts, head, rows, weight_B, value_B, memory_PWG, genes, sum_PCG):  # type: ignore[no-untyped-def]
     """Σ_g c − ½ (ν + 1) log(1 + q) of whole cells, q = (z − m)² exp(−2 log s) / ν; genes with 1/b = 0 are left out."""
-    (bits, bias_G, bias_sum_PG), (starts, columns, values) = head, rows
+    starts, columns, values = rows
     location_G, inverse_scale_G, precision_G, inverse_degrees_G, constant_G = genes
-    n, n_genes = len(value_B), len(bias_G)
-    memory = working_rows(5, n_genes)
-    x, value, mean = working_row(memory, 0), working_row(memory, 1), working_row(memory, 2)
-    share, logarithm = working_row(memory, 3), working_row(memory, 4)
+    n, n_genes, memory = len(value_B), len(location_G), memory_PWG[part]
+    x, value, mean = memory[0, :n_genes], memory[1, :n_genes], memory[2, :n_genes]
+    share, logarithm = memory[3, :n_genes], memory[4, :n_genes]
     for b in range(n * part // parts, n * (part + 1) // parts):
         column, x_row = columns[starts[b] : starts[b + 1]], values[starts[b] : starts[b + 1]]
         for j in range(len(column)):
             x[column[j]] = x_row[j]
         weight, total = weight_B[b], np.float64(0)
-        load(bits[b], bias_G, mean)
+        load(head, b, mean)
         for g in range(n_genes):
             inverse, inverse_degrees = inverse_scale_G[g], inverse_degrees_G[g]
             used = f4(0) if inverse == f4(0) else f4(1)
@@ -123,4 +118,4 @@ def _student_t_cells(part, parts, head, rows, weight_B, value_B, genes, sum_PCG)
         for j in range(len(column)):
             x[column[j]] = f4(0)
         value_B[b] = total
-        store(mean, bits[b], bias_sum_PG[part])
+        store(mean, head, b, part)

@@ -4,28 +4,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from omicvae._core.arguments import real
 from omicvae._core.errors import DataError
 from omicvae.metrics.labels import Array, FloatArray
+from omicvae.metrics.results import OneRow
 
 
 @dataclass(frozen=True, slots=True)
-class EffectAgreement:
+class EffectAgreement(OneRow):
     """Agreement of estimated with reference effects over genes; higher is better throughout.
 
     A gene is a hit if it is called in both vectors with the same sign.
 
     Attributes
     ----------
-    precision
-        Hits / genes called in the estimate, 0 to 1; 1 − precision is the share of false calls, a wrong sign counted as
-        false. NaN if none is called.
-    recall
-        Hits / genes called in the reference, 0 to 1; NaN if none is called.
-    f1
-        Harmonic mean, 2 hits / (called + called in the reference); NaN if neither calls any.
+    precision, recall, f1
+        Hits / genes called in the estimate, hits / genes called in the reference, and their harmonic mean, 0 to 1; NaN
+        if none is called. 1 − precision is the share of false calls, a wrong sign counted as false.
     sign_agreement
         Share of the genes called in the reference whose estimate has the same sign, called or not, 0 to 1, about ½ by
         chance; an estimate of 0 does not agree.
@@ -45,38 +41,24 @@ class EffectAgreement:
     n_reference: int
     n_genes: int
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row with all fields."""
-        return pd.DataFrame([{name: getattr(self, name) for name in self.__dataclass_fields__}])
-
 
 def benjamini_hochberg(p_G: Array) -> FloatArray:
     """Benjamini–Hochberg adjusted p-values (Benjamini & Hochberg 1995).
 
     q_(i) = min_{j ≥ i} min(1, G p_(j) / j) for sorted p. Calling q ≤ α keeps the expected share of false calls at or
-    below α if tests are independent or positively dependent.
+    below α if tests are independent or positively dependent. NaN (a gene that was not tested) stays NaN and does not
+    count in G.
 
-    Parameters
-    ----------
-    p_G
-        p-values; NaN (a gene that was not tested) stays NaN and does not count in G.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``q_G``, 0 to 1.
+    Range: 0 to 1.
     """
+    from scipy.stats import false_discovery_control
+
     p_G = np.asarray(p_G, dtype=np.float64)
     tested_G = ~np.isnan(p_G)
-    p_T = p_G[tested_G]
-    if p_G.ndim != 1 or not ((p_T >= 0) & (p_T <= 1)).all():
+    if p_G.ndim != 1 or not ((p_G[tested_G] >= 0) & (p_G[tested_G] <= 1)).all():
         raise DataError("p-values must be a vector of numbers from 0 to 1, NaN where a gene was not tested.")
-    order_T = np.argsort(p_T)[::-1]
-    scaled_T = p_T[order_T] * len(p_T) / np.arange(len(p_T), 0, -1)
-    q_T = np.empty_like(p_T)
-    q_T[order_T] = np.minimum.accumulate(scaled_T).clip(max=1.0)
     q_G = np.full(p_G.shape, np.nan)
-    q_G[tested_G] = q_T
+    q_G[tested_G] = false_discovery_control(p_G[tested_G])
     return q_G
 
 
@@ -93,6 +75,8 @@ def effect_agreement(
     Genes are called at Benjamini–Hochberg q ≤ ``fdr`` in each vector apart. Two-sided tests whose calls take the sign
     of the estimate keep the expected share of calls that are wrong, sign errors included, at ``fdr`` too (Benjamini &
     Yekutieli 2005); against a known truth, 1 − precision estimates that share.
+
+    Range: each its own, see :class:`EffectAgreement`; higher is better.
 
     Parameters
     ----------
@@ -146,9 +130,8 @@ def _share(part: int, whole: int) -> float:
 
 
 def _spearman(first_G: FloatArray, second_G: FloatArray) -> float:
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    first_G, second_G = rankdata(first_G), rankdata(second_G)
-    if first_G.std() == 0 or second_G.std() == 0:
+    if 0 in (np.ptp(first_G), np.ptp(second_G)):
         return float("nan")
-    return float(np.corrcoef(first_G, second_G)[0, 1])
+    return float(spearmanr(first_G, second_G).statistic)

@@ -15,15 +15,7 @@ def kmeans_classes(features_ND: Array, n_classes: int, rng: np.random.Generator)
     Meant for the residuals of a model without latents: what such classes differ in is what a latent could
     encode. They are a stand-in for labels, found in the same data, and results must be marked so.
 
-    Parameters
-    ----------
-    features_ND
-        N cells × D features; at most 30 principal components of them are used.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``group_N`` of strings ``"k0"``, ``"k1"`` …, ordered by falling size.
+    Range: strings ``"k0"``, ``"k1"`` …, ordered by falling size. At most 30 principal components are used.
     """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
@@ -39,6 +31,5 @@ def kmeans_classes(features_ND: Array, n_classes: int, rng: np.random.Generator)
         values_ND = PCA(n_components, svd_solver="randomized", random_state=seed).fit_transform(values_ND)
     n_classes = min(n_classes, len(np.unique(values_ND, axis=0)))  # k-means warns where points coincide
     codes_N = KMeans(n_classes, n_init=4, random_state=seed).fit_predict(values_ND)
-    order = np.argsort(-np.bincount(codes_N, minlength=n_classes), kind="stable")
-    rank_C = np.argsort(order)
+    rank_C = np.argsort(np.argsort(-np.bincount(codes_N, minlength=n_classes), kind="stable"))
     return np.array([f"k{rank_C[code]}" for code in codes_N], dtype=object)

@@ -21,16 +21,8 @@ N_FOLDS = 5
 class Factors:
     """F factors of N cells.
 
-    Attributes
-    ----------
-    names
-        Name of each factor: the column's, or its number.
-    values_NF
-        Values of continuous factors, level codes of discrete ones.
-    codes_NF
-        Levels 0 … L − 1: of a continuous factor its quantile bins.
-    discrete_F
-        Whether a factor is discrete.
+    ``values_NF`` holds values of continuous factors and level codes of discrete ones; ``codes_NF`` levels 0 … L − 1,
+    of a continuous factor its quantile bins. A name is the column's, or its number.
     """
 
     names: tuple[str, ...]
@@ -53,12 +45,7 @@ def as_factors(factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) -> Fac
     """Read factors: a column is discrete if it holds no numbers, truth values, or at most ``n_bins`` whole numbers.
 
     All other columns are continuous and cut into ``n_bins`` bins of equal numbers of cells. Write numbers as strings to
-    have them taken for levels.
-
-    Raises
-    ------
-    DataError
-        If values are missing or a factor does not vary.
+    have them taken for levels. Missing values and a factor that does not vary are errors.
     """
     n_bins = integral("n_bins", n_bins, minimum=2)
     if np.ndim(factors_NF) != 2 or 0 in np.shape(factors_NF):
@@ -74,11 +61,15 @@ def as_factors(factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) -> Fac
     )
 
 
-def as_latents(z_NK: Array, factors: Factors, *, minimum: int = 1) -> FloatArray:
-    """Check latents against factors and return them in float64; ``minimum`` dimensions are needed."""
+def as_latents(z_NK: Array, factors: Factors, *, dimensions: int = 1, compared: int = 1) -> FloatArray:
+    """Check latents against factors and return them in float64; so many of either are needed at least."""
     values_NK = as_features(z_NK, len(factors.codes_NF), "latents")
-    if values_NK.shape[1] < minimum:
-        raise DataError(f"This score compares latent dimensions and needs at least {minimum}, got 1.")
+    for name, there, needed in (
+        ("latent dimensions", values_NK.shape[1], dimensions),
+        ("factors", len(factors.names), compared),
+    ):
+        if there < needed:
+            raise DataError(f"This score compares {name} and needs at least {needed}, got {there}.")
     return values_NK
 
 
@@ -96,19 +87,11 @@ def quantile_codes(values_N: FloatArray, n_bins: int) -> IntArray:
     return np.asarray(inverse_N, dtype=np.int64)
 
 
-def folds_of(codes_N: IntArray, discrete: bool, seed: int) -> list[tuple[IntArray, IntArray]]:
-    """Five folds of training and test cells, stratified for a discrete factor."""
-    from sklearn.model_selection import KFold, StratifiedKFold
-
-    splitter = StratifiedKFold if discrete else KFold
-    return list(splitter(N_FOLDS, shuffle=True, random_state=seed).split(codes_N, codes_N))
-
-
 def accuracy_above_chance(codes_M: IntArray, predicted_M: IntArray) -> float:
     """Balanced accuracy rescaled so that guessing is 0 and no error is 1, cut at 0."""
-    levels = np.unique(codes_M)
-    balanced = np.mean([(predicted_M[codes_M == level] == level).mean() for level in levels])
-    return max(float(balanced - 1 / len(levels)) / (1 - 1 / len(levels)), 0.0)
+    from sklearn.metrics import balanced_accuracy_score
+
+    return max(float(balanced_accuracy_score(codes_M, predicted_M, adjusted=True)), 0.0)
 
 
 def _read(name: str, column: "pd.Series[float]", n_bins: int) -> tuple[FloatArray, IntArray, bool]:
@@ -116,9 +99,8 @@ def _read(name: str, column: "pd.Series[float]", n_bins: int) -> tuple[FloatArra
     if missing:
         raise DataError(f"Factor {name!r} is missing in {missing} cells; leave those cells out.")
     if is_bool_dtype(column.dtype) or not is_numeric_dtype(column.dtype):
-        names_N = column.astype(str).to_numpy(dtype=object)
-        codes_N = np.asarray(np.unique(names_N, return_inverse=True)[1], dtype=np.int64)
-        discrete, values_N = True, np.asarray(codes_N, dtype=np.float64)
+        codes_N = pd.factorize(column.astype(str), sort=True)[0].astype(np.int64)
+        discrete, values_N = True, codes_N.astype(np.float64)
     else:
         values_N = np.asarray(column, dtype=np.float64)
         if not np.isfinite(values_N).all():

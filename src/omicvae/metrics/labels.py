@@ -14,30 +14,35 @@ Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+#: of metrics whose cost grows with the square of the cells
+MAX_CELLS = 3000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledCells:
     """The cells that take part and their classes.
 
-    Attributes
-    ----------
-    index_M
-        Ascending positions of the cells among all N.
-    codes_M
-        Class of each of them, 0 … C − 1.
-    classes
-        Names of the C classes, sorted.
-    left_out
-        Names of classes with too few cells, sorted; their cells take no part.
+    ``index_M`` holds their ascending positions among all ``n_all`` cells and ``codes_M`` the class of each, 0 … C − 1.
+    Names of ``classes``, and of those ``left_out`` for too few cells, are sorted.
     """
 
+    n_all: int
     index_M: IntArray
     codes_M: IntArray
     classes: tuple[str, ...]
     left_out: tuple[str, ...]
 
+    def rows(self, features_ND: Array, name: str = "embedding") -> FloatArray:
+        """Check features of all cells and return those of the cells that take part."""
+        return as_features(features_ND, self.n_all, name)[self.index_M]
 
-def labelled_cells(labels_N: Array, *, minimum: int, max_cells: int, seed: int) -> LabelledCells:
+    def require(self, minimum: int, subject: str) -> None:
+        """Demand ``minimum`` labelled cells."""
+        if len(self.index_M) < minimum:
+            raise DataError(f"{subject} needs at least {minimum} labelled cells, got {len(self.index_M)}.")
+
+
+def labelled_cells(labels_N: Array, *, minimum: int = 1, max_cells: float = np.inf, seed: int = 0) -> LabelledCells:
     """Choose the cells: a function of the labels and the seed alone, so every representation gets the same.
 
     Cells without a label (None or NaN) and classes below ``minimum`` cells are left out. Above ``max_cells``
@@ -55,10 +60,11 @@ def labelled_cells(labels_N: Array, *, minimum: int, max_cells: int, seed: int) 
         rng.permutation(known_M[codes_M == code])[: max(minimum, int(counts_C[code] * share))]
         for code in np.flatnonzero(kept_C)
     ]
-    index_M = np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)
+    index_M = np.sort(np.concatenate([*chosen, np.empty(0, dtype=np.int64)])).astype(np.int64)
     classes = names[kept_C]
     return LabelledCells(
-        index_M=index_M.astype(np.int64),
+        n_all=len(labels_N),
+        index_M=index_M,
         codes_M=np.searchsorted(classes, labels_N[index_M].astype(str)).astype(np.int64),
         classes=tuple(map(str, classes)),
         left_out=tuple(map(str, names[~kept_C])),

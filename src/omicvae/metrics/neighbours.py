@@ -1,69 +1,72 @@
-"""Nearest neighbours among labelled cells, and whether classes hang together in their graph."""
-
-from dataclasses import dataclass
+"""Nearest neighbours among labelled cells: whether they bear one label, and whether labels hang together."""
 
 import numpy as np
 
 from omicvae._core.arguments import integral
-from omicvae._core.errors import DataError
-from omicvae.metrics.labels import Array, FloatArray, IntArray, LabelledCells, as_features, labelled_cells
+from omicvae.metrics.labels import MAX_CELLS, Array, FloatArray, IntArray, LabelledCells, labelled_cells
+
+N_NEIGHBOURS = 15
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Neighbours:
-    """The k nearest neighbours of each of M cells, itself excluded: places among the M, and distances."""
-
-    index_Mk: IntArray
-    distance_Mk: FloatArray
-
-
-def nearest(embedding_ND: Array, labels_N: Array, cells: LabelledCells, k: int) -> Neighbours:
-    """Find the k nearest neighbours (Euclidean) of the labelled cells among themselves."""
+def nearest(embedding_ND: Array, cells: LabelledCells, k: int) -> tuple[IntArray, FloatArray]:
+    """Places and distances, (M, k) each, of the k nearest of the other M − 1 labelled cells (Euclidean)."""
     from sklearn.neighbors import NearestNeighbors
 
-    values_MD = as_features(embedding_ND, len(np.asarray(labels_N)), "embedding")[cells.index_M]
+    values_MD = cells.rows(embedding_ND)
     # without an argument, kneighbors leaves each point out of its own neighbours, ties included
-    distance_Mk, index_Mk = NearestNeighbors(n_neighbors=k).fit(values_MD).kneighbors()
-    return Neighbours(np.asarray(index_Mk, dtype=np.int64), np.asarray(distance_Mk, dtype=np.float64))
+    distance_Mk, index_Mk = NearestNeighbors(n_neighbors=min(k, len(values_MD) - 1)).fit(values_MD).kneighbors()
+    return index_Mk, distance_Mk
 
 
-def graph_connectivity(embedding_ND: Array, labels_N: Array, k: int = 15) -> float:
+def neighbourhood_purity(
+    embedding_ND: Array, labels_N: Array, k: int = N_NEIGHBOURS, *, max_cells: int = MAX_CELLS, seed: int = 0
+) -> float:
+    """Mean share of a cell's k nearest neighbours (Euclidean, itself excluded) that bear its label.
+
+    Where there are fewer than k other cells, all of them are neighbours.
+
+    Range: 0 (every neighbour bears another label) to 1 (all bear the same), higher is purer. A random embedding gives
+    about Σ_c p_c², see :func:`purity_by_chance`.
+    """
+    k = integral("k", k, minimum=1)
+    cells = labelled_cells(labels_N, max_cells=max_cells, seed=seed)
+    cells.require(2, "Neighbourhood purity")
+    index_Mk, _ = nearest(embedding_ND, cells, k)
+    return float((cells.codes_M[index_Mk] == cells.codes_M[:, None]).mean())
+
+
+def purity_by_chance(labels_N: Array) -> float:
+    """Neighbourhood purity of an embedding that knows nothing: Σ_c p_c (n_c − 1) / (n − 1).
+
+    Range: 0 to 1, a yardstick.
+    """
+    cells = labelled_cells(labels_N)
+    cells.require(2, "Neighbourhood purity")
+    counts_C = np.bincount(cells.codes_M)
+    return float((counts_C * (counts_C - 1)).sum() / (counts_C.sum() * (counts_C.sum() - 1)))
+
+
+def graph_connectivity(embedding_ND: Array, labels_N: Array, k: int = N_NEIGHBOURS) -> float:
     """Graph connectivity (Luecken et al. 2022): whether labels stay in one piece of the neighbour graph.
 
     GC = 1/C Σ_c LCC(G_c) / n_c. G joins two cells if either is among the k nearest neighbours of the other; G_c is
-    its part on the n_c cells of label c, and LCC the number of cells in the largest connected component.
+    its part on the n_c cells of label c, and LCC the number of cells in the largest connected component. scib takes
+    scanpy's graph, which joins cells in the same way; scib-metrics follows edges in their direction and gives less.
 
-    Parameters
-    ----------
-    embedding_ND
-        N cells × D coordinates.
-    labels_N
-        Label of each cell; cells with None or NaN take no part.
-    k
-        Neighbours; at most the number of cells minus one.
-
-    Returns
-    -------
-    float
-        Above 0 (each label scattered in single cells) to 1 (each label in one piece), higher is better. scib takes
-        scanpy's graph, which joins cells in the same way; scib-metrics follows edges in their direction and gives less.
+    Range: above 0 (each label scattered in single cells) to 1 (each label in one piece), higher is better.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
     k = integral("k", k, minimum=1)
-    cells = labelled_cells(labels_N, minimum=1, max_cells=len(np.asarray(labels_N)), seed=0)
-    n_cells = len(cells.index_M)
-    if n_cells < 2:
-        raise DataError(f"A neighbour graph needs at least 2 labelled cells, got {n_cells}.")
-    index_Mk = nearest(embedding_ND, labels_N, cells, min(k, n_cells - 1)).index_Mk
+    cells = labelled_cells(labels_N)
+    cells.require(2, "A neighbour graph")
+    index_Mk, _ = nearest(embedding_ND, cells, k)
+    n_cells = len(index_Mk)
     ends = np.repeat(np.arange(n_cells), index_Mk.shape[1]), index_Mk.ravel()
     alike = cells.codes_M[ends[0]] == cells.codes_M[ends[1]]
     edges = csr_array((np.ones(int(alike.sum())), (ends[0][alike], ends[1][alike])), shape=(n_cells, n_cells))
     # edges lie within labels, so every component does too; weak connection takes an edge in either direction
     _, component_M = connected_components(edges, directed=True, connection="weak")
-    shares = []
-    for code in range(len(cells.classes)):
-        sizes = np.bincount(component_M[cells.codes_M == code])
-        shares.append(sizes.max() / sizes.sum())
-    return float(np.mean(shares))
+    sizes = [np.bincount(component_M[cells.codes_M == code]) for code in range(len(cells.classes))]
+    return float(np.mean([size.max() / size.sum() for size in sizes]))

@@ -1,7 +1,6 @@
 """``CVAE``: the model that users meet, on scvi-tools' base classes. It wires, it does not compute."""
 
-from omicvae.model._cvae import CVAE
-from omicvae.model._rescue import Rescue, rescue
-from omicvae.model.attempt import Attempt
+from omicvae.model.cvae import CVAE
+from omicvae.model.rescue_search import Attempt, Rescue, rescue
 
 __all__ = ["CVAE", "Attempt", "Rescue", "rescue"]

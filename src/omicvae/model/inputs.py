@@ -1,20 +1,27 @@
 """What a diagnosis of a model is made from: passes over its cells, gathered once."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from omicvae.data.schema import obs_column
-from omicvae.diagnostics import DiagnosisInputs, permute_within_strata
+from omicvae.data import obs_column
+from omicvae.diagnostics import DiagnosisInputs, Structure, permute_within_strata
 from omicvae.metrics import kmeans_classes
-from omicvae.metrics.linear import residuals
-from omicvae.model._state import ModelState
-from omicvae.training import CellPasses, score_cells
-from omicvae.training.structure import covariate_design
+from omicvae.metrics.linear import pca_scores, residuals
+from omicvae.model.config import build_null
+from omicvae.model.state import ModelState
+from omicvae.training import (
+    CellPasses,
+    covariate_design,
+    map_cells,
+    null_log_likelihood,
+    score_cells,
+    unexplained_structure,
+)
 
 FALLBACK_CLASSES = 8
+#: training cells that the gap to validation cells is measured on
+SEEN_CELLS = 1000
 
 
 def diagnosis_seed(state: ModelState, seed: int | None) -> int:
@@ -22,20 +29,18 @@ def diagnosis_seed(state: ModelState, seed: int | None) -> int:
     return state.seed_for("diagnosis", seed) % 2**31
 
 
-def gather_inputs(
-    state: ModelState, judged: NDArray[np.int64], labels_key: str | None, seed: int, *, judged_train: bool = False
-) -> DiagnosisInputs:
+def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> DiagnosisInputs:
     """Compute what ``omicvae.diagnostics.diagnose`` takes.
 
-    Parameters
-    ----------
-    judged
-        The cells that rates, bounds and the cost of a permuted z are measured on.
-    labels_key
-        Column of ``obs`` to probe; None takes k-means classes.
-    judged_train
-        Whether they are cells that the model was trained on: then no training cells are put beside them.
+    Where no cells validate, training cells stand in for them and have none put beside them.
     """
+    split = state.require_split("diagnose()")
+    judged_train = not len(split.validation)
+    judged = split.train if judged_train else split.validation
+    labels_N = None
+    if labels_key is not None:
+        column: pd.Series = obs_column(state.own_adata(), labels_key)
+        labels_N = column.astype(object).where(column.notna(), None).to_numpy()
     store, module, schema, last = state.cells(), state.module, state.schema, state.fits[-1]
     mean_NK, sd_NK, draw_NK, reference_NK = latent_views(state, seed)
     passes = CellPasses(module, store, judged)
@@ -45,9 +50,9 @@ def gather_inputs(
     # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
     permuted_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
     gaussian, given = state.config.prior != "vamp", (mean_NK[judged], sd_NK[judged], z_WK)
-    assert state.split is not None  # there is a fit of these cells
-    null = state.background.null(state.config, store, state.split.train, judged, module.device)
-    labels_N = labels_of(state, labels_key)
+    null_nll_W, seen, null_nll_T, structure = state.once(
+        ("without z", split.train.tobytes(), judged.tobytes()), lambda: _without_z(state, split.train, judged)
+    )
     return DiagnosisInputs(
         mean_NK=mean_NK,
         sd_NK=sd_NK,
@@ -55,11 +60,11 @@ def gather_inputs(
         kl_WK=score_cells(module, store, judged, seed=seed).kl_NK,
         nll_W=passes.reconstruction_errors(z_WK),
         nll_permuted_W=passes.reconstruction_errors(permuted_WK),
-        null_nll_W=null.nll_W,
-        train_elbo_T=None if judged_train else score_cells(module, store, null.seen, seed=seed).elbo_N,
-        train_null_nll_T=None if judged_train else null.seen_nll_T,
+        null_nll_W=null_nll_W,
+        train_elbo_T=None if judged_train else score_cells(module, store, seen, seed=seed).elbo_N,
+        train_null_nll_T=None if judged_train else null_nll_T,
         tempered_SW=passes.tempered_bounds(given, (location_WK, scale_WK)) if gaussian else {},
-        structure=null.structure,
+        structure=structure,
         gaussian_prior=gaussian,
         prior_mean_NK=prior_mean_NK,
         prior_sd_NK=prior_sd_NK,
@@ -78,26 +83,37 @@ def gather_inputs(
     )
 
 
+def _without_z(
+    state: ModelState, train: NDArray[np.int64], judged: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], Structure | None]:
+    """Fit the best decoder without z.
+
+    Returns −log p(x | c) of the judged cells, some of the training cells, the same of them, and what it cannot explain.
+    """
+    config, store, device = state.config, state.cells(), state.module.device
+    null = build_null(config, store.schema)
+    seen = np.sort(np.random.default_rng(config.seed).permutation(train)[:SEEN_CELLS])
+    loglik_W = null_log_likelihood(null, store, train, judged, seed=config.seed, device=device)
+    (loglik_T,) = map_cells(null, store, seen, lambda batch, start: null(batch), device=device)
+    return -loglik_W, seen, -loglik_T, unexplained_structure(null, store, config.seed)
+
+
 def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...]:
     """Posterior mean and SD of all cells, one draw, and PCA with as many dimensions; each (N, K).
 
-    Covariates are taken out of PCA, as the latent need not tell what the decoder is given.
+    PCA is of log-normalised counts, standardised real values or 0/1 data: the yardstick of the probes. Covariates are
+    taken out of it, as the latent need not tell what the decoder is given.
     """
     store, module = state.cells(), state.module
+    n_latent, support = state.config.architecture.n_latent, module.likelihood.support
     mean_NK, variance_NK = CellPasses(module, store).encode(lambda q: (q.mean_BK, q.log_variance_BK.exp()))
     sd_NK = np.sqrt(variance_NK)
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
-    pca_NK = state.background.reference(store, mean_NK.shape[1], module.likelihood.support, seed)
+    pca_NK = state.once(
+        ("PCA", n_latent, seed), lambda: pca_scores(store.log_normalised(support=support), n_latent, seed=seed)
+    )
     reference_NK = residuals(pca_NK, covariate_design(store)).astype(np.float32)
     return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference_NK
-
-
-def labels_of(state: ModelState, labels_key: str | None) -> NDArray[Any] | None:
-    """Labels of the model's own cells, None where one is missing; None without a column."""
-    if labels_key is None:
-        return None
-    column: pd.Series = obs_column(state.own_adata(), labels_key)
-    return column.astype(object).where(column.notna(), None).to_numpy()
 
 
 def stand_in_labels(reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:

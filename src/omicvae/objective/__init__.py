@@ -1,6 +1,5 @@
-"""The training objective: KL weight over time, regularised KL, ELBO, further terms. Pure functions and settings."""
+"""The training objective: KL weight over time, regularised KL, further terms. Pure functions and settings."""
 
-from omicvae.objective._objective import Objective, ScheduledObjective
 from omicvae.objective.adversarial import (
     Adversary,
     Discriminator,
@@ -10,8 +9,8 @@ from omicvae.objective.adversarial import (
     confusion_loss,
     hinge_loss,
 )
-from omicvae.objective.elbo import elbo_terms
 from omicvae.objective.kl import FREE_BITS_MODES, KLControl, regularised_kl
+from omicvae.objective.objective import Objective, ScheduledObjective
 from omicvae.objective.schedules import SCHEDULES, Cyclical, Ramp, Schedule
 from omicvae.objective.total_correlation import total_correlation
 
@@ -30,7 +29,6 @@ __all__ = [
     "ScheduledObjective",
     "adaptive_weight",
     "confusion_loss",
-    "elbo_terms",
     "hinge_loss",
     "regularised_kl",
     "total_correlation",

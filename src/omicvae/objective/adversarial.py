@@ -1,13 +1,13 @@
 """Adversarial terms: when they act, how strongly, and the losses of both players. Pure functions and settings."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from omicvae._core import SettingError, integral, real
+from omicvae._core import SettingError, check_fields, integral, real
+from omicvae.objective.settings import Settings
 
 #: the adaptive weight is kept within 0 and this, where one gradient all but vanishes (Esser et al. 2021 take 1e4)
 LARGEST_ADAPTIVE_WEIGHT = 1e4
@@ -36,7 +36,7 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
-class Adversary:
+class Adversary(Settings):
     """Settings of a network that plays against the cVAE.
 
     Attributes
@@ -68,33 +68,10 @@ class Adversary:
     DEFAULT_START = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", real("weight", self.weight, minimum=0))
-        object.__setattr__(self, "learning_rate", real("learning_rate", self.learning_rate, minimum=0))
-        for name in ("n_hidden", "n_layers", "updates"):
-            object.__setattr__(self, name, integral(name, getattr(self, name), minimum=1))
-        given = [n for n in ("start", "start_epochs", "start_steps") if getattr(self, n) is not None]
-        if len(given) > 1:
-            raise SettingError(f"Give one start, got {' and '.join(given)}.")
-        for name in given:
-            real(name, getattr(self, name), minimum=0)
-        real("ramp", self.ramp, minimum=0, maximum=1)
-
-    @classmethod
-    def parse(cls, value: "Self | Mapping[str, Any] | None") -> Self | None:
-        """Accept settings, a mapping of them, or None for none."""
-        if value is None or isinstance(value, cls):
-            return value
-        if not isinstance(value, Mapping):
-            raise SettingError(f"{cls.__name__} takes a mapping of settings such as {{'weight': 1.0}}, got {value!r}.")
-        names = [field.name for field in fields(cls)]
-        unknown = [name for name in value if name not in names]
-        if unknown:
-            raise SettingError(f"Unknown setting(s) {unknown} of {cls.__name__}. Known: {', '.join(names)}.")
-        return cls(**value)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain mapping of the settings."""
-        return asdict(self)
+        check_fields(self, real, "weight", "learning_rate", minimum=0)
+        check_fields(self, integral, "n_hidden", "n_layers", "updates", minimum=1)
+        self.check_length("start", "start")
+        check_fields(self, real, "ramp", minimum=0, maximum=1)
 
     def phase(self, total_steps: int, steps_per_epoch: int) -> Phase:
         """Fix the timing for a run of ``total_steps``.
@@ -104,12 +81,7 @@ class Adversary:
         SettingError
             If the run would end before the adversary acts at its full weight.
         """
-        if self.start_steps is not None:
-            start = integral("start_steps", self.start_steps, minimum=0)
-        elif self.start_epochs is not None:
-            start = round(self.start_epochs * steps_per_epoch)
-        else:
-            start = round((self.DEFAULT_START if self.start is None else self.start) * total_steps)
+        start = self.in_steps("start", self.DEFAULT_START, total_steps, steps_per_epoch)
         phase = Phase(self.weight, start, round(self.ramp * total_steps))
         if phase.settled_step >= total_steps:
             raise SettingError(

@@ -11,26 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from omicvae.objective.schedules import Schedule
-
-
-def _per_dimension(kl_BK: Tensor, nats: float) -> Tensor:
-    return kl_BK.mean(0).clamp_min(nats).sum()
-
-
-def _per_cell(kl_BK: Tensor, nats: float) -> Tensor:
-    return kl_BK.clamp_min(nats).sum(-1).mean()
-
-
-def _total(kl_BK: Tensor, nats: float) -> Tensor:
-    return kl_BK.sum(-1).mean().clamp_min(nats * kl_BK.shape[1])
-
+from omicvae.objective.schedules import SCHEDULES, Schedule
 
 #: ``dimension`` Σ_j max(λ, mean_n KL_nj), ``cell`` mean_n Σ_j max(λ, KL_nj), ``total`` max(Kλ, mean_n KL_n)
 FREE_BITS_MODES: Mapping[str, Callable[[Tensor, float], Tensor]] = {
-    "dimension": _per_dimension,
-    "cell": _per_cell,
-    "total": _total,
+    "dimension": lambda kl_BK, nats: kl_BK.mean(0).clamp_min(nats).sum(),
+    "cell": lambda kl_BK, nats: kl_BK.clamp_min(nats).sum(-1).mean(),
+    "total": lambda kl_BK, nats: kl_BK.sum(-1).mean().clamp_min(nats * kl_BK.shape[1]),
 }
 
 
@@ -47,10 +34,12 @@ def regularised_kl(kl_BK: Tensor, *, free_bits: float, mode: str) -> Tensor:
 class KLControl(ABC):
     """The KL's part of the loss at each step of a run."""
 
+    schedule: Schedule
+
     @property
-    @abstractmethod
     def settled_step(self) -> int:
         """First step from which losses compare with each other."""
+        return self.schedule.settled_step
 
     @abstractmethod
     def weight(self, step: int) -> float:
@@ -89,11 +78,6 @@ class WeightedKL(KLControl):
     free_bits: float = 0.0
     free_bits_mode: str = "dimension"
 
-    @property
-    def settled_step(self) -> int:
-        """First step at the final weight."""
-        return self.schedule.settled_step
-
     def weight(self, step: int) -> float:
         """β · schedule(t)."""
         return self.beta * self.schedule(step)
@@ -101,10 +85,6 @@ class WeightedKL(KLControl):
     def cost(self, kl_BK: Tensor, step: int) -> Tensor:
         """w(t) · R(KL)."""
         return self.weight(step) * regularised_kl(kl_BK, free_bits=self.free_bits, mode=self.free_bits_mode)
-
-    def judged(self, kl_BK: Tensor, step: int) -> Tensor:
-        """Cost by which validation compares epochs; the cost itself, unless that moves with the training."""
-        return self.cost(kl_BK, step)
 
     def flat_weight(self, step: int) -> float | None:
         """w(t) without free bits."""
@@ -118,11 +98,6 @@ class Capacity(KLControl):
     schedule: Schedule
     capacity: float
     gamma: float
-
-    @property
-    def settled_step(self) -> int:
-        """First step at the full capacity."""
-        return self.schedule.settled_step
 
     def weight(self, step: int) -> float:
         """γ."""
@@ -156,15 +131,11 @@ class TargetRate(KLControl):
     GAIN = 0.08
     BOUNDS = (1e-4, 1e4)
     JUDGED = 10.0
+    schedule = SCHEDULES["constant"](0, 0, 1, None)  # what validation judges by does not move
 
     def __init__(self, target: float, beta: float) -> None:
         self.target = target
         self.log_beta = torch.tensor(math.log(beta), dtype=torch.float64)
-
-    @property
-    def settled_step(self) -> int:
-        """From the start: what validation judges by does not move."""
-        return 0
 
     def weight(self, step: int) -> float:
         """β at present, whatever ``step``."""

@@ -94,40 +94,23 @@ class Cyclical:
         return min(1.0, (step % self.period) / (self.ramp * self.period))
 
 
-@dataclass(frozen=True, slots=True)
-class RunSteps:
-    """The steps that a schedule may use: what the objective asks for, resolved against the planned run."""
-
-    total_steps: int
-    warmup_steps: int
-    n_cycles: int
-    period: int | None
-
-
-def _constant(steps: RunSteps) -> Schedule:
-    return Ramp(_linear, 0)
-
-
-def _ramp(shape: Callable[[float], float]) -> Callable[[RunSteps], Schedule]:
-    return lambda steps: Ramp(shape, steps.warmup_steps)
-
-
-def _cyclical(steps: RunSteps) -> Schedule:
+def _cyclical(total_steps: int, warmup_steps: int, n_cycles: int, period: int | None) -> Schedule:
     # without a period the cycles share the run, so that the last one ends with it
-    period = steps.total_steps // steps.n_cycles if steps.period is None else steps.period
+    period = total_steps // n_cycles if period is None else period
     if period < 2:
         raise SettingError(
-            f"A cyclical schedule needs at least 2 steps a cycle: {steps.n_cycles} cycles do not fit into the "
-            f"{steps.total_steps} planned steps. Train longer or lower n_cycles."
+            f"A cyclical schedule needs at least 2 steps a cycle: {n_cycles} cycles do not fit into the "
+            f"{total_steps} planned steps. Train longer or lower n_cycles."
         )
-    return Cyclical(period, steps.n_cycles)
+    return Cyclical(period, n_cycles)
 
 
-SCHEDULES: Mapping[str, Callable[[RunSteps], Schedule]] = {
-    "constant": _constant,
-    "none": _constant,
-    "linear": _ramp(_linear),
-    "cosine": _ramp(_cosine),
-    "sigmoid": _ramp(_sigmoid),
+#: name → (planned steps, steps of the warm-up, cycles, steps of a cycle or None) → schedule
+SCHEDULES: Mapping[str, Callable[[int, int, int, int | None], Schedule]] = {
+    "constant": lambda total, warmup, cycles, period: Ramp(_linear, 0),
+    "none": lambda total, warmup, cycles, period: Ramp(_linear, 0),
+    "linear": lambda total, warmup, cycles, period: Ramp(_linear, warmup),
+    "cosine": lambda total, warmup, cycles, period: Ramp(_cosine, warmup),
+    "sigmoid": lambda total, warmup, cycles, period: Ramp(_sigmoid, warmup),
     "cyclical": _cyclical,
 }

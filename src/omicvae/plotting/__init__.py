@@ -1,12 +1,13 @@
 """Figures from results, public as ``omicvae.pl``.
 
-Every function draws on the axes that it is given, or on a figure of its own, and returns the axes. None shows
-a window, picks a backend or changes a style: save with ``ax.figure.savefig("file.png")``.
+Every function draws on the axes that it is given as ``ax``, or on a figure of its own, and returns the axes. None shows
+a window, picks a backend or changes a style: save with ``ax.figure.savefig("file.png")``. What cannot be drawn raises
+``DataError``, which says what is needed and what was given.
 """
 
-from omicvae.plotting._curves import adversary_curve, elbo_curve, kl_weight_curve, loss_curves
-from omicvae.plotting._latent import embedding, kl_per_dimension
-from omicvae.plotting._probes import probe_scores
+from omicvae.plotting.curves import adversary_curve, elbo_curve, kl_weight_curve, loss_curves
+from omicvae.plotting.latent import embedding, kl_per_dimension
+from omicvae.plotting.probes import probe_scores
 
 __all__ = [
     "adversary_curve",

@@ -4,10 +4,10 @@ from omicvae.training.budget import Budget, Optimisation, default_weight_decay, 
 from omicvae.training.callbacks import CheckpointWriter
 from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
 from omicvae.training.evaluation import CellPasses, CellScores, evaluating, map_cells, score_cells
-from omicvae.training.fit import PRECISIONS, FitResult, Stopping, fit, hardware
+from omicvae.training.fit import PRECISIONS, FitResult, fit, hardware
 from omicvae.training.history import history_frame
 from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
-from omicvae.training.null_model import null_log_likelihood
+from omicvae.training.null_model import covariate_design, null_log_likelihood, unexplained_structure
 from omicvae.training.plan import Split, TrainingPlan
 from omicvae.training.seeds import derive_seed, private_generators
 from omicvae.training.settings import RunSettings
@@ -25,8 +25,8 @@ __all__ = [
     "Optimisation",
     "RunSettings",
     "Split",
-    "Stopping",
     "TrainingPlan",
+    "covariate_design",
     "default_weight_decay",
     "derive_seed",
     "evaluating",
@@ -40,4 +40,5 @@ __all__ = [
     "private_generators",
     "read_checkpoint",
     "score_cells",
+    "unexplained_structure",
 ]

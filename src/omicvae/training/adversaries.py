@@ -1,7 +1,6 @@
 """The networks that play against the cVAE during training: what they cost it, and how they learn."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,23 +14,6 @@ from omicvae.networks import LatentClassifier, RealnessScore
 from omicvae.objective import Adversary, Phase, ScheduledObjective, adaptive_weight, confusion_loss, hinge_loss
 from omicvae.training.adam import adam, update
 from omicvae.training.budget import Optimisation
-
-
-@dataclass(frozen=True, slots=True)
-class StepView:
-    """What one step of the cVAE computed, for its adversaries.
-
-    Attributes
-    ----------
-    z_BK
-        Draw of the posterior.
-    reconstruction
-        Mean −log p(x | z, c) of the minibatch, nats.
-    """
-
-    batch: Batch
-    z_BK: Tensor
-    reconstruction: Tensor
 
 
 class AdversaryTraining(nn.Module, ABC):
@@ -53,35 +35,32 @@ class AdversaryTraining(nn.Module, ABC):
         """Make the optimiser, once the network is on its device."""
         self.optimizer = adam(self.network, Optimisation(self.settings.learning_rate))
 
-    def cost(self, module: ConditionalVAE, view: StepView, step: int) -> tuple[Tensor, Tensor]:
-        """Return the weighted term of the cVAE's loss, and its weight."""
-        term = self._term(module, view)
+    def cost(
+        self, module: ConditionalVAE, batch: Batch, z_BK: Tensor, reconstruction: Tensor, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted term of the cVAE's loss, and its weight, for draws z and their mean −log p(x | z, c)."""
+        term, at = self._term(module, batch, z_BK)
         weight = term.new_tensor(self.phase(step))
         if self.settings.adaptive:
-            at = self._meeting_point(module, view)
-            slopes = [torch.autograd.grad(value, at, retain_graph=True)[0] for value in (view.reconstruction, term)]
+            slopes = [torch.autograd.grad(value, at, retain_graph=True)[0] for value in (reconstruction, term)]
             weight = weight * adaptive_weight(*slopes)
         return weight * term, weight
 
-    def learn(self, view: StepView) -> Tensor:
-        """Update the adversary; return the loss that it had, before the first of its updates."""
+    def learn(self) -> Tensor:
+        """Update the adversary on what it last saw; return the loss that it had, before the first of its updates."""
         losses = []
         for _ in range(self.settings.updates):
-            losses.append(self._own_loss(view))
+            losses.append(self._own_loss())
             update(self.optimizer, losses[-1], self.settings.learning_rate)
         return losses[0].detach()
 
     @abstractmethod
-    def _term(self, module: ConditionalVAE, view: StepView) -> Tensor:
-        """Return what the cVAE wants small, differentiable in its parameters; scalar."""
+    def _term(self, module: ConditionalVAE, batch: Batch, z_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the cVAE wants small, a scalar, and where its gradient meets that of the reconstruction."""
 
     @abstractmethod
-    def _meeting_point(self, module: ConditionalVAE, view: StepView) -> Tensor:
-        """Where the gradients of reconstruction and term are compared."""
-
-    @abstractmethod
-    def _own_loss(self, view: StepView) -> Tensor:
-        """Return what the adversary wants small, differentiable in its own parameters only; scalar."""
+    def _own_loss(self) -> Tensor:
+        """Return what the adversary wants small of what the term saw, differentiable in its own parameters only."""
 
 
 class LatentAdversaryTraining(AdversaryTraining):
@@ -101,16 +80,15 @@ class LatentAdversaryTraining(AdversaryTraining):
         super().__init__("adversary", network, settings, phase)
         self.columns, self.shares = columns, nn.ParameterList(nn.Parameter(s, requires_grad=False) for s in shares)
 
-    def _term(self, module: ConditionalVAE, view: StepView) -> Tensor:
-        guesses = self.network(view.z_BK)
-        return torch.stack([confusion_loss(log_p, s) for log_p, s in zip(guesses, self.shares, strict=True)]).sum()
+    def _term(self, module: ConditionalVAE, batch: Batch, z_BK: Tensor) -> tuple[Tensor, Tensor]:
+        self._seen = z_BK.detach(), batch.categories_BD
+        guesses = self.network(z_BK)
+        terms = [confusion_loss(log_p, s) for log_p, s in zip(guesses, self.shares, strict=True)]
+        return torch.stack(terms).sum(), z_BK
 
-    def _meeting_point(self, module: ConditionalVAE, view: StepView) -> Tensor:
-        return view.z_BK
-
-    def _own_loss(self, view: StepView) -> Tensor:
-        guesses = self.network(view.z_BK.detach())
-        codes_BD = view.batch.categories_BD
+    def _own_loss(self) -> Tensor:
+        z_BK, codes_BD = self._seen
+        guesses = self.network(z_BK)
         losses = [nn.functional.nll_loss(g, codes_BD[:, d]) for g, d in zip(guesses, self.columns, strict=True)]
         return torch.stack(losses).sum()
 
@@ -125,25 +103,19 @@ class DiscriminatorTraining(AdversaryTraining):
 
     def __init__(self, network: RealnessScore, settings: Adversary, phase: Phase) -> None:
         super().__init__("discriminator", network, settings, phase)
-        self._seen: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def _term(self, module: ConditionalVAE, view: StepView) -> Tensor:
-        batch, likelihood = view.batch, module.likelihood
-        z_BK = module.prior_at(batch).sample(len(batch))
-        distribution = likelihood.distribution(batch, module.decode(z_BK, batch))
+    def _term(self, module: ConditionalVAE, batch: Batch, z_BK: Tensor) -> tuple[Tensor, Tensor]:
+        likelihood = module.likelihood
+        distribution = module.distribution(module.prior_at(batch).sample(len(batch)), batch)
         sample_BG, mean_BG = distribution.sample(), distribution.mean
         generated_BG = likelihood.features(mean_BG + (sample_BG - mean_BG).detach(), batch.library_B1)
         c_BC = module.covariates(batch).detach()
         self._seen = (likelihood.features(batch.x_BG, batch.library_B1), generated_BG.detach(), c_BC)
-        return -self.network(generated_BG, c_BC).mean()
-
-    def _meeting_point(self, module: ConditionalVAE, view: StepView) -> Tensor:
         # the last layer of the decoder, as Esser et al. (2021) have it
         weight: Tensor = next(iter(module.decoder.heads.values())).weight_IO  # type: ignore[assignment]
-        return weight
+        return -self.network(generated_BG, c_BC).mean(), weight
 
-    def _own_loss(self, view: StepView) -> Tensor:
-        assert self._seen is not None  # the cVAE's term comes first
+    def _own_loss(self) -> Tensor:
         real_BG, generated_BG, c_BC = self._seen
         return hinge_loss(self.network(real_BG, c_BC), self.network(generated_BG, c_BC))
 
@@ -176,11 +148,7 @@ def make_adversaries(
         network = LatentClassifier(n_latent, sizes, n_hidden=adversary.n_hidden, n_layers=adversary.n_layers)
         made.append(LatentAdversaryTraining(network, adversary, scheduled.phases["adversary"], columns, shares))
     if isinstance(discriminator, Adversary):
-        score = RealnessScore(
-            module.n_genes,
-            module.covariates.width,
-            n_hidden=discriminator.n_hidden,
-            n_layers=discriminator.n_layers,
-        )
+        inputs, d = (module.n_genes, module.covariates.width), discriminator
+        score = RealnessScore(*inputs, n_hidden=d.n_hidden, n_layers=d.n_layers)
         made.append(DiscriminatorTraining(score, discriminator, scheduled.phases["discriminator"]))
     return made

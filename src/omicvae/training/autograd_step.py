@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from omicvae._core import Batch
-from omicvae.module import ConditionalVAE, NullModel
-from omicvae.objective import ScheduledObjective, elbo_terms, total_correlation
+from omicvae.module import ConditionalVAE
+from omicvae.objective import ScheduledObjective, total_correlation
 from omicvae.training.adam import update
-from omicvae.training.adversaries import AdversaryTraining, StepView
+from omicvae.training.adversaries import AdversaryTraining
 from omicvae.training.step import Prepared, StepTotals
 
 
@@ -50,26 +50,21 @@ class AutogradStep:
         z_BK = posterior.sample()
         heads = module.decode(z_BK, batch)
         kl_BK = module.prior_at(batch).kl(posterior, z_BK)
-        terms = elbo_terms(-module.likelihood.cell_log_prob(batch, heads), kl_BK, control=scheduled.control, step=step)
-        reconstruction, kl, loss = terms.reconstruction_B.mean(), kl_BK.detach().sum() / len(batch), terms.loss
+        reconstruction, kl = -module.likelihood.cell_log_prob(batch, heads).mean(), kl_BK.detach().sum() / len(batch)
+        loss = reconstruction + scheduled.control.cost(kl_BK, step)
         figures = {"recon": reconstruction, "kl": kl}
         if scheduled.objective.total_correlation:
             figures["total_correlation"] = total_correlation(z_BK, posterior, self.n_cells)
             loss = loss + scheduled.total_correlation_weight(step) * figures["total_correlation"]
-        view = StepView(batch, z_BK, reconstruction)
+        seen = (module, batch, z_BK, reconstruction)
         playing = [adversary for adversary in self.adversaries if step >= adversary.phase.start_step]
         for adversary in playing:
-            cost, figures[f"{adversary.name}_weight"] = adversary.cost(module, view, step)
+            cost, figures[f"{adversary.name}_weight"] = adversary.cost(*seen, step)
             loss = loss + cost
         bad = update(self.optimizer, loss, learning_rate)
         for value, before in zip(self._statistics, statistics, strict=True):
             value.copy_(torch.where(bad > 0, before, value))  # they moved before it was known that the step is bad
         for adversary in playing:
-            figures[f"{adversary.name}_loss"] = adversary.learn(view)
+            figures[f"{adversary.name}_loss"] = adversary.learn()
         scheduled.control.observe(torch.where(bad > 0, torch.nan, kl))
         totals.add({"loss": loss, **figures}, len(batch), bad)
-
-
-def null_update(model: NullModel, optimizer: torch.optim.Optimizer, batch: Batch, learning_rate: float) -> None:
-    """One update of the z-free null model: loss = mean_n −log p(x_n | c_n)."""
-    update(optimizer, -model(batch).mean(), learning_rate)

@@ -30,13 +30,8 @@ class WeightAverage:
     def applied(self) -> Iterator[None]:
         """Put the averages in the weights' place for a while."""
         kept = [weight.clone() for weight in self._weights]
-        self._copy(self.averages)
+        torch._foreach_copy_(self._weights, self.averages)
         try:
             yield
         finally:
-            self._copy(kept)
-
-    @torch.no_grad()
-    def _copy(self, source: Sequence[Tensor]) -> None:
-        for weight, value in zip(self._weights, source, strict=True):
-            weight.copy_(value)
+            torch._foreach_copy_(self._weights, kept)

@@ -17,29 +17,10 @@ WEIGHT_PRECISION = 7.0
 
 @dataclass(frozen=True, slots=True)
 class Optimisation:
-    """How weights follow gradients.
+    """How weights follow gradients, as ``train`` documents it.
 
-    Attributes
-    ----------
-    learning_rate
-        Peak of the one-cycle rate, else where the rate starts.
-    schedule
-        Key of ``LEARNING_RATES``: ``"one_cycle"``, ``"plateau"`` or ``"constant"``.
-    optimizer
-        ``"adam"`` (Kingma & Ba 2015; weight decay is added to the gradient) or ``"adamw"`` (Loshchilov & Hutter 2019;
-        weights shrink by rate · decay at each step).
-    weight_decay
-        Strength of the decay, of all parameters.
-    gradient_clip_norm
-        Gradients with a larger Euclidean norm, over all parameters, are scaled down to it; None never clips.
-    ema_decay
-        d of the moving average of weights, w̄ ← d w̄ + (1 − d) w at each step, which then is what is validated and
-        kept; None for the weights themselves. Early in a run d is at most (1 + t) / (10 + t).
-
-    Raises
-    ------
-    SettingError
-        On impossible or unknown settings.
+    ``"adam"`` (Kingma & Ba 2015) adds the weight decay to the gradient; with ``"adamw"`` (Loshchilov & Hutter 2019)
+    weights shrink by rate · decay at each step. The norm of the gradient is Euclidean, over all parameters.
     """
 
     learning_rate: float = DEFAULT_PEAK_RATE
@@ -63,15 +44,7 @@ class Optimisation:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Length of a run and its optimiser.
-
-    Attributes
-    ----------
-    max_epochs, steps_per_epoch
-        Planned epochs and optimiser steps in each.
-    optimisation
-        How weights follow gradients.
-    """
+    """Planned epochs of a run, the optimiser steps in each, and the optimiser."""
 
     max_epochs: int
     steps_per_epoch: int
@@ -91,7 +64,10 @@ class Budget:
 def make_budget(
     n_train: int, batch_size: int, optimisation: Optimisation | None = None, *, max_epochs: int | None = None
 ) -> Budget:
-    """Fix the epochs; None follows the rule chosen by ``benchmarks/defaults.py``.
+    """Fix the epochs; None for about 40 of 128 cells, within bounds (``benchmarks/defaults.py``).
+
+    Fewer steps than the lower bound leave a network unfinished however few the cells are; more passes over few
+    cells overfit, and beyond the upper bound more steps no longer pay.
 
     Raises
     ------
@@ -100,17 +76,9 @@ def make_budget(
     """
     steps_per_epoch = len(minibatch_sizes(n_train, batch_size))
     if max_epochs is None:
-        max_epochs = math.ceil(_default_steps(n_train) / steps_per_epoch)
+        steps = round(min(max(MIN_STEPS, STEPS_PER_CELL * n_train), MAX_STEPS))
+        max_epochs = math.ceil(steps / steps_per_epoch)
     return Budget(integral("max_epochs", max_epochs, minimum=1), steps_per_epoch, optimisation or Optimisation())
-
-
-def _default_steps(n_train: int) -> int:
-    """Planned optimiser steps for ``n_train`` cells: about 40 epochs of 128 cells, within bounds.
-
-    Fewer steps than the lower bound leave a network unfinished however few the cells are; more passes over few
-    cells overfit, and beyond the upper bound more steps no longer pay.
-    """
-    return round(min(max(MIN_STEPS, STEPS_PER_CELL * n_train), MAX_STEPS))
 
 
 def default_weight_decay(n_train: int) -> float:

@@ -1,28 +1,20 @@
-"""Lightning callbacks of a fit: best weights with early stopping, checkpoints, the log line, the progress bar."""
+"""Lightning callbacks of a fit: best weights with early stopping, checkpoints, the log line with the progress bar."""
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from omicvae.training.checkpoint import Checkpoint, named, to_json, write_checkpoint
+from omicvae.training.checkpoint import write_checkpoint
 from omicvae.training.history import epoch_line
 from omicvae.training.plan import TrainingPlan
 
 logger = logging.getLogger("omicvae")
-
-
-def _last_line(plan: pl.LightningModule) -> str:
-    """Log line of the epoch that ended."""
-    assert isinstance(plan, TrainingPlan)
-    if not plan.rows:
-        return "no epoch was run"
-    return epoch_line(plan.first_epoch + len(plan.rows) - 1, plan.rows[-1], plan.notes())
 
 
 class BestWeights(pl.Callback):
@@ -78,16 +70,15 @@ class BestWeights(pl.Callback):
         if self.weights:
             plan.module.load_state_dict(self.weights)
 
-    def numbers(self) -> dict[str, Any]:
-        """Everything but the weights, for a checkpoint."""
-        names = ("best", "best_epoch", "stopped_early", "_mark", "_mark_epoch")
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        names = ("best", "best_epoch", "stopped_early", "weights", "_mark", "_mark_epoch")
         return {name: getattr(self, name) for name in names}
 
-    def resume(self, numbers: Mapping[str, Any], weights: dict[str, torch.Tensor]) -> None:
-        """Go on from :meth:`numbers` and the weights of then."""
-        for name, value in numbers.items():
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        for name, value in state_dict.items():
             setattr(self, name, value)
-        self.weights = {name: value.clone() for name, value in weights.items()}
 
 
 class CheckpointWriter(pl.callbacks.Checkpoint):
@@ -101,10 +92,8 @@ class CheckpointWriter(pl.callbacks.Checkpoint):
 
     def __init__(self, folder: Path, every: int, settings: Mapping[str, Any]) -> None:
         self.folder, self.every, self.settings = folder, every, settings
-
-    def include(self, best: BestWeights, others: Sequence[pl.Callback]) -> None:
-        """Write the best weights, and the state of the user's callbacks, with the rest."""
-        self.best, self.others = best, others
+        #: those whose state is written with the run's
+        self.callbacks: list[pl.Callback] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write one, if it is time to."""
@@ -113,15 +102,12 @@ class CheckpointWriter(pl.callbacks.Checkpoint):
         last = trainer.should_stop or epochs == trainer.max_epochs
         if not epochs or (epochs % self.every and not last):
             return
-        run = pl_module.snapshot()
-        state = {
-            **run.state,
-            "best": self.best.numbers(),
-            "callbacks": [to_json(callback.state_dict()) for callback in self.others],
+        checkpoint = {
+            "run": pl_module.snapshot(),
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
             "ended": trainer.should_stop,
             "settings": self.settings,
         }
-        checkpoint = Checkpoint({**run.tensors, **named("best", self.best.weights)}, state)
         try:
             write_checkpoint(self.folder, epochs, checkpoint)
         except OSError as error:
@@ -135,24 +121,11 @@ class CheckpointWriter(pl.callbacks.Checkpoint):
 
 
 class EpochLog(pl.Callback):
-    """One line per epoch on the logger ``omicvae`` at level INFO."""
+    """One line per epoch on the logger ``omicvae`` at level INFO and, if asked for, beside a bar over the epochs."""
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the epoch that ended."""
-        logger.info(_last_line(pl_module))
-
-
-class ProgressBar(pl.Callback):
-    """A bar over the epochs with the newest figures beside it."""
-
-    def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-        )
-        self._task: TaskID | None = None
+    def __init__(self, progress_bar: bool = False) -> None:
+        columns = (TextColumn("training"), BarColumn(bar_width=20), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), disable=not progress_bar)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
@@ -160,9 +133,14 @@ class ProgressBar(pl.Callback):
         self._task = self._bar.add_task("", total=trainer.max_epochs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Move the bar by one epoch."""
-        if self._task is not None:
-            self._bar.update(self._task, advance=1, description=_last_line(pl_module))
+        """Log the epoch that ended and move the bar."""
+        assert isinstance(pl_module, TrainingPlan)
+        line = "no epoch was run"
+        if pl_module.rows:
+            epoch = pl_module.first_epoch + len(pl_module.rows) - 1
+            line = epoch_line(epoch, pl_module.rows[-1], pl_module.notes())
+        logger.info(line)
+        self._bar.update(self._task, advance=1, description=line)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the terminal in order, also after an error."""

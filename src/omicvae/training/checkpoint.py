@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -18,34 +16,11 @@ PATTERN = "epoch-*.safetensors"
 KEPT = 2  # the newest and, should the disk damage it, the one before
 FORMAT = 1
 
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """State of a run after an epoch.
-
-    Attributes
-    ----------
-    tensors
-        Weights, moments and whatever else has many numbers, by name.
-    state
-        Everything else, JSON-able.
-    """
-
-    tensors: Mapping[str, Tensor]
-    state: Mapping[str, Any]
-
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """Return the tensors whose names begin with ``prefix`` and a dot, without it."""
-        start = f"{prefix}."
-        return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}
+#: state of a run after an epoch: mappings and lists of tensors and of what JSON knows
+Checkpoint = dict[str, Any]
 
 
-def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Put ``prefix`` and a dot before all names."""
-    return {f"{prefix}.{name}": value for name, value in tensors.items()}
-
-
-def write_checkpoint(folder: Path, epoch: int, checkpoint: Checkpoint) -> None:
+def write_checkpoint(folder: Path, epoch: int, checkpoint: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically, then remove all but the newest two.
 
     Raises
@@ -54,9 +29,9 @@ def write_checkpoint(folder: Path, epoch: int, checkpoint: Checkpoint) -> None:
         If the disk cannot take it; the checkpoints before it are intact.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # views of one block of memory would be written as one
-    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in checkpoint.tensors.items()}
-    content = save(tensors, metadata={"omicvae": json.dumps({"format": FORMAT, **checkpoint.state})})
+    tensors: dict[str, Tensor] = {}
+    state = _to_json(checkpoint, tensors, "")
+    content = save(tensors, metadata={"omicvae": json.dumps({"format": FORMAT, "state": state})})
     write_atomically(folder / f"epoch-{epoch:06d}.safetensors", lambda path: path.write_bytes(content))
     for old in sorted(folder.glob(PATTERN))[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -82,32 +57,34 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     for path in paths:
         try:
             with safe_open(path, framework="pt") as file:
-                state = json.loads((file.metadata() or {})["omicvae"])
+                header = json.loads((file.metadata() or {})["omicvae"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             damaged.append(f"{path.name}: {error!r}")
             continue
-        if state.pop("format") > FORMAT:
+        if header["format"] > FORMAT:
             raise SavingError(f"{path} was written by a newer omicvae. Update omicvae to resume from it.")
-        return Checkpoint(tensors, state)
+        state: Checkpoint = _from_json(header["state"], tensors)
+        return state
     raise SavingError(f"Every checkpoint in {folder} is damaged ({'; '.join(damaged)}). Start the run again.")
 
 
-def to_json(value: Any) -> Any:
-    """Turn a callback's state into JSON, tensors marked."""
+def _to_json(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
+    """Turn a state into JSON that names its tensors, which are put into ``tensors``; what JSON lacks becomes text."""
     if isinstance(value, Tensor):
-        return {"tensor": value.tolist(), "dtype": str(value.dtype).removeprefix("torch.")}
+        tensors[path] = value.detach().cpu().clone().contiguous()  # views of one block would be written as one
+        return {"tensor": path}
     if isinstance(value, Mapping):
-        return {"items": [[str(key), to_json(item)] for key, item in value.items()]}
+        return {"items": [[str(key), _to_json(item, tensors, f"{path}/{key}")] for key, item in value.items()]}
     if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
+        return [_to_json(item, tensors, f"{path}/{i}") for i, item in enumerate(value)]
     return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
-def from_json(value: Any) -> Any:
-    """Inverse of :func:`to_json`."""
+def _from_json(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Inverse of :func:`_to_json`."""
     if isinstance(value, dict) and "tensor" in value:
-        return torch.tensor(value["tensor"], dtype=getattr(torch, value["dtype"]))
+        return tensors[value["tensor"]]
     if isinstance(value, dict):
-        return {key: from_json(item) for key, item in value["items"]}
-    return [from_json(item) for item in value] if isinstance(value, list) else value
+        return {key: _from_json(item, tensors) for key, item in value["items"]}
+    return [_from_json(item, tensors) for item in value] if isinstance(value, list) else value

@@ -27,27 +27,17 @@ def choose_step(
     precision: str = "32-true",
     bfloat16_products: bool = False,
 ) -> tuple[Step, str]:
-    """Return the fastest step that covers a fit with minibatches of ``sizes`` cells, and a few words on the choice.
-
-    Parameters
-    ----------
-    precision
-        Of Lightning's Trainer.
-    bfloat16_products
-        Whether products with the weights of genes may be computed in bfloat16.
-    """
-    obstacle = _obstacle(module, scheduled, sizes, precision)
-    if obstacle is None and isinstance(optimizer, FlatAdam):
+    """Return the fastest step that covers a fit with minibatches of ``sizes`` cells, and a few words on the choice."""
+    reason = obstacle(module, scheduled, sizes, precision)
+    if reason is None and isinstance(optimizer, FlatAdam):
         step = ExplicitStep(
             module, optimizer, scheduled, max(sizes), bfloat16_products=bfloat16_products, density=store.density
         )
         return step, "explicit step" + (", products with genes' weights in bfloat16" if bfloat16_products else "")
-    return AutogradStep(module, optimizer, scheduled, sum(sizes), adversaries), f"autograd step: {obstacle}"
+    return AutogradStep(module, optimizer, scheduled, sum(sizes), adversaries), f"autograd step: {reason}"
 
 
-def _obstacle(
-    module: ConditionalVAE, scheduled: ScheduledObjective, sizes: Sequence[int], precision: str
-) -> str | None:
+def obstacle(module: ConditionalVAE, scheduled: ScheduledObjective, sizes: Sequence[int], precision: str) -> str | None:
     """Say what of the fit has no explicit form; None for nothing."""
     if module.device.type != "cpu":
         return f"the network is on {module.device}"
@@ -56,9 +46,9 @@ def _obstacle(
     if not all(p.requires_grad for p in module.parameters()):
         return "some weights are frozen"
     for mlp in (module.encoder.body, module.decoder.body):
-        obstacle = explicit_obstacle(mlp)
-        if obstacle is not None:
-            return f"{obstacle} has no explicit form"
+        what = explicit_obstacle(mlp)
+        if what is not None:
+            return f"{what} has no explicit form"
     if any(True for _ in module.covariates.parameters()):
         return "the covariates' encoding is learned"
     if type(module.prior) is not StandardNormal:  # others may have another KL

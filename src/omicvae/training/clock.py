@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,13 +15,11 @@ def now() -> float:
     return time.perf_counter()
 
 
-@dataclass(eq=False)
 class EpochClock(pl.Callback):
     """Seconds of each epoch without the validation inside it."""
 
-    seconds: list[float] = field(default_factory=list)
-    _started: float = 0.0
-    _validation_started: float = 0.0
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""

@@ -33,14 +33,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-def _rows_per_batch(entries: int, batch_size: int | None = None) -> int:
-    """Cells in an evaluation batch, each of so many numbers."""
-    if batch_size is not None:
-        return integral("batch_size", batch_size, minimum=1)
-    # torch draws 16 normal numbers at a time
-    return int(np.clip(BATCH_ENTRIES // max(1, entries) // 16 * 16, 16, 8192))
-
-
 def map_cells(
     module: nn.Module,
     store: CellStore,
@@ -64,7 +56,11 @@ def map_cells(
         Array to write the first output into: anything that takes slices of rows, such as an array on disk.
     """
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
-    size = _rows_per_batch(store.n_genes if entries is None else entries, batch_size)
+    if batch_size is None:  # torch draws 16 normal numbers at a time
+        numbers = max(1, store.n_genes if entries is None else entries)
+        size = int(np.clip(BATCH_ENTRIES // numbers // 16 * 16, 16, 8192))
+    else:
+        size = integral("batch_size", batch_size, minimum=1)
     joined: list[Any] = []
     with evaluating(module):
         for start in range(0, len(rows), size):
@@ -160,10 +156,8 @@ class CellPasses:
 
     def _map(self, function: Callable[[Batch, int], Tensor | tuple[Tensor, ...]], **settings: Any) -> list[Any]:
         """Apply ``function`` as :func:`map_cells` does."""
-        device = self.module.device
-        return map_cells(
-            self.module, self.store, self.rows, function, batch_size=self.batch_size, device=device, **settings
-        )
+        where: dict[str, Any] = {"batch_size": self.batch_size, "device": self.module.device}
+        return map_cells(self.module, self.store, self.rows, function, **where, **settings)
 
     def generator(self, seed: int) -> torch.Generator:
         """Make a source of noise where the network is."""
@@ -179,20 +173,13 @@ class CellPasses:
 
     def prior_moments(self) -> list[NDArray[np.float32]]:
         """Mean and SD of p(z | c), each (N, K)."""
-
-        def moments(batch: Batch, start: int) -> tuple[Tensor, ...]:
-            return tuple(value.expand(len(batch), -1) for value in self.module.prior_at(batch).moments())
-
-        return self._map(moments)
+        at = self.module.prior_at
+        return self._map(lambda batch, start: tuple(v.expand(len(batch), -1) for v in at(batch).moments()))
 
     def reconstruction_errors(self, z_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """−log p(x_n | z_n, c_n) under the given z, nats, (N,)."""
-        z = torch.from_numpy(np.ascontiguousarray(z_NK, dtype=np.float32)).to(self.module.device)
-
-        def reconstruction(batch: Batch, start: int) -> Tensor:
-            return self.module.reconstruction(z[start : start + len(batch)], batch)
-
-        return self._map(reconstruction)[0]
+        module, z = self.module, torch.from_numpy(np.ascontiguousarray(z_NK, dtype=np.float32)).to(self.module.device)
+        return self._map(lambda batch, start: module.reconstruction(z[start : start + len(batch)], batch))[0]
 
     def tempered_bounds(
         self, posterior: tuple[NDArray[np.float32], ...], prior: tuple[NDArray[np.float32], ...]

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,10 +12,10 @@ import lightning.pytorch as pl
 import pandas as pd
 import torch
 
-from omicvae._core import NotSupportedError, SettingError, integral, real
+from omicvae._core import NotSupportedError, SettingError
 from omicvae._core.native import own_threads
-from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog, ProgressBar
-from omicvae.training.checkpoint import Checkpoint, from_json
+from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
+from omicvae.training.checkpoint import Checkpoint
 from omicvae.training.history import history_frame
 from omicvae.training.plan import TrainingPlan
 from omicvae.training.seeds import private_generators
@@ -65,39 +64,10 @@ class FitResult:
         return cls(**{**state, "history": history})
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
-    """When a run ends before its planned length.
-
-    Attributes
-    ----------
-    early
-        Whether it ends when the validation objective no longer improves.
-    patience
-        Epochs without improvement; None for a fifth of the plan, at least 10.
-    min_delta
-        Smallest improvement that counts, nats per cell.
-    """
-
-    early: bool = True
-    patience: int | None = None
-    min_delta: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.patience is not None:
-            object.__setattr__(self, "patience", integral("early_stopping_patience", self.patience, minimum=1))
-        object.__setattr__(self, "min_delta", real("early_stopping_min_delta", self.min_delta, minimum=0))
-
-    def callback(self, max_epochs: int) -> BestWeights:
-        """Make the callback that stops the run and keeps the best weights."""
-        patience = max(10, math.ceil(0.2 * max_epochs)) if self.patience is None else self.patience
-        return BestWeights(patience if self.early else None, self.min_delta)
-
-
 def fit(
     plan: TrainingPlan,
+    best: BestWeights,
     *,
-    stopping: Stopping,
     progress_bar: bool = False,
     callbacks: Sequence[pl.Callback] = (),
     writer: CheckpointWriter | None = None,
@@ -116,10 +86,9 @@ def fit(
         Passed to ``lightning.pytorch.Trainer`` (accelerator, devices, precision, logger, ...).
     """
     module, budget = plan.module, plan.budget
-    best = stopping.callback(budget.max_epochs)
-    own = [best, EpochLog(), *([ProgressBar()] if progress_bar else []), *callbacks]
+    own = [best, EpochLog(progress_bar), *callbacks]
     if writer is not None:  # the last, so that it sees what the others made of the epoch
-        writer.include(best, callbacks)
+        writer.callbacks = [best, *callbacks]
         own.append(writer)
     settings = {
         "logger": False,
@@ -136,9 +105,9 @@ def fit(
     with private_generators(), quiet_lightning(), own_threads():
         trainer = pl.Trainer(max_epochs=budget.max_epochs, **settings)
         if resume_from is not None:
-            _resume(trainer, plan, best, callbacks, resume_from)
+            _resume(trainer, plan, [best, *callbacks], resume_from)
         try:
-            if resume_from is None or not resume_from.state["ended"]:
+            if resume_from is None or not resume_from["ended"]:
                 trainer.fit(plan, range(plan.n_chunks), range(1))
         except (KeyboardInterrupt, SystemExit):
             # Lightning turns Ctrl-C into SystemExit; the epochs so far are worth keeping
@@ -164,31 +133,24 @@ def fit(
         stopped_early=best.stopped_early,
         interrupted=trainer.interrupted,
         failure=plan.failure,
-        step=getattr(plan, "step_reason", ""),
+        step=plan.step_reason,
     )
 
 
-def _resume(
-    trainer: pl.Trainer,
-    plan: TrainingPlan,
-    best: BestWeights,
-    callbacks: Sequence[pl.Callback],
-    checkpoint: Checkpoint,
-) -> None:
+def _resume(trainer: pl.Trainer, plan: TrainingPlan, callbacks: Sequence[pl.Callback], checkpoint: Checkpoint) -> None:
     """Put everything where the interrupted run left it; the optimiser follows when it is made."""
-    state = checkpoint.state
-    if len(callbacks) != len(state["callbacks"]):
+    states = checkpoint["callbacks"]
+    if len(callbacks) != len(states):  # the first is our own
         raise SettingError(
-            f"The run to resume had {len(state['callbacks'])} callbacks, {len(callbacks)} were given. Pass the same."
+            f"The run to resume had {len(states) - 1} callbacks, {len(callbacks) - 1} were given. Pass the same."
         )
-    plan.resume(checkpoint)
-    best.resume(state["best"], checkpoint.part("best"))
-    for callback, saved in zip(callbacks, state["callbacks"], strict=True):
-        callback.load_state_dict(from_json(saved))
+    plan.resume(checkpoint["run"])
+    for callback, state in zip(callbacks, states, strict=True):
+        callback.load_state_dict(state)
     # Lightning counts on from here
-    trainer.fit_loop.epoch_progress.current.processed = state["epochs"]  # type: ignore[attr-defined]
+    trainer.fit_loop.epoch_progress.current.processed = len(plan.rows)  # type: ignore[attr-defined]
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-    progress.total.ready = progress.total.completed = state["steps"]
+    progress.total.ready = progress.total.completed = plan.steps_done
 
 
 #: half precision with scaled losses, other dtypes of the weights and several processes need a step of their own

@@ -22,11 +22,13 @@ class LearningRate(ABC):
         """Learn the validation objective of an epoch that counts, nats per cell."""
 
     def state(self) -> dict[str, float]:
-        """Numbers that a resumed run needs."""
+        """Attributes that a resumed run needs."""
         return {}
 
-    def restore(self, state: Mapping[str, float]) -> None:  # noqa: B027
+    def restore(self, state: Mapping[str, float]) -> None:
         """Go on from :meth:`state`."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,40 +63,24 @@ class OneCycle(LearningRate):
         return self.peak * (low + (1 - low) * (1 + math.cos(math.pi * min(1.0, u))) / 2)
 
 
-class Constant(LearningRate):
-    """The same rate throughout."""
+@dataclass
+class Plateau(LearningRate):
+    """A rate that falls to three tenths whenever the validation objective has not improved for ``patience`` epochs."""
 
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def __call__(self, step: int) -> float:
-        """Rate at update ``step`` (from 0)."""
-        return self.rate
-
-
-class Plateau(Constant):
-    """A rate that falls to three tenths whenever the validation objective has not improved for some epochs.
-
-    Parameters
-    ----------
-    rate
-        Where it starts.
-    patience
-        Epochs without improvement.
-    """
+    rate: float
+    patience: float = math.inf
+    best: float = math.inf
+    waited: int = 0
 
     FACTOR = 0.3
 
-    def __init__(self, rate: float, patience: int) -> None:
-        super().__init__(rate)
-        self.patience, self.best, self.waited = patience, math.inf, 0
+    def __call__(self, step: int) -> float:
+        """Return the present rate, whatever ``step``."""
+        return self.rate
 
     def observe(self, loss: float) -> None:
         """Compare the epoch with the best so far; a loss that is not finite is no improvement."""
-        if loss < self.best:
-            self.best, self.waited = loss, 0
-            return
-        self.waited += 1
+        self.best, self.waited = (loss, 0) if loss < self.best else (self.best, self.waited + 1)
         if self.waited >= self.patience:
             self.rate, self.waited = self.rate * self.FACTOR, 0
 
@@ -102,14 +88,10 @@ class Plateau(Constant):
         """Return the present rate, the best loss, and the epochs since."""
         return {"rate": self.rate, "best": self.best, "waited": self.waited}
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Go on from :meth:`state`."""
-        self.rate, self.best, self.waited = state["rate"], state["best"], int(state["waited"])
-
 
 #: name → (rate, planned steps, planned epochs) → rate over the run
 LEARNING_RATES: Mapping[str, Callable[[float, int, int], LearningRate]] = {
     "one_cycle": lambda rate, steps, epochs: OneCycle(rate, steps),
     "plateau": lambda rate, steps, epochs: Plateau(rate, max(5, math.ceil(0.05 * epochs))),
-    "constant": lambda rate, steps, epochs: Constant(rate),
+    "constant": lambda rate, steps, epochs: Plateau(rate),
 }

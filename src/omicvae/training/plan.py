@@ -3,10 +3,9 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -21,7 +20,7 @@ from omicvae.training.adam import FlatAdam, adam, moments, restore_moments
 from omicvae.training.adversaries import make_adversaries
 from omicvae.training.average import WeightAverage
 from omicvae.training.budget import Budget
-from omicvae.training.checkpoint import Checkpoint, named
+from omicvae.training.checkpoint import Checkpoint
 from omicvae.training.choice import choose_step
 from omicvae.training.evaluation import score_cells
 from omicvae.training.non_finite import explain_non_finite
@@ -167,14 +166,9 @@ class TrainingPlan(pl.LightningModule):
         if isinstance(optimizer, FlatAdam):
             optimizer.release()
 
-    @contextmanager
-    def kept_weights(self) -> Iterator[None]:
+    def kept_weights(self) -> AbstractContextManager[None]:
         """Put the weights in place that this run keeps: their moving average where there is one."""
-        if self.average is None:
-            yield
-        else:
-            with self.average.applied():
-                yield
+        return nullcontext() if self.average is None else self.average.applied()
 
     def validation_step(self, chunk: int, chunk_idx: int) -> None:
         """Score all validation cells with the same noise in every epoch."""
@@ -243,46 +237,36 @@ class TrainingPlan(pl.LightningModule):
 
     def snapshot(self) -> Checkpoint:
         """State of the run after an epoch."""
-        tensors = {
-            **named("module", self.module.state_dict()),
-            **named("moments", moments(self.module, self.optimizer)),
-            **named("control", self.scheduled.control.state()),
-        }
-        for adversary in self.adversaries:
-            tensors |= named(f"{adversary.name}.network", adversary.network.state_dict())
-            tensors |= named(f"{adversary.name}.moments", moments(adversary.network, adversary.optimizer))
-        state: dict[str, Any] = {
-            "epochs": len(self.rows),
+        return {
+            "module": self.module.state_dict(),
+            "moments": moments(self.module, self.optimizer),
+            "control": self.scheduled.control.state(),
+            "adversaries": [(a.network.state_dict(), moments(a.network, a.optimizer)) for a in self.adversaries],
+            "average": None if self.average is None else (self.average.averages, self.average.steps),
             "steps": self.steps_done,
             "bad_steps": self.bad_steps,
             "failure": self.failure,
             "rows": self.rows,
             "learning_rate": self.learning_rate.state(),
         }
-        if self.average is not None:
-            tensors |= named("average", {str(i): value for i, value in enumerate(self.average.averages)})
-            state["average_steps"] = self.average.steps
-        return Checkpoint(tensors, state)
 
-    def resume(self, checkpoint: Checkpoint) -> None:
+    def resume(self, state: Checkpoint) -> None:
         """Go on from :meth:`snapshot` once the run begins."""
-        self._resumed = checkpoint
-        self.module.load_state_dict(checkpoint.part("module"))
-        state = checkpoint.state
-        self.rows, self.steps_done, self.bad_steps = list(state["rows"]), state["steps"], state["bad_steps"]
+        self._resumed = state
+        self.module.load_state_dict(state["module"])
+        self.rows, self.steps_done, self.bad_steps = state["rows"], state["steps"], state["bad_steps"]
         self.failure = state["failure"]
         self.learning_rate.restore(state["learning_rate"])
 
     @torch.no_grad()
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        restore_moments(self.module, self.optimizer, checkpoint.part("moments"))
+    def _restore(self, state: Checkpoint) -> None:
+        """Put what the beginning of a run makes where the interrupted one left it."""
+        restore_moments(self.module, self.optimizer, state["moments"])
         for name, value in self.scheduled.control.state().items():
-            value.copy_(checkpoint.part("control")[name])
-        for adversary in self.adversaries:
-            adversary.network.load_state_dict(checkpoint.part(f"{adversary.name}.network"))
-            restore_moments(adversary.network, adversary.optimizer, checkpoint.part(f"{adversary.name}.moments"))
+            value.copy_(state["control"][name])
+        for adversary, (weights, its_moments) in zip(self.adversaries, state["adversaries"], strict=True):
+            adversary.network.load_state_dict(weights)
+            restore_moments(adversary.network, adversary.optimizer, its_moments)
         if self.average is not None:
-            saved = checkpoint.part("average")
-            for i, average in enumerate(self.average.averages):
-                average.copy_(saved[str(i)])
-            self.average.steps = checkpoint.state["average_steps"]
+            averages, self.average.steps = state["average"]
+            torch._foreach_copy_(self.average.averages, averages)

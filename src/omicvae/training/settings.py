@@ -1,14 +1,15 @@
 """The settings of a run, named and given their defaults here; the signature of ``CVAE.train`` repeats them."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
-from omicvae._core import SettingError, integral
+from omicvae._core import SettingError, check_fields, integral, real
 from omicvae.objective import SCHEDULES, Objective
 from omicvae.training.budget import DEFAULT_PEAK_RATE, Optimisation, default_weight_decay
-from omicvae.training.fit import Stopping
+from omicvae.training.callbacks import BestWeights
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,12 @@ class RunSettings:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        for name, minimum in (("max_epochs", 1), ("batch_size", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, integral(name, value, minimum=minimum))
+        check_fields(self, integral, "max_epochs", "batch_size", "early_stopping_patience", minimum=1)
+        check_fields(self, integral, "seed", minimum=0)
+        check_fields(self, real, "early_stopping_min_delta", minimum=0)
         if self.objective is not None:
             object.__setattr__(self, "objective", Objective.parse(self.objective))
         self.optimisation(n_train=1)
-        self.stopping()
 
     @classmethod
     def of(cls, named: Mapping[str, Any]) -> Self:
@@ -58,9 +57,12 @@ class RunSettings:
         decay = default_weight_decay(n_train) if self.weight_decay is None else self.weight_decay
         return Optimisation(rate, self.lr_schedule, self.optimizer, decay, self.gradient_clip_norm, self.ema_decay)
 
-    def stopping(self) -> Stopping:
-        """When the run ends before its planned length."""
-        return Stopping(self.early_stopping, self.early_stopping_patience, self.early_stopping_min_delta)
+    def best_weights(self, max_epochs: int) -> BestWeights:
+        """Make what keeps the best weights of a run of so many epochs, and ends it early."""
+        patience = self.early_stopping_patience
+        if patience is None:
+            patience = max(10, math.ceil(0.2 * max_epochs))
+        return BestWeights(patience if self.early_stopping else None, self.early_stopping_min_delta)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values as JSON gives them back."""

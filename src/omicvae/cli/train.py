@@ -1,0 +1,78 @@
+"""Train a model on an h5ad file; write the model and the same file with its latents."""
+
+import argparse
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from omicvae.cli.shared import add, likelihood_names, read_h5ad
+
+
+def objective_field(text: str) -> tuple[str, object]:
+    """Split ``"beta=2"`` into name and value, which is JSON where it can be read so."""
+    name, separator, value = text.partition("=")
+    if not (name and separator):
+        raise argparse.ArgumentTypeError(f"takes NAME=VALUE, such as beta=2, got {text!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    add(parser, "data", help="cells or samples to train on")
+    add(parser, "--out")
+    parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="where the model goes")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
+    keys = parser.add_argument_group("data", "names of layers and obs columns")
+    keys.add_argument("--layer", help="layer with the values (default: X)")
+    keys.add_argument("--batch-key", metavar="COLUMN")
+    add(keys, "--labels-key")
+    keys.add_argument("--categorical-covariate-keys", nargs="+", metavar="COLUMN")
+    keys.add_argument("--continuous-covariate-keys", nargs="+", metavar="COLUMN")
+    keys.add_argument("--size-factor-key", metavar="COLUMN")
+    settings = parser.add_argument_group("model")
+    add(settings, "--likelihood", default="auto", help=f"auto (default) or one of {likelihood_names()}")
+    settings.add_argument("--n-latent", type=int, default=10, help="latent dimensions (default: 10)")
+    settings.add_argument("--max-epochs", type=int, help="default: chosen from the size of the data")
+    fields_help = "fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example"
+    settings.add_argument(
+        "--objective", type=objective_field, nargs="+", default=[], metavar="NAME=VALUE", help=fields_help
+    )
+    add(settings, "--seed")
+    settings.add_argument("--rescue", action="store_true", help="where the fit is not sound, try its remedies")
+    settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")
+    settings.add_argument("--resume-from", type=Path, metavar="FOLDER", help="go on with an interrupted run")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, save, write the latents and say whether they are alive."""
+    import omicvae as ov
+    from omicvae._core.errors import SavingError
+    from omicvae._core.files import write_file
+    from omicvae.data import SetupKeys
+
+    if (options.model / "model.json").exists() and not options.overwrite:
+        # before the training, which would be lost
+        raise SavingError(f"{options.model} holds a model already; pass --overwrite to replace it, or another folder.")
+    adata = read_h5ad(options.data)
+    ov.CVAE.setup_anndata(adata, **{role.name: getattr(options, role.name) for role in fields(SetupKeys)})
+    model = ov.CVAE(adata, likelihood=options.likelihood, n_latent=options.n_latent, seed=options.seed)
+    model.train(
+        options.max_epochs,
+        objective=dict(options.objective) or None,
+        checkpoint_dir=options.checkpoint_dir,
+        resume_from=options.resume_from,
+        rescue=options.rescue,
+        progress_bar=sys.stderr.isatty(),
+    )
+    # the model first: what took longest is safe whatever follows
+    model.save(str(options.model), overwrite=options.overwrite)
+    model.write_latent()
+    write_file(options.out, adata.write_h5ad)
+    print(model.diagnose(labels_key=options.labels_key))
+    print(f"Model: {options.model}\nLatents: obsm of {options.out}")
+    if model.fits[-1].step:
+        print(f"Trained by the {model.fits[-1].step}")

@@ -1,0 +1,138 @@
+"""What the data are: counts, 0/1 or real values, and which likelihoods fit them."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from omicvae._core import DataError, choose
+from omicvae.data.covariates import R_INTEGER_NA
+from omicvae.data.lognormal import LogNormalisedCheck
+from omicvae.data.matrix import Entry
+
+logger = logging.getLogger("omicvae")
+
+#: Above this float32 does not hold every whole number.
+_EXACT_LIMIT = 2**24
+
+_KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "negative": lambda values: values < 0,
+    "fractional": lambda values: values != np.rint(values) if values.dtype.kind == "f" else np.zeros(len(values), bool),
+    "non_binary": lambda values: values != 1,  # zeros are not stored
+}
+#: what a likelihood needs, in words, and the kinds of entries that it cannot have produced
+SUPPORTS: dict[str, tuple[str, Iterable[str]]] = {
+    "counts": ("counts (whole numbers, at least 0)", ("negative", "fractional")),
+    "binary": ("0/1 values", ("non_binary",)),
+    "real": ("real values", ()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixSummary:
+    """Facts about a data matrix.
+
+    Attributes
+    ----------
+    maximum
+        Largest entry, or 0 where all are negative.
+    negative, fractional, non_binary
+        The first entry of that kind, None where there is none.
+    looks_log_normalised
+        See :class:`omicvae.data.lognormal.LogNormalisedCheck`.
+    """
+
+    maximum: float
+    negative: Entry | None
+    fractional: Entry | None
+    non_binary: Entry | None
+    looks_log_normalised: bool
+
+
+class Summariser:
+    """Collects a :class:`MatrixSummary` from consecutive chunks of rows, all of them finite."""
+
+    def __init__(self, obs_names: Sequence[str], var_names: Sequence[str]) -> None:
+        self._names = obs_names, var_names
+        self._found: dict[str, Entry | None] = dict.fromkeys(_KINDS)
+        self._n_cells = self._n_nonzero = self._n_zero_cells = 0
+        self._maximum = 0.0
+        self._gene_seen_G = np.zeros(len(var_names), dtype=bool)
+        self._log_normalised = LogNormalisedCheck()
+
+    def update(self, chunk: sp.csr_matrix) -> None:
+        """Take note of the next rows."""
+        for kind, matches in _KINDS.items():
+            if self._found[kind] is None and (hits := matches(chunk.data)).any():
+                self._found[kind] = Entry.at(chunk, int(hits.argmax()), self._n_cells, *self._names)
+        self._n_cells += chunk.shape[0]
+        self._n_nonzero += chunk.nnz
+        self._n_zero_cells += int((np.diff(chunk.indptr) == 0).sum())
+        self._gene_seen_G[chunk.indices] = True
+        if chunk.nnz:
+            self._maximum = max(self._maximum, float(chunk.data.max()))
+        self._log_normalised.update(chunk)
+
+    def result(self) -> MatrixSummary:
+        """Return the facts; one log line counts all-zero cells and genes, which are fine."""
+        n_zero_genes = int((~self._gene_seen_G).sum())
+        if self._n_zero_cells or n_zero_genes:
+            logger.info("%d all-zero cells and %d all-zero genes in the data.", self._n_zero_cells, n_zero_genes)
+        has_zeros = self._n_nonzero < self._n_cells * len(self._gene_seen_G)
+        log_normalised = has_zeros and self._found["fractional"] is not None and self._log_normalised.verdict
+        return MatrixSummary(self._maximum, **self._found, looks_log_normalised=log_normalised)
+
+
+def choose_likelihood(summary: MatrixSummary) -> str:
+    """Name the likelihood for ``likelihood="auto"``: 0/1 → bernoulli, counts → nb, real values → gaussian.
+
+    Values that look log-normalised are a DataError, because then the counts are probably elsewhere.
+    """
+    if summary.looks_log_normalised:
+        raise DataError(
+            f"The data matrix looks log-normalised (scanpy's normalize_total and log1p; such as "
+            f"{summary.fractional}), and likelihood='auto' does not guess. If the raw counts are in a layer, "
+            f"call CVAE.setup_anndata(adata, layer=...); if they are in .raw, use adata.raw.to_adata(); to "
+            f"model the log-normalised values themselves, pass likelihood='gaussian'."
+        )
+    if summary.non_binary is None:
+        return "bernoulli"
+    return "nb" if summary.fractional is None and summary.negative is None else "gaussian"
+
+
+def check_support(summary: MatrixSummary, support: str) -> None:
+    """Refuse data that a likelihood with this support (``"counts"``, ``"binary"`` or ``"real"``) cannot have produced.
+
+    Raises
+    ------
+    DataError
+        With an example entry and the ways out.
+
+    Warns
+    -----
+    UserWarning
+        If counts exceed 2**24, where float32 is no longer exact.
+    """
+    choose("support", support, SUPPORTS)
+    needs, kinds = SUPPORTS[support]
+    for kind in kinds:
+        entry = getattr(summary, kind)
+        if entry is not None:
+            hint = " The values look log-normalised." if summary.looks_log_normalised else ""
+            if entry.value == R_INTEGER_NA:
+                hint = " That number is R's missing integer (NA)."
+            raise DataError(
+                f"The likelihood needs {needs}, but the data matrix holds {entry}.{hint} Call "
+                f"CVAE.setup_anndata(adata, layer=...) with the layer that holds {needs}, or pass "
+                f"likelihood='gaussian' to model real values."
+            )
+    if support == "counts" and summary.maximum > _EXACT_LIMIT:
+        warnings.warn(
+            f"The largest count is {summary.maximum:.0f}; above 2**24 = {_EXACT_LIMIT} float32 is inexact, so "
+            f"such counts are rounded.",
+            UserWarning,
+            stacklevel=2,
+        )

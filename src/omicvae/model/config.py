@@ -1,0 +1,95 @@
+"""From configuration and schema to a network; the same function serves a new and a loaded model."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+import torch
+
+from omicvae._core import SettingError, choose, integral
+from omicvae.data import DataSchema
+from omicvae.likelihoods import LIKELIHOODS, Likelihood
+from omicvae.module import Architecture, ConditionalVAE, NullModel
+from omicvae.networks import covariate_width
+from omicvae.priors import PRIORS
+from omicvae.training import derive_seed, private_generators
+
+#: Dropout of the encoder by default, and below so many cells, which it would memorise (``benchmarks/small_data.py``)
+DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
+
+
+def named_fields(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the fields of a settings class out of all arguments of a call, by name."""
+    return {setting.name: arguments[setting.name] for setting in fields(kind) if setting.name in arguments}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Everything beside data and weights that defines a model; JSON-able."""
+
+    likelihood: str
+    dispersion: str | None = None
+    prior: str = "standard"
+    seed: int = 0
+    architecture: Architecture = field(default_factory=Architecture)
+    n_pseudo_inputs: int = 50
+
+    def __post_init__(self) -> None:
+        choose("likelihood", self.likelihood, LIKELIHOODS)
+        choose("prior", self.prior, PRIORS)
+        for name, minimum in (("seed", 0), ("n_pseudo_inputs", 1)):
+            object.__setattr__(self, name, integral(name, getattr(self, name), minimum=minimum))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Self:
+        """Inverse of ``to_dict``."""
+        return cls(**{**state, "architecture": Architecture(**state["architecture"])})
+
+
+def _build_likelihood(config: ModelConfig, schema: DataSchema) -> Likelihood:
+    """Make the likelihood for the genes and batches of ``schema``."""
+    if config.dispersion == "gene-batch" and schema.keys.batch_key is None:
+        raise SettingError('dispersion="gene-batch" needs a batch_key; pass one to setup_anndata.')
+    return LIKELIHOODS[config.likelihood](
+        len(schema.gene_names),
+        dispersion=config.dispersion,
+        n_batches=len(schema.categorical[0].levels) if schema.keys.batch_key else 1,
+        size_factor=schema.keys.size_factor_key is not None,
+    )
+
+
+def _covariate_sizes(schema: DataSchema) -> dict[str, Any]:
+    """Sizes of the covariates, as the modules take them."""
+    return {
+        "n_genes": len(schema.gene_names),
+        "n_levels": tuple(len(levels.levels) for levels in schema.categorical),
+        "n_continuous": len(schema.continuous),
+    }
+
+
+def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
+    """Make the network with weights that are a function of the seed."""
+    sizes, architecture = _covariate_sizes(schema), config.architecture
+    n_levels, n_continuous = sizes["n_levels"], sizes["n_continuous"]
+    of_prior = dict(
+        n_latent=architecture.n_latent,
+        n_genes=sizes["n_genes"],
+        n_categorical=len(n_levels),
+        n_continuous=n_continuous,
+        covariate_width=covariate_width(n_levels, n_continuous, encoding=architecture.covariate_encoding),
+        n_pseudo_inputs=config.n_pseudo_inputs,
+    )
+    with private_generators():
+        torch.manual_seed(derive_seed(config.seed, "weights"))
+        return ConditionalVAE(
+            _build_likelihood(config, schema), PRIORS[config.prior](**of_prior), architecture, **sizes
+        )
+
+
+def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:
+    """Make the z-free model with the same likelihood."""
+    return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))

@@ -1,0 +1,53 @@
+"""The record of set-up that travels with an AnnData object."""
+
+import json
+
+from anndata import AnnData
+
+from omicvae._core import DataError, keys
+from omicvae.data import SetupKeys, fingerprint, get_matrix
+
+
+def own_memory(adata: AnnData) -> None:
+    """Turn a view into an object of its own, in place, as AnnData itself does when a view is written to."""
+    if adata.is_view:
+        adata._init_as_actual(adata.to_memory() if adata.isbacked else adata.copy())
+
+
+def record_setup(adata: AnnData, setup: SetupKeys) -> None:
+    """Write the keys and the fingerprint of the matrix to ``uns``, as text that h5ad files can hold."""
+    record = {
+        "keys": setup.to_dict(),
+        "fingerprint": fingerprint(adata, setup.layer),
+        "shape": list(adata.shape),
+    }
+    adata.uns[keys.UNS] = {**adata.uns.get(keys.UNS, {}), keys.SETUP: json.dumps(record)}
+
+
+def recorded_setup(adata: AnnData) -> SetupKeys | None:
+    """Return the keys recorded by ``setup_anndata``, also on a copy or a subset; None where there are none.
+
+    Raises
+    ------
+    DataError
+        If the matrix is not the one that was set up.
+    """
+    text = adata.uns.get(keys.UNS, {}).get(keys.SETUP)
+    if text is None:
+        return None
+    record = json.loads(str(text))
+    setup = SetupKeys(**record["keys"])
+    get_matrix(adata, setup.layer)  # the layer may have been dropped since: say so first
+    if record["shape"] == list(adata.shape):
+        check_unchanged(adata, setup.layer, record["fingerprint"])
+    return setup
+
+
+def check_unchanged(adata: AnnData, layer: str | None, expected: str | None) -> None:
+    """Compare the matrix with the fingerprint taken earlier."""
+    if fingerprint(adata, layer) != expected:
+        place = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
+        raise DataError(
+            f"{place} has changed since it was set up. If the new values are the ones to model, call "
+            "CVAE.setup_anndata(adata, ...) again; if not, restore them or keep counts in a layer and pass layer=."
+        )

@@ -1,0 +1,201 @@
+"""The state of a ``CVAE``: configuration, data, network and training in one object that another model can take over."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omicvae._core import NotSupportedError, SettingError, integral
+from omicvae.data import CellStore, DataSchema, check_support, fingerprint
+from omicvae.model.config import ModelConfig, build_module
+from omicvae.model.setup_record import own_memory
+from omicvae.module import ConditionalVAE
+from omicvae.training import CellPasses, FitResult, Split, derive_seed, history_frame
+
+
+@dataclass(slots=True, eq=False)
+class ModelState:
+    """All that a model is beside its registration with scvi-tools; what users see of it, ``HasState`` describes.
+
+    Attributes
+    ----------
+    adata, store, fingerprint
+        The model's own cells, as they were given and as the network sees them, and what tells them from others.
+    split
+        Rows of the own cells; None before training and for other cells than those of the training.
+    moments
+        Of the optimiser, for a run that goes on.
+    known
+        Results that :meth:`once` keeps.
+    """
+
+    config: ModelConfig
+    schema: DataSchema
+    module: ConditionalVAE = field(init=False)
+    adata: AnnData | None = None
+    store: CellStore | None = None
+    fingerprint: str | None = None
+    split: Split | None = None
+    fits: list[FitResult] = field(default_factory=list)
+    objective: dict[str, Any] = field(default_factory=dict)
+    moments: Mapping[str, Tensor] | None = None
+    known: dict[Hashable, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.module = build_module(self.config, self.schema)
+
+    def attach(self, adata: AnnData, store: CellStore) -> None:
+        """Make ``adata`` the model's own data."""
+        own_memory(adata)
+        self.adata, self.store = adata, store
+        self.fingerprint = fingerprint(adata, self.schema.keys.layer)
+
+    def restart(self) -> None:
+        """Make new weights and forget all training."""
+        self.module = build_module(self.config, self.schema)
+        self.fits, self.moments, self.split = [], None, None
+
+    def twin(self, changes: Mapping[str, Any]) -> "ModelState":
+        """Return the state of an untrained model of the same cells and split, with other settings of the network."""
+        config = replace(self.config, architecture=replace(self.config.architecture, **changes))
+        return replace(self, config=config, fits=[], objective={}, moments=None)
+
+    def once(self, what: Hashable, make: Callable[[], Any]) -> Any:
+        """Compute what the cells say without a latent once: for a second diagnosis, and for all twins."""
+        if what not in self.known:
+            self.known[what] = make()
+        return self.known[what]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Return the epochs of all runs."""
+        return pd.concat([fit.history for fit in self.fits]) if self.fits else history_frame([])
+
+    def own_adata(self) -> AnnData:
+        """Return the model's own data, or say that it has none."""
+        if self.adata is None:
+            raise NotSupportedError(
+                "This model was loaded without data: pass adata=, or load it with CVAE.load(path, adata=adata)."
+            )
+        return self.adata
+
+    def require_trained(self, what: str) -> None:
+        """Raise where the model is not trained."""
+        if not self.fits:
+            raise NotSupportedError(f"{what} needs a trained model; call train() first.")
+
+    def require_split(self, what: str) -> Split:
+        """Return the split; raise where the model is not trained, or has not the cells that it was trained on."""
+        self.require_trained(what)
+        self.own_adata()
+        if self.split is None:
+            raise NotSupportedError(
+                f"{what} needs the cells that the model was trained on, in their order, to know which of them "
+                "validate; the data given to CVAE.load() are others."
+            )
+        return self.split
+
+    def cells(
+        self, adata: AnnData | None = None, *, unseen: str | Mapping[str, str] = "error", missing_genes: str = "error"
+    ) -> CellStore:
+        """Store of the model's own cells, or of another AnnData encoded by name and checked like training data."""
+        if adata is None or adata is self.adata:
+            self.own_adata()
+            assert self.store is not None  # it comes with the data
+            return self.store
+        store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
+        check_support(store.summary, self.module.likelihood.support)
+        return store
+
+    def passes(
+        self,
+        what: str,
+        adata: AnnData | None,
+        indices: Sequence[int] | None,
+        batch_size: int | None = None,
+        **choices: Any,
+    ) -> CellPasses:
+        """Return the passes over chosen cells for method ``what``; ``choices`` as in :meth:`cells`."""
+        self.require_trained(what)
+        store = self.cells(adata, **choices)
+        return CellPasses(self.module, store, rows_of(indices, store.n_cells), batch_size)
+
+    def seed_for(self, purpose: str, seed: int | None = None) -> int:
+        """Derive the seed of a purpose from what the user gave, or else from the model's seed."""
+        return derive_seed(self.config.seed if seed is None else integral("seed", seed, minimum=0), purpose)
+
+
+class HasState:
+    """What every part of ``CVAE`` relies on; the parts stand side by side and know nothing of each other."""
+
+    state: ModelState
+
+    @property
+    def config(self) -> ModelConfig:
+        """What defines the network."""
+        return self.state.config
+
+    @property
+    def schema(self) -> DataSchema:
+        """What defines the data."""
+        return self.state.schema
+
+    @property
+    def module(self) -> ConditionalVAE:
+        """The network."""
+        return self.state.module
+
+    @property
+    def fits(self) -> list[FitResult]:
+        """One result per call of ``train``."""
+        return self.state.fits
+
+    @property
+    def objective(self) -> dict[str, Any]:
+        """Settings of the last objective; empty before training."""
+        return self.state.objective
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row per epoch over all runs; losses in nats per cell, ``elbo_validation`` higher is better."""
+        return self.state.history
+
+    @property
+    def train_indices(self) -> Any:
+        """Rows of the model's own cells that it was trained on; None where they are not known."""
+        return None if self.state.split is None else self.state.split.train
+
+    @property
+    def validation_indices(self) -> Any:
+        """Rows of the model's own cells that validate; None where they are not known."""
+        return None if self.state.split is None else self.state.split.validation
+
+
+def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
+    """Row numbers from numbers (integral floats too, as R sends), a boolean mask, or None for all rows.
+
+    Raises
+    ------
+    SettingError
+        On numbers that are not whole or not rows of the data, a mask of another length, or no row at all.
+    """
+    if indices is None:
+        return np.arange(n_cells)
+    given = np.atleast_1d(np.asarray(indices))
+    if given.dtype == bool:
+        if given.shape != (n_cells,):
+            raise SettingError(f"A mask as indices needs one entry for each of {n_cells} cells, got {given.shape}.")
+        given = np.flatnonzero(given)
+    if given.size == 0:
+        raise SettingError("indices select no cell.")
+    rows = given.astype(np.int64)
+    if (rows != given).any() or rows.min() < 0 or rows.max() >= n_cells:
+        raise SettingError(
+            f"indices must be whole numbers from 0 to {n_cells - 1}, got {given.min()} to {given.max()}."
+        )
+    return rows

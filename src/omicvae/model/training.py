@@ -1,0 +1,277 @@
+"""``train``: from the user's settings to a run, its continuation, and its resumption."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+
+from omicvae._core import SettingError, TrainingError, choose, integral
+from omicvae.data import train_validation_split
+from omicvae.model.rescue_search import LIMITS, Attempt
+from omicvae.model.rescue_search import rescue as mend
+from omicvae.model.setup_record import check_unchanged
+from omicvae.model.state import HasState, ModelState
+from omicvae.objective import Objective
+from omicvae.training import (
+    Checkpoint,
+    CheckpointWriter,
+    RunSettings,
+    Split,
+    TrainingPlan,
+    derive_seed,
+    fit,
+    hardware,
+    has_checkpoint,
+    make_budget,
+    read_checkpoint,
+)
+
+log = logging.getLogger("omicvae")
+
+#: What the attempts of a rescue take over from the run; length, rate and stopping are what may have been wrong.
+RESCUED_SETTINGS = ("batch_size", "precision", "optimizer", "weight_decay", "ema_decay", "seed")
+
+
+class TrainingMixin(HasState):
+    """``train``."""
+
+    #: fits of the rescue that the model came from; that as given is the first
+    attempts: tuple[Attempt, ...] = ()
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        *,
+        objective: Objective | Mapping[str, Any] | None = None,
+        batch_size: int = 128,
+        train_size: float = 0.9,
+        early_stopping: bool = True,
+        early_stopping_patience: int | None = None,
+        early_stopping_min_delta: float = 0.0,
+        learning_rate: float | None = None,
+        lr_schedule: str = "one_cycle",
+        optimizer: str = "adam",
+        weight_decay: float | None = None,
+        gradient_clip_norm: float | None = None,
+        ema_decay: float | None = None,
+        accelerator: str = "auto",
+        devices: int | str | list[int] = "auto",
+        precision: str = "auto",
+        seed: int | None = None,
+        fresh: bool = False,
+        checkpoint_dir: str | Path | None = None,
+        checkpoint_every: int = 1,
+        resume_from: str | Path | None = None,
+        on_bad_steps: str = "raise",
+        rescue: bool | Mapping[str, Any] = False,
+        progress_bar: bool = True,
+        logger: Any = False,
+        callbacks: Sequence[Any] = (),
+        **trainer_arguments: Any,
+    ) -> None:
+        """Fit the model: one-cycle Adam, KL warm-up, validation in every epoch, best weights kept.
+
+        Parameters
+        ----------
+        max_epochs
+            Length of the run; None takes the number of optimiser steps that benchmarks found to suffice.
+        objective
+            ``Objective`` or a mapping of its fields (``beta``, ``schedule``, ``warmup``, ``free_bits``, ...).
+        batch_size
+            Cells in a minibatch.
+        train_size
+            Fraction of cells to train on; the others validate. 1.0 trains on all, without validation.
+        early_stopping, early_stopping_patience, early_stopping_min_delta
+            Stop when the validation objective has not improved, by more than so many nats per cell, for so many epochs
+            (default: a fifth of the plan, at least 10), counted once all weights are final and the rate has settled.
+        learning_rate, lr_schedule
+            Rate and its course: ``"one_cycle"`` with this peak, ``"plateau"`` (three tenths of it whenever validation
+            stalls) or ``"constant"``.
+        optimizer, weight_decay, gradient_clip_norm, ema_decay
+            ``"adam"`` or ``"adamw"``; decay of the weights, None for 7 / training cells (weights ~ N(0, 1/7)); largest
+            norm of the gradient; and d of the moving average of weights that is validated and kept instead of them.
+        accelerator, devices, precision
+            As in ``lightning.pytorch.Trainer``; ``"auto"`` takes a CUDA device where there is one, else the CPU, and
+            float32. Offered are one device, and the precisions of ``omicvae.training.PRECISIONS``.
+        seed
+            None goes on from the model's seed.
+        fresh
+            Start again from new weights, with an empty history.
+        checkpoint_dir, checkpoint_every
+            Folder for checkpoints from which a run can be resumed, written after every so many epochs.
+        resume_from
+            Folder with the checkpoints of an interrupted run: it goes on with its own settings, to the same result as
+            if it had not been interrupted. The model must be the one that the run was started on, made anew.
+        on_bad_steps
+            What happens when too many steps had a loss that was not finite: ``"raise"`` an error or ``"stop"`` with a
+            warning. Either way the model has its best weights and can be used.
+        rescue
+            Diagnose the fit and, where it is not sound, try the remedies on new networks as :func:`omicvae.rescue`
+            does; the model becomes the best of them, and ``attempts`` has them all. A mapping gives its settings
+            (``labels_key``, ``max_attempts``, ``max_seconds``).
+        progress_bar
+            Show a bar; the log line of each epoch goes to the logger ``omicvae`` at level INFO.
+        logger
+            A Lightning logger; True for its CSV logger, in ``omicvae_logs``.
+        callbacks, trainer_arguments
+            Passed to the Trainer.
+
+        A second call goes on from the present weights with the same split, by default with the last objective at its
+        final KL weight, keeps the optimiser's moments, plans a new learning-rate cycle and appends to ``history``.
+
+        Raises
+        ------
+        SettingError
+            If the run would end before all weights are final, or a setting is impossible.
+        TrainingError
+            If too many steps had a loss or gradient that was not finite; the model is usable.
+        """
+        settings, state = RunSettings.of(locals()), self.state
+        check_unchanged(state.own_adata(), self.schema.keys.layer, state.fingerprint)
+        choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
+        limits: dict[str, Any] = dict(rescue) if isinstance(rescue, Mapping) else {}
+        if not set(limits) <= set(LIMITS):
+            raise SettingError(f"rescue takes True or a mapping with {', '.join(LIMITS)}, got {sorted(limits)}.")
+        if rescue and train_size == 1:
+            raise SettingError(
+                "rescue compares fits on validation cells, and train_size=1.0 leaves none. Leave some, as with 0.9."
+            )
+        settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
+        folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
+        if folder is not None:
+            every = integral("checkpoint_every", checkpoint_every, minimum=1)
+            writer = CheckpointWriter(Path(folder), every, {**_identity(state), "run": settings.to_dict()})
+        hard = hardware(accelerator, devices, settings.precision)
+        plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
+        result = fit(
+            plan,
+            settings.best_weights(plan.budget.max_epochs),
+            progress_bar=progress_bar,
+            callbacks=callbacks,
+            writer=writer,
+            resume_from=checkpoint,
+            logger=pl.loggers.CSVLogger("omicvae_logs", name=None) if logger is True else logger,
+            **hard,
+            **trainer_arguments,
+        )
+        state.fits.append(result)
+        state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
+        self.attempts, self.is_trained_, failure = (), True, result.failure
+        if rescue:
+            kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
+            hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
+            outcome = mend(self, **limits, **{**kept, **hardware_too, **trainer_arguments})
+            self.state, self.attempts = outcome.model.state, outcome.attempts
+            failure = outcome.attempts[outcome.chosen].failure
+        if failure:
+            text = f"{failure} Training ended; the model has its best weights so far and can be used."
+            if on_bad_steps == "raise":
+                raise TrainingError(text)
+            log.warning(text)
+
+
+def _begun(
+    settings: RunSettings,
+    state: ModelState,
+    fresh: bool,
+    checkpoint_dir: str | Path | None,
+    resume_from: str | Path | None,
+) -> tuple[RunSettings, Checkpoint | None]:
+    """Return the settings of a run that is resumed, with its checkpoint, or else of a new one."""
+    if resume_from is None:
+        if checkpoint_dir is not None and has_checkpoint(Path(checkpoint_dir)):
+            raise SettingError(
+                f"{checkpoint_dir} holds checkpoints of another run. Go on with it by train(resume_from="
+                f"{str(checkpoint_dir)!r}), or choose an empty folder."
+            )
+        return _continued(settings, state, fresh), None
+    checkpoint = read_checkpoint(Path(resume_from))
+    saved, own = checkpoint["settings"], _identity(state)
+    if other := [name for name in own if own[name] != saved[name]]:
+        shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
+        raise SettingError(
+            f"The checkpoint is of another model ({shown}). Make the model as it was when that run was started, "
+            "on the same data."
+        )
+    return settings.resumed(saved["run"]), checkpoint
+
+
+def _identity(state: ModelState) -> dict[str, Any]:
+    """Return what must be the same for a run to be resumed, as JSON gives it back."""
+    own = {"config": state.config.to_dict(), "data": state.fingerprint, "epochs_before": len(state.history)}
+    plain: dict[str, Any] = json.loads(json.dumps(own))
+    return plain
+
+
+def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSettings:
+    """Settle what a new run takes over from the one before: seed, objective, and a word on it."""
+    settings = replace(settings, seed=state.config.seed if settings.seed is None else settings.seed)
+    if not state.fits or fresh:
+        return settings
+    kept = "Adam's moments" if state.moments else "a new optimiser (moments are not saved with a model)"
+    if settings.objective is None:
+        weight = float(state.history["kl_weight"].iloc[-1])
+        goal = Objective.parse({**state.objective, "schedule": "constant"}).held(weight)
+        settings = replace(settings, objective=goal)
+        kept += f", the KL weight held at {weight:.4g}"
+    log.warning(
+        "Training goes on from epoch %d with the present weights, %s and a new learning-rate cycle; fresh=True "
+        "starts again.",
+        len(state.history),
+        kept,
+    )
+    return settings
+
+
+def _make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, bfloat16_products: bool) -> TrainingPlan:
+    """Fix split, budget and objective of a run, and initialise the network before the first one."""
+    store, seed = state.cells(), int(settings.seed or 0)
+    goal = Objective.parse(settings.objective)
+    split = None if fresh else state.split  # what has been trained on must not validate later
+    if split is None:  # the same in every run with the same seed and size
+        rng = np.random.default_rng(derive_seed(seed, "split"))
+        size = settings.train_size
+        split = Split(*train_validation_split(store.n_cells, train_size=size, strata=store.codes_ND, rng=rng))
+    n_train, n_genes, n_latent = len(split.train), state.module.n_genes, state.config.architecture.n_latent
+    budget = make_budget(n_train, settings.batch_size, settings.optimisation(n_train), max_epochs=settings.max_epochs)
+    scheduled = goal.scheduled(budget.total_steps, budget.steps_per_epoch, n_genes=n_genes, n_latent=n_latent)
+    if scheduled.effective_beta != goal.beta:
+        log.warning(
+            'reduction="mean" averages the reconstruction over %d genes and the KL over %d dimensions: '
+            "beta=%g acts like beta=%.4g on the ELBO.",
+            *(n_genes, n_latent, goal.beta, scheduled.effective_beta),
+        )
+    if fresh:  # only now that nothing can be refused any more
+        state.restart()
+    if not state.fits:
+        state.schema = state.schema.fit_scaling(store.continuous_NV[split.train])
+        state.store = store = store.with_schema(state.schema)
+        rng, rows = np.random.default_rng(derive_seed(seed, "weights", 1)), split.train
+        state.module.initialise(
+            store.moments(rows), lambda n: store.batch(rng.choice(rows, min(n, len(rows)), replace=False))
+        )
+        left_out = [state.schema.gene_names[g] for g in state.module.likelihood.constant_genes.tolist()]
+        if left_out:
+            log.warning(
+                "%d gene(s) are constant over the training cells and are left out of the likelihood, such as %s.",
+                len(left_out),
+                ", ".join(left_out[:5]),
+            )
+    return TrainingPlan(
+        state.module,
+        store,
+        split,
+        scheduled,
+        budget,
+        batch_size=settings.batch_size,
+        seed=derive_seed(seed, "noise", len(state.fits)),
+        cell_names=state.own_adata().obs_names,
+        first_epoch=len(state.history) + 1,
+        bfloat16_products=bfloat16_products,
+        start_moments=state.moments,
+    )

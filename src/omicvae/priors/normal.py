@@ -1,0 +1,50 @@
+"""Gaussian priors: the standard normal, and one that depends on the covariates."""
+
+import torch
+from torch import Tensor, nn
+
+from omicvae._core import SettingError
+from omicvae.priors.base import Encode, Prior
+from omicvae.priors.density import DiagonalNormal
+
+
+class StandardNormal(Prior):
+    """p(z) = N(0, I) of K dimensions (Kingma & Welling 2014), the same for all cells."""
+
+    def __init__(self, n_latent: int) -> None:
+        super().__init__()
+        self._zero_K: Tensor
+        self.register_buffer("_zero_K", torch.zeros(n_latent), persistent=False)
+
+    def at(self, c_BC: Tensor, encode: Encode) -> DiagonalNormal:
+        """Return N(0, I)."""
+        return DiagonalNormal(self._zero_K, self._zero_K)
+
+
+class ConditionalNormal(Prior):
+    """p(z | c) = N(m(c), diag v(c)) (Sohn et al. 2015) with m(c) = M c and log v(c) = V c.
+
+    M and V start at zero, so training starts from N(0, I). There is no constant term: the decoder's first layer
+    absorbs a shift and a scale that all cells share. ``width`` is that of the encoding c.
+
+    Raises
+    ------
+    SettingError
+        Without covariates.
+    """
+
+    def __init__(self, n_latent: int, width: int) -> None:
+        super().__init__()
+        if width == 0:
+            raise SettingError(
+                'prior="conditional" needs covariates, and the model has none. Name some in setup_anndata '
+                '(batch_key=, ...), or take prior="standard".'
+            )
+        self.mean_CK = nn.Parameter(torch.zeros(width, n_latent))
+        self.log_variance_CK = nn.Parameter(torch.zeros(width, n_latent))
+
+    def at(self, c_BC: Tensor, encode: Encode) -> DiagonalNormal:
+        """Return N(m(c), diag v(c)) of each cell."""
+        # not in half precision, as mixed-precision training would have it: the KL needs the digits
+        with torch.autocast(c_BC.device.type, enabled=False):
+            return DiagonalNormal(c_BC @ self.mean_CK, c_BC @ self.log_variance_CK)
