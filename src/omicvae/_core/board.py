@@ -7,6 +7,7 @@ and a loop takes no longer than in one thread where other processes have the cor
 
 import os
 import platform
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -18,13 +19,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+_instruction: Any = intrinsic  # its own type counts the compiler's argument among ours
 _I64, _BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
 _ENTRY = ir.FunctionType(ir.IntType(32), [_BYTES, _I64, _I64])  # status of a kernel, of its arguments, part and parts
 
 # The job is one number, so that a part is claimed by replacing it: 32 bits count the jobs, 16 are the number of parts,
-# 16 the next part. Then the kernel's address, that of its arguments; parts done, parts that failed; calls to leave, and answers.
+# 16 the next part. Then the kernel's address, that of its arguments; parts done, parts that failed; calls, answers.
 _JOB, _KERNEL, _ARGUMENTS, _DONE, _FAILED, _CALLS, _ANSWERS = 0, 1, 2, 8, 9, 16, 17  # 8 numbers are a line of the cache
-_PATIENCE, _LOOKS = int(os.environ.get("PAT","300")), 50  # looks at the board in a row, without work, before the core is offered to others
+_PATIENCE, _LOOKS = 400, 50  # looks at the board in a row, without work, before the core is offered to others
 
 
 def new_board() -> NDArray[np.int64]:
@@ -36,7 +38,7 @@ def _place(context, builder, signature, values):  # type: ignore[no-untyped-def]
     return builder.gep(context.make_array(signature.args[0])(context, builder, values[0]).data, [values[1]])
 
 
-@intrinsic
+@_instruction
 def _load(typing, board, place):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         return builder.load_atomic(_place(context, builder, signature, values), ordering="acquire", align=8)
@@ -44,7 +46,7 @@ def _load(typing, board, place):  # type: ignore[no-untyped-def]
     return types.int64(board, types.int64), generate
 
 
-@intrinsic
+@_instruction
 def _store(typing, board, place, value):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         builder.store_atomic(values[2], _place(context, builder, signature, values), ordering="seq_cst", align=8)
@@ -53,7 +55,7 @@ def _store(typing, board, place, value):  # type: ignore[no-untyped-def]
     return types.void(board, types.int64, types.int64), generate
 
 
-@intrinsic
+@_instruction
 def _add(typing, board, place, value):  # type: ignore[no-untyped-def]
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
         return builder.atomic_rmw("add", _place(context, builder, signature, values), values[2], ordering="seq_cst")
@@ -61,7 +63,7 @@ def _add(typing, board, place, value):  # type: ignore[no-untyped-def]
     return types.int64(board, types.int64, types.int64), generate
 
 
-@intrinsic
+@_instruction
 def _replace(typing, board, place, old, new):  # type: ignore[no-untyped-def]
     """Put ``new`` where ``old`` still is; return whether it was."""
 
@@ -72,7 +74,7 @@ def _replace(typing, board, place, old, new):  # type: ignore[no-untyped-def]
     return types.boolean(board, types.int64, types.int64, types.int64), generate
 
 
-@intrinsic
+@_instruction
 def _addresses(typing, kernel, arguments):  # type: ignore[no-untyped-def]
     """Return where a function lies that calls the kernel for a part, and where the arguments lie during this call."""
     own = kernel.get_call_type(typing, (types.int64, types.int64, *arguments.types), {})
@@ -96,7 +98,7 @@ def _addresses(typing, kernel, arguments):  # type: ignore[no-untyped-def]
     return types.UniTuple(types.int64, 2)(kernel, arguments), generate
 
 
-@intrinsic
+@_instruction
 def _call(typing, kernel, arguments, part, parts):  # type: ignore[no-untyped-def]
     """Call what lies at the addresses; return whether it failed."""
 
@@ -107,7 +109,7 @@ def _call(typing, kernel, arguments, part, parts):  # type: ignore[no-untyped-de
     return types.int64(*(types.int64,) * 4), generate
 
 
-@intrinsic
+@_instruction
 def _pause(typing):  # type: ignore[no-untyped-def]
     """Tell the processor that this is a loop of waiting: it leaves more to the core's other thread."""
 
@@ -120,10 +122,22 @@ def _pause(typing):  # type: ignore[no-untyped-def]
     return types.void(), generate
 
 
+_inside: Any = numba.njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+
+
+def kept_on_disk(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that runs without Python's lock on first use, and keep it where there is a folder for it."""
+    options: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # there is none
+        return numba.njit(**options)(function)
+
+
 _offer_core = types.ExternalFunction("sched_yield" if os.name == "posix" else "SwitchToThread", types.int32())
 
 
-@numba.njit(nogil=True)
+@_inside
 def _take(board):  # type: ignore[no-untyped-def]
     """Run a part of the job if one is left; return whether there may be more."""
     job = _load(board, _JOB)
@@ -137,7 +151,7 @@ def _take(board):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(nogil=True)
+@_inside
 def _start(board, addresses, parts):  # type: ignore[no-untyped-def]
     _store(board, _KERNEL, addresses[0])
     _store(board, _ARGUMENTS, addresses[1])
@@ -146,7 +160,7 @@ def _start(board, addresses, parts):  # type: ignore[no-untyped-def]
     _store(board, _JOB, (((_load(board, _JOB) >> 32) + 1) << 32) | (parts << 16))
 
 
-@numba.njit(nogil=True)
+@_inside
 def _wait(board, place, number):  # type: ignore[no-untyped-def]
     looks = 0
     while _load(board, place) < number:
@@ -156,7 +170,7 @@ def _wait(board, place, number):  # type: ignore[no-untyped-def]
             _offer_core()
 
 
-@numba.njit(nogil=True)
+@_inside
 def _finish(board, parts):  # type: ignore[no-untyped-def]
     """Take what is left, and wait for what others have begun; return how many parts failed."""
     while _take(board):
@@ -165,7 +179,7 @@ def _finish(board, parts):  # type: ignore[no-untyped-def]
     return _load(board, _FAILED)
 
 
-@numba.njit(nogil=True)
+@kept_on_disk
 def attend(board, calls, answers):  # type: ignore[no-untyped-def]
     """Give answers to calls; take parts until there has been nothing to do for a while, or a further call came.
 
@@ -203,7 +217,7 @@ def n_answers(board: NDArray[np.int64]) -> int:
     return int(board[_ANSWERS])
 
 
-@numba.njit(nogil=True)
+@kept_on_disk
 def await_answers(board, number):  # type: ignore[no-untyped-def]
     """Wait until there were ``number`` answers."""
     _wait(board, _ANSWERS, number)

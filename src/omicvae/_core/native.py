@@ -1,10 +1,11 @@
 """Compiled CPU kernels: how they are compiled and how they share the cores.
 
 A kernel is a plain loop over the rows of part ``part`` of ``parts``, which numba compiles on first use for the
-processor at hand and keeps on disk. It runs without Python's lock, so that plain threads run the parts side by side.
-They wait in the operating system, never actively: other processes get the cores meanwhile, and a forked child, which
-has none of its parent's threads, makes its own. The process that compiles a kernel runs a form that may round otherwise
-than the form on disk, which all later processes run: numba optimises the latter once more.
+processor at hand and keeps on disk. Plain threads take the parts from a board (``board.py``), without Python's lock.
+They look at it for a fraction of a millisecond after their last part, then wait in the operating system, so that other
+processes get the cores; a forked child, which has none of its parent's threads, makes its own. The process that
+compiles a kernel runs a form that may round otherwise than the form on disk, which all later processes run: numba
+optimises the latter once more.
 """
 
 import os
@@ -20,22 +21,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omicvae._core.board import attend, await_answers, call, launcher, n_answers, n_calls, new_board
+from omicvae._core.board import (
+    attend,
+    await_answers,
+    call,
+    kept_on_disk,
+    launcher,
+    n_answers,
+    n_calls,
+    new_board,
+)
 
 # Sums may be reordered and products fused, so that loops become vector instructions; (a + b) − a may turn into b, so no
 # kernel relies on what rounding leaves. NaN and infinity keep their meaning: they stop a bad step.
-RELAXED = {"reassoc", "contract", "arcp", "nsz"}
+_RELAXED = {"reassoc", "contract", "arcp", "nsz"}
+# for what other compiled code alone calls
+_ALONE: dict[str, Any] = {
+    "fastmath": _RELAXED,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 Kernel = Callable[..., Any]
 
 
 def compiled(function: Callable[..., None]) -> Kernel:
     """Compile a kernel ``(part, parts, *arguments)`` on first use, for :func:`run`."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": RELAXED, "error_model": "numpy"}
-    launch = launcher(numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function))
-    try:
-        return numba.njit(cache=True, nogil=True)(launch)
-    except RuntimeError:  # no folder to keep compiled code in
-        return numba.njit(nogil=True)(launch)
+    return kept_on_disk(launcher(numba.njit(nogil=True, **_ALONE)(function)))
 
 
 def inlined(function: Kernel) -> Kernel:
@@ -43,7 +55,7 @@ def inlined(function: Kernel) -> Kernel:
 
     A kernel kept on disk is compiled again when its own file changes, not when that of a function inside it does.
     """
-    return numba.njit(fastmath=RELAXED, error_model="numpy")(function)
+    return numba.njit(**_ALONE)(function)
 
 
 @inlined
@@ -70,14 +82,14 @@ class _Threads:
     def run_kernel(self, kernel: Kernel, parts: int, arguments: tuple[Any, ...]) -> None:
         """Run all parts, here or in other threads; here alone where another caller has them at work."""
         if not self._in_use.acquire(blocking=False):
-            check(kernel(new_board(), parts, *arguments))
+            _check(kernel(new_board(), parts, *arguments))
             return
         try:
             self._grow(parts - 1)
             while not self._waiting.empty():
                 self._waiting.get()
                 self._tasks.put(None)
-            check(kernel(self._board, parts, *arguments))
+            _check(kernel(self._board, parts, *arguments))
         finally:
             self._in_use.release()
 
@@ -97,21 +109,17 @@ class _Threads:
             return
         try:
             self._grow(parts - 1)
-            answers = n_answers(self._board) + parts
+            answers, own = n_answers(self._board), 1
             for part in range(1, parts):
                 self._tasks.put(partial(task, part))
             call(self._board)
             task(0)
-            answers -= 1
-            while not self._tasks.empty():
-                try:
-                    own = self._tasks.get_nowait()
-                except Empty:
-                    break
-                if own is not None:
-                    own()
-                    answers -= 1
-            await_answers(self._board, answers)
+            with suppress(Empty):
+                while True:  # what no other thread has begun
+                    if (left := self._tasks.get_nowait()) is not None:
+                        left()
+                        own += 1
+            await_answers(self._board, answers + parts - own)
         finally:
             self._in_use.release()
         if errors:
@@ -124,11 +132,12 @@ class _Threads:
             torch_threads = torch.get_num_threads()
             started: SimpleQueue[None] = SimpleQueue()
             for _ in range(self._n, n):
-                Thread(target=torch.inference_mode(self._work), args=(started,), name="omicvae", daemon=True).start()
+                Thread(target=self._work, args=(started,), name="omicvae", daemon=True).start()
                 started.get()
             self._n = max(self._n, n)
             torch.set_num_threads(torch_threads)  # the threads' own 1 would hold for threads made later, too
 
+    @torch.inference_mode()
     def _work(self, started: SimpleQueue[None]) -> None:
         torch.set_num_threads(1)
         started.put(None)
@@ -206,7 +215,7 @@ def run(kernel: Kernel, n: int, *arguments: Any, smallest: int = 16) -> None:
     """
     parts = n_parts(n, smallest)
     if parts == 1:
-        check(kernel(new_board(), 1, *arguments))
+        _check(kernel(new_board(), 1, *arguments))
     else:
         _threads.run_kernel(kernel, parts, arguments)
 
@@ -223,7 +232,7 @@ def run_functions(function: Callable[..., None], n: int, *arguments: Any, smalle
         _threads.run_function(function, parts, arguments)
 
 
-def check(n_failed: int) -> None:
+def _check(n_failed: int) -> None:
     """Raise if parts of a kernel failed: they allocate no more than a row, so the memory is full."""
     if n_failed:
         raise MemoryError("A compiled loop found no memory for its working row.")
