@@ -81,10 +81,10 @@ def test_an_error_in_any_part_reaches_the_caller(two_threads):
 
     done = []
     with pytest.raises(ValueError, match="of part 1"):
-        native.run(part, 1000, done)
+        native.run_functions(part, 1000, done)
     assert sorted(done) == [0, 1]
     done.clear()
-    native.run(lambda part, parts, done: done.append((part, parts)), 1000, done)  # its threads live on
+    native.run_functions(lambda part, parts, done: done.append((part, parts)), 1000, done)  # its threads live on
     assert sorted(done) == [(0, 2), (1, 2)]
 
 

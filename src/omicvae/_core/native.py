@@ -1,16 +1,18 @@
 """Compiled CPU kernels: how they are compiled and how they share the cores.
 
 A kernel is a plain loop over the rows of part ``part`` of ``parts``, which numba compiles on first use for the
-processor at hand and keeps on disk. It runs without Python's lock, so that plain threads run the parts side by side.
-They wait in the operating system, never actively: other processes get the cores meanwhile, and a forked child, which
-has none of its parent's threads, makes its own. The process that compiles a kernel runs a form that may round otherwise
-than the form on disk, which all later processes run: numba optimises the latter once more.
+processor at hand and keeps on disk. Plain threads take the parts from a board (``board.py``), without Python's lock.
+They look at it for a fraction of a millisecond after their last part, then wait in the operating system, so that other
+processes get the cores; a forked child, which has none of its parent's threads, makes its own. The process that
+compiles a kernel runs a form that may round otherwise than the form on disk, which all later processes run: numba
+optimises the latter once more.
 """
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any
 
@@ -19,19 +21,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from omicvae._core.board import (
+    attend,
+    await_answers,
+    call,
+    kept_on_disk,
+    launcher,
+    n_answers,
+    n_calls,
+    new_board,
+)
+
 # Sums may be reordered and products fused, so that loops become vector instructions; (a + b) − a may turn into b, so no
 # kernel relies on what rounding leaves. NaN and infinity keep their meaning: they stop a bad step.
-RELAXED = {"reassoc", "contract", "arcp", "nsz"}
+_RELAXED = {"reassoc", "contract", "arcp", "nsz"}
+# for what other compiled code alone calls
+_ALONE: dict[str, Any] = {
+    "fastmath": _RELAXED,
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 Kernel = Callable[..., Any]
 
 
-def compiled(function: Kernel) -> Kernel:
-    """Compile a kernel ``(part, parts, *arguments)`` on first use."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": RELAXED, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep compiled code in
-        return numba.njit(**options)(function)
+def compiled(function: Callable[..., None]) -> Kernel:
+    """Compile a kernel ``(part, parts, *arguments)`` on first use, for :func:`run`."""
+    return kept_on_disk(launcher(numba.njit(nogil=True, **_ALONE)(function)))
 
 
 def inlined(function: Kernel) -> Kernel:
@@ -39,7 +55,7 @@ def inlined(function: Kernel) -> Kernel:
 
     A kernel kept on disk is compiled again when its own file changes, not when that of a function inside it does.
     """
-    return numba.njit(fastmath=RELAXED, error_model="numpy")(function)
+    return numba.njit(**_ALONE)(function)
 
 
 @inlined
@@ -51,29 +67,67 @@ def bfloat16_bits(x):  # type: ignore[no-untyped-def]
 
 
 class _Threads:
-    """Threads that wait for parts of kernels; as many as were ever asked for at a time."""
+    """Threads that take parts of kernels from the board, and whole functions; as many as were ever asked for at a time.
+
+    They leave the board soon after the last kernel, and then wait in the operating system.
+    """
 
     def __init__(self) -> None:
-        self._tasks: SimpleQueue[tuple[Kernel, tuple[Any, ...], SimpleQueue[BaseException | None]]] = SimpleQueue()
+        self._board, self._in_use = new_board(), Lock()
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[None] = SimpleQueue()  # as long as there are threads which wait for a task
         self._growing = Lock()
         self._n = 0
 
-    def run(self, kernel: Kernel, parts: int, arguments: tuple[Any, ...]) -> None:
-        """Run all parts, the first in the calling thread; raise the error of any of them."""
-        if self._n < parts - 1:
-            self._grow(parts - 1)
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
-        for part in range(1, parts):
-            self._tasks.put((kernel, (part, parts, *arguments), done))
+    def run_kernel(self, kernel: Kernel, parts: int, arguments: tuple[Any, ...]) -> None:
+        """Run all parts, here or in other threads; here alone where another caller has them at work."""
+        if not self._in_use.acquire(blocking=False):
+            _check(kernel(new_board(), parts, *arguments))
+            return
         try:
-            kernel(0, parts, *arguments)
-        finally:  # the others still write into the caller's arrays
-            errors = [done.get() for _ in range(1, parts)]
-        for error in errors:
-            if error is not None:
-                raise error
+            self._grow(parts - 1)
+            while not self._waiting.empty():
+                self._waiting.get()
+                self._tasks.put(None)
+            _check(kernel(self._board, parts, *arguments))
+        finally:
+            self._in_use.release()
+
+    def run_function(self, function: Callable[..., None], parts: int, arguments: tuple[Any, ...]) -> None:
+        """Run all parts, the first in the calling thread; raise the error of any of them."""
+        errors: list[BaseException] = []
+
+        def task(part: int) -> None:
+            try:
+                function(part, parts, *arguments)
+            except BaseException as error:
+                errors.append(error)
+
+        if not self._in_use.acquire(blocking=False):
+            for part in range(parts):
+                function(part, parts, *arguments)
+            return
+        try:
+            self._grow(parts - 1)
+            answers, own = n_answers(self._board), 1
+            for part in range(1, parts):
+                self._tasks.put(partial(task, part))
+            call(self._board)
+            task(0)
+            with suppress(Empty):
+                while True:  # what no other thread has begun
+                    if (left := self._tasks.get_nowait()) is not None:
+                        left()
+                        own += 1
+            await_answers(self._board, answers + parts - own)
+        finally:
+            self._in_use.release()
+        if errors:
+            raise errors[0]
 
     def _grow(self, n: int) -> None:
+        if self._n >= n:
+            return
         with self._growing:
             torch_threads = torch.get_num_threads()
             started: SimpleQueue[None] = SimpleQueue()
@@ -83,18 +137,22 @@ class _Threads:
             self._n = max(self._n, n)
             torch.set_num_threads(torch_threads)  # the threads' own 1 would hold for threads made later, too
 
+    @torch.inference_mode()
     def _work(self, started: SimpleQueue[None]) -> None:
         torch.set_num_threads(1)
         started.put(None)
         while True:
-            kernel, arguments, done = self._tasks.get()
-            try:
-                kernel(*arguments)
-            except BaseException as error:
-                done.put(error)
-            else:
-                done.put(None)
-            del kernel, arguments, done  # else the last arrays would live until the next task
+            self._waiting.put(None)
+            task, calls = self._tasks.get(), n_calls(self._board)
+            while True:
+                if task is not None:
+                    task()
+                answers, task = int(task is not None), None  # else the last arrays would live until the next task
+                if not attend(self._board, calls, answers):
+                    break
+                calls = n_calls(self._board)
+                with suppress(Empty):
+                    task = self._tasks.get_nowait()
 
 
 _threads = _Threads()
@@ -151,15 +209,33 @@ def n_parts(n: int, smallest: int = 16) -> int:
 
 
 def run(kernel: Kernel, n: int, *arguments: Any, smallest: int = 16) -> None:
-    """Call ``kernel(part, parts, *arguments)`` for as many parts as ``n`` rows are worth, side by side.
+    """Run a compiled kernel over ``n`` rows, in as many parts as they are worth, side by side.
 
-    Handing a part to another thread costs about 15 µs: ``smallest`` says how many rows take as long.
+    ``smallest`` says how many rows take longer than the microsecond or two that handing over a part does.
     """
     parts = n_parts(n, smallest)
     if parts == 1:
-        kernel(0, 1, *arguments)
+        _check(kernel(new_board(), 1, *arguments))
     else:
-        _threads.run(kernel, parts, arguments)
+        _threads.run_kernel(kernel, parts, arguments)
+
+
+def run_functions(function: Callable[..., None], n: int, *arguments: Any, smallest: int = 16) -> None:
+    """Call ``function(part, parts, *arguments)``, side by side: for functions of torch, which leave Python's lock.
+
+    Handing a part to another thread costs 15 to 80 µs.
+    """
+    parts = n_parts(n, smallest)
+    if parts == 1:
+        function(0, 1, *arguments)
+    else:
+        _threads.run_function(function, parts, arguments)
+
+
+def _check(n_failed: int) -> None:
+    """Raise if parts of a kernel failed: they allocate no more than a row, so the memory is full."""
+    if n_failed:
+        raise MemoryError("A compiled loop found no memory for its working row.")
 
 
 def as_array(tensor: torch.Tensor) -> NDArray[Any]:

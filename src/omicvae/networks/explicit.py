@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import Bfloat16Copies, HeadOutput, SparseRows
-from omicvae._core.native import as_array, compiled, run
+from omicvae._core.native import as_array, compiled, run, run_functions
 from omicvae.networks.blocks import MLP, BatchNorm, ConditionedLinear, NormActivationDropout
 from omicvae.networks.encoder import Encoder
 from omicvae.networks.linear import (
@@ -26,7 +26,7 @@ from omicvae.networks.linear import (
 
 f4 = np.float32
 # rows or columns of a hidden layer that are worth a thread: usual minibatches stay in the calling one
-_SMALLEST_PART = 256
+_SMALLEST_PART = 32
 
 
 @compiled
@@ -269,9 +269,8 @@ class Hidden:
 
 def _products(part: int, parts: int, products: list[tuple[Tensor, Tensor, Tensor]]) -> None:
     """Compute whole products side by side: sharing one out costs more than it saves."""
-    with torch.inference_mode():
-        for a, b, out in products[part::parts]:
-            torch.mm(a, b, out=out)
+    for a, b, out in products[part::parts]:
+        torch.mm(a, b, out=out)
 
 
 class Heads:
@@ -311,7 +310,7 @@ class Heads:
             self._narrow_results, self._now.values(), self._weights, strict=True
         ):
             products += [(hidden, output.raw_BG, weight_gradient), (output.raw_BG, weight.t(), narrow[:n])]
-        run(_products, len(products), products, smallest=1)
+        run_functions(_products, len(products), products, smallest=1)
         return torch.sum(self._narrow_results[:, :n], 0, dtype=torch.float32, out=self._result[:n])
 
 
@@ -352,5 +351,5 @@ class Posterior:
         arrays = (self._parameters, noise, self._bounds, z_gradient_BK.numpy(), slope, mean, log_variance, result)
         run(_posterior_gradient, len(slope), *arrays, smallest=_SMALLEST_PART)
         for gradient_BK, *sums in ((mean, *self._sums[:2]), (log_variance, *self._sums[2:])):
-            run(_posterior_weight_gradient, gradient_BK.shape[1], self._hidden, gradient_BK, *sums)
+            run(_posterior_weight_gradient, gradient_BK.shape[1], self._hidden, gradient_BK, *sums, smallest=4)
         return result_BH

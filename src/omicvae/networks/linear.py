@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from omicvae._core import SparseRows
-from omicvae._core.native import bfloat16_bits, compiled, run
+from omicvae._core.native import bfloat16_bits, compiled, run, run_functions
 from omicvae._core.vectors import MOST_VECTORS, WIDTH, row_sum
 
 #: share of non-zeros up to which the product with them alone is faster than the dense one
 MOSTLY_ZERO = 0.5
 # multiplications that take as long as it does to hand them to another thread
-_SMALLEST_PART = 500_000
+_SMALLEST_PART = 1_000_000
 f4 = np.float32
 
 
@@ -104,8 +104,7 @@ def sparse_weight_gradient(rows: SparseRows, gradient_BO: Tensor, out_IO: Tensor
 
 def _rows_of_product(part: int, parts: int, a_MI: Tensor, b_IN: Tensor, out_MN: Tensor) -> None:
     start, stop = len(out_MN) * part // parts, len(out_MN) * (part + 1) // parts
-    with torch.inference_mode():  # a thread does not take over the mode of the one that calls it
-        torch.mm(a_MI[start:stop], b_IN, out=out_MN[start:stop])
+    torch.mm(a_MI[start:stop], b_IN, out=out_MN[start:stop])
 
 
 def dense_product(a_MI: Tensor, b_IN: Tensor, out_MN: Tensor) -> Tensor:
@@ -116,7 +115,7 @@ def dense_product(a_MI: Tensor, b_IN: Tensor, out_MN: Tensor) -> Tensor:
     if out_MN.dtype == torch.bfloat16:
         return torch.mm(a_MI, b_IN, out=out_MN)
     smallest = max(16, _SMALLEST_PART // max(1, b_IN.numel()))
-    run(_rows_of_product, len(out_MN), a_MI, b_IN, out_MN, smallest=smallest)
+    run_functions(_rows_of_product, len(out_MN), a_MI, b_IN, out_MN, smallest=smallest)
     return out_MN
 
 

@@ -17,7 +17,7 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 _ALIGNED = 64  # bytes
 # parameters that are worth a thread
-_SMALLEST_PART = 50_000
+_SMALLEST_PART = 20_000
 _BLOCK = 2048  # parameters that are updated while their values lie in the nearest cache
 
 
@@ -145,7 +145,7 @@ class FlatAdam(torch.optim.Optimizer):
         """Update all parameters, unless the loss or a gradient is not finite; return whether it did."""
         square_norms = np.zeros(n_threads())
         arrays = (self._segments, self._gradient_bits, self._arrays[1], square_norms)
-        run(_square_norm, len(self.values), *arrays, smallest=10 * _SMALLEST_PART)  # one multiplication each
+        run(_square_norm, len(self.values), *arrays, smallest=_SMALLEST_PART)
         norm = math.sqrt(square_norms.sum()) if np.isfinite(square_norms).all() else math.inf
         if not (math.isfinite(loss) and math.isfinite(norm)):
             return False

@@ -85,7 +85,7 @@ class ExplicitStep:
         h_gradient = self._posterior.backward(h_gradient, slope)
         for layer in reversed(self._encoder):
             h_gradient = layer.backward(h_gradient)
-        reconstruction = -float(value_B.mean())
+        reconstruction = -float(value_B.sum()) / n
         loss = reconstruction + cost
         if self.optimizer.step_if_finite(loss, learning_rate):
             for layer in (*self._encoder, *self._decoder):
