@@ -64,7 +64,7 @@ HEALTH = (
     ("held-out ELBO", "elbo_test", ".1f", True),
     ("active", "active", ".0f", False),
     ("gain", "gain_over_null", ".1f", False),
-    ("wrong z", "decoder_use", ".1f", False),
+    ("permuted z", "decoder_use", ".1f", False),
     ("probe, draw", "probe_draw", ".2f", False),
     ("probe, means", "probe_means", ".2f", False),
     ("probe, PCA", "probe_pca", ".2f", False),

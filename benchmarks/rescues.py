@@ -149,7 +149,7 @@ def summary(runs: list[dict]) -> dict:
         "share_of_ill": len(healed) / max(len(ill), 1),
         "share_of_ill_interval": [round(float(bound), 4) for bound in wilson] if ill else None,
         "share_of_all": sum(run["healed"] for run in runs) / max(len(runs), 1),
-        "by_illness": {k: f"{sum(r['expected'] == k for r in healed)} of {n}" for k, n in by.items()},
+        "by_verdict": {k: f"{sum(r['expected'] == k for r in healed)} of {n}" for k, n in by.items()},
         "attempts": dict(Counter(len(run["attempts"]) - 1 for run in healed)),
         "labelled": len(read),
         "median_difference": {f"{one} - {other}": median_and_interval(read, one, other) for one, other in pairs},
