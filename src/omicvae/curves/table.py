@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from omicvae.curves.names import EPOCH, STEP, column_of, log_name
+from omicvae.curves.numbers import as_number
 from omicvae.metrics.labels import FloatArray
 
 Row = Mapping[str, Any]
@@ -53,17 +54,6 @@ def log_table(log: Log) -> pd.DataFrame:
         values = values.astype({clock: np.int64})
     table = values.groupby([clock, "column"])["value"].agg(log.several).unstack()
     return table.reindex(columns=values["column"].unique()).rename_axis(columns=None)
-
-
-def as_number(value: Any) -> float | None:
-    """Return a float, inf for what was logged and is not finite, None for what is no number."""
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else float("inf")
 
 
 def _best_names(rows: Iterable[Row]) -> dict[str, str]:
