@@ -35,12 +35,13 @@ def has_decimal_commas(texts: Iterable[str]) -> bool:
 
 def as_number(value: Any) -> float | None:
     """Return a float, inf for what was logged and is not finite (or beyond 1e100), None for what is no number."""
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and not value.strip()):
+    if value is None or isinstance(value, bool):
         return None
     try:
-        number = float(plain_numbers(value) if isinstance(value, str) else value)
+        number = float(value)
     except (TypeError, ValueError):
-        return None
+        plain = plain_numbers(value) if isinstance(value, str) else value
+        return None if plain is value or plain == value else as_number(plain)
     except OverflowError:  # an integer beyond a double
         return float("inf")
     return number if abs(number) <= LARGEST else float("inf")

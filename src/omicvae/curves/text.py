@@ -41,13 +41,13 @@ class Line:
     @property
     def counts(self) -> tuple[str, str] | None:
         """Count and total of a bar of tqdm."""
-        bar = BAR.search(self.text)
+        bar = BAR.search(self.text) if "%" in self.text else None
         return (bar[1], bar[2]) if bar else None
 
     @property
     def of_minibatch(self) -> bool:
         """Whether the line shows how far an epoch has come."""
-        return bool(MINIBATCH.search(EPOCH_OF.sub("", self.text)))
+        return "/" in self.text and bool(MINIBATCH.search(EPOCH_OF.sub("", self.text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +143,7 @@ def _without_minibatches(lines: Iterable[Line]) -> list[Line]:
     minibatch = [bool(line.values) and line.of_minibatch for line in read]
     summed_up = {
         column_of(name).rpartition("_")[2]
-        for line, part in zip(read, minibatch, strict=True)
-        if not part
-        for name in line.values
+        for name in {name for line, part in zip(read, minibatch, strict=True) if not part for name in line.values}
         if column_of(name) not in WITHOUT_CELLS
     }
     return [

@@ -63,8 +63,13 @@ class CurveStatistics:
 
     @property
     def n_epochs(self) -> int:
-        """Rows of the table."""
+        """Rows."""
         return len(self.table)
+
+    @property
+    def clocks(self) -> str:
+        """What the rows are; where the log does not count, each is taken for an epoch."""
+        return "logged steps" if self.table.index.name == "step" else "epochs"
 
     @cached_property
     def epochs_E(self) -> FloatArray:
