@@ -126,8 +126,8 @@ def _remarks(s: CurveStatistics) -> Iterator[str]:
         yield left_out
     if rest := np.nan_to_num(unexplained(s.table, s.weight_E)):
         yield (
-            f"the loss is not reconstruction + {number(s.weight)} · KL: {number(rest)} of it is neither; it holds further "
-            "terms, or the KL or its weight is logged in another unit."
+            f"the loss is not reconstruction + {number(s.weight)} · KL: {number(rest)} of it is neither; it holds "
+            "further terms, or the KL or its weight is logged in another unit."
         )
     if rules.under_regularised(s):
         yield rules.MEANT
@@ -150,7 +150,8 @@ def _open_questions(s: CurveStatistics) -> Iterator[str]:
     if np.isfinite(s.kl_end):
         yield (
             "the unit of the KL: nats or bits, summed or averaged over dimensions, so its size alone proves nothing: "
-            "rules such as 'healthy between 0.1 and 1' are for a KL averaged over dimensions (a sum: times their number)."
+            "rules such as 'healthy between 0.1 and 1' are for a KL averaged over dimensions (a sum: times their "
+            "number)."
         )
         yield "whether the decoder uses z, which costs KL before it pays: model.diagnose() measures the use."
         yield "how many dimensions are active, and whether z holds the classes that you care about."

@@ -47,7 +47,7 @@ def implied_weight(table: pd.DataFrame) -> FloatArray:
 
 
 def unexplained(table: pd.DataFrame, weight_E: FloatArray) -> float:
-    """Median of loss − recon − weight · KL, in the log's unit; 0 where rounding explains it, NaN where it is unknown."""
+    """Median of loss − recon − weight · KL, 0 where rounding explains it, NaN where one is unknown."""
     loss_E, recon_E, kl_E = (finite_column(table, f"{name}_train") for name in ("loss", "recon", "kl"))
     rest_E = loss_E - recon_E - weight_E * kl_E
     seen_E = np.isfinite(rest_E)

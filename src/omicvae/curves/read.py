@@ -221,9 +221,10 @@ def _csv(text: str) -> Log | None:
         if len(names) > 1 and any(map(column_of, names)) and not any(map(NO_NAME.search, names)):
             rows = _cells(lines[1:], delimiter)
             commas = has_decimal_commas(cell for row in rows for cell in row)
+            pairs = (zip(names, row, strict=False) for row in rows)
             cells = [
-                {name: plain_numbers(cell, decimal_commas=commas) for name, cell in zip(names, row) if name and cell}
-                for row in rows
+                {name: plain_numbers(cell, decimal_commas=commas) for name, cell in row if name and cell}
+                for row in pairs
             ]
             return Log("table", cells, several="mean")
     return None

@@ -81,7 +81,7 @@ def _last_run(values: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, str]:
     stretch = values.groupby("column")[clock].diff().lt(0).groupby(values["column"]).cumsum()
     if not stretch.any():
         return values, ""
-    parts = values.groupby(["column", stretch.rename("stretch"), clock])["value"].agg(lambda v: tuple(v))
+    parts = values.groupby(["column", stretch.rename("stretch"), clock])["value"].apply(tuple)
     said = parts.groupby(["column", clock])
     if not (said.nunique() > 1).any():
         return values, ""

@@ -39,6 +39,13 @@ class Line:
     values: Values
 
     @property
+    def epoch(self) -> float | None:
+        """Epoch that the line names; "epochs: 100" among settings alone is the length of the run."""
+        named = EPOCH_NUMBER.search(self.text)
+        planned = named and named[0].lower().startswith("epochs") and _settings(self.values) == self.values
+        return float(named[1]) if named and not planned else None
+
+    @property
     def counts(self) -> tuple[str, str] | None:
         """Count and total of a bar of tqdm."""
         bar = BAR.search(self.text) if "%" in self.text else None
@@ -174,8 +181,7 @@ def _epoch_lines(lines: Sequence[Line]) -> list[Values]:
     above: Values = {}
     epoch: float | None = None
     for line in lines:
-        if number := EPOCH_NUMBER.search(line.text):
-            epoch = float(number[1])
+        epoch = epoch if line.epoch is None else line.epoch
         if epoch is None:
             above |= _settings(line.values)
         elif line.values:
@@ -198,7 +204,7 @@ def _tqdm(lines: Sequence[Line]) -> list[Values]:
     drawn = [int(counts[0]) for _, counts in counted if counts]
     if not drawn:
         return []
-    if any(EPOCH_NUMBER.search(line.text) for line in lines):
+    if any(line.epoch is not None for line in lines):
         return _epoch_lines(lines)
     bars = 1 + np.cumsum(np.diff(drawn, prepend=-1) <= 0)  # a count that does not rise begins a new bar
     epochs = iter(drawn if bars.max() == 1 else bars.tolist())

@@ -25,7 +25,6 @@ LATE_SHARE = 0.25
 FITTED_EPOCHS = 5
 #: Rows from which on single epochs are smoothed.
 SMOOTHED_ROWS = 9
-
 UNKNOWN = (float("nan"), float("nan"))
 
 
