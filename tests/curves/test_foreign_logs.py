@@ -279,3 +279,8 @@ def test_only_errors_of_the_package_come_out_of_damaged_files(tmp_path_factory, 
 
 def test_codecs_that_are_known():
     assert read_log(codecs.BOM_UTF16_BE + log().encode("utf-16-be")).shape == (12, 3)
+
+
+def test_ratios_of_tiny_numbers_may_be_infinite():
+    curves = {"epoch": [0, 2e-311, -1.0, 0], "loss": [1.0, 0, 0, 0], "val_loss": [0.0, 1e99, 1, 0], "kl": [5e-324] * 4}
+    assert diagnose_history(curves).verdict

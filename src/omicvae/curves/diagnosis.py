@@ -83,15 +83,17 @@ def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryD
     if given is not None:
         _refuse_contradiction(given, table)
     table, placeholders = _without_placeholders(table)
-    statistics = CurveStatistics(table, *known_weight(table, given))
-    return HistoryDiagnosis.of(
-        rules.HISTORY_RULES,
-        statistics,
-        _evidence(statistics),
-        remarks=(*_remarks(statistics), *placeholders),
-        cannot_tell=tuple(_open_questions(statistics)),
-        history=table,
-    )
+    # of tiny and huge losses a ratio may be infinite, which the rules take as it is
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        statistics = CurveStatistics(table, *known_weight(table, given))
+        return HistoryDiagnosis.of(
+            rules.HISTORY_RULES,
+            statistics,
+            _evidence(statistics),
+            remarks=(*_remarks(statistics), *placeholders),
+            cannot_tell=tuple(_open_questions(statistics)),
+            history=table,
+        )
 
 
 def _refuse_contradiction(given: float, table: pd.DataFrame) -> None:
