@@ -300,7 +300,7 @@ def at(**changes):
             "kl_first": 3.0,
         },
         **{"change": 100.0, "worse": 0.0, "gap_growth": 1.0, "weight": 1.0, "weight_source": "logged", "kind": "loss"},
-        "fall": 50.0,
+        **{"fall": 50.0, "clocks": "epochs"},
     }
     return SimpleNamespace(**{**healthy, **changes})
 

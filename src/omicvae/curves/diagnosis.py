@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from omicvae._core.arguments import real
+from omicvae._core.errors import SettingError
 from omicvae.curves import rules
-from omicvae.curves.kl_weight import known_weight
+from omicvae.curves.kl_weight import EVEN, implied_weight, known_weight, unexplained
 from omicvae.curves.read import read_log
-from omicvae.diagnostics import BaseDiagnosis, CurveStatistics, Row, late_starts, number, plain
+from omicvae.diagnostics import BaseDiagnosis, CurveStatistics, Row, finite_column, late_starts, number, plain
 from omicvae.diagnostics import thresholds as T
 
 
@@ -74,26 +75,68 @@ def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryD
         If the source cannot be read; the message shows how it begins and lists what is read.
     NotSupportedError
         If a TensorBoard log is given and ``tensorboard`` is not installed.
+    SettingError
+        If ``kl_weight`` is negative, or the log's own arithmetic gives another.
     """
     given = None if kl_weight is None else real("kl_weight", kl_weight, minimum=0)
     table = read_log(source)
-    statistics = CurveStatistics(table, *known_weight(table, given))
-    return HistoryDiagnosis.of(
-        rules.HISTORY_RULES,
-        statistics,
-        _evidence(statistics),
-        remarks=tuple(_remarks(statistics)),
-        cannot_tell=tuple(_open_questions(statistics)),
-        history=table,
-    )
+    if given is not None:
+        _refuse_contradiction(given, table)
+    table, placeholders = _without_placeholders(table)
+    # of tiny and huge losses a ratio may be infinite, which the rules take as it is
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        statistics = CurveStatistics(table, *known_weight(table, given))
+        return HistoryDiagnosis.of(
+            rules.HISTORY_RULES,
+            statistics,
+            _evidence(statistics),
+            remarks=(*_remarks(statistics), *placeholders),
+            cannot_tell=tuple(_open_questions(statistics)),
+            history=table,
+        )
+
+
+def _refuse_contradiction(given: float, table: pd.DataFrame) -> None:
+    """Refuse a weight of the caller's where loss, reconstruction and KL leave no doubt about another."""
+    implied_E = implied_weight(table)
+    implied = implied_E[np.isfinite(implied_E)]
+    if len(implied) and abs(implied[-1] - given) > EVEN * max(given, implied[-1]):
+        raise SettingError(
+            f"kl_weight={given:g} contradicts the log, in which (loss − reconstruction) / KL ends at "
+            f"{number(implied[-1])}. Leave kl_weight out, or give the loss and KL that it belongs to."
+        )
+
+
+def _without_placeholders(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Take validation losses of exactly 0 for not logged, where the training cells' are not 0; say so."""
+    remarks = []
+    cleaned = table.copy()
+    for quantity in ("loss", "recon", "elbo", "minus_elbo"):
+        zero_E = finite_column(table, f"{quantity}_validation") == 0
+        if zero_E.any() and (finite_column(table, f"{quantity}_train") != 0).any():
+            cleaned.loc[zero_E, f"{quantity}_validation"] = np.nan
+            remarks.append(
+                f"{int(zero_E.sum())} values of {quantity}_validation are exactly 0, as where nothing was measured, "
+                "and count as not logged."
+            )
+    return cleaned, remarks
 
 
 def _remarks(s: CurveStatistics) -> Iterator[str]:
     yield f"read as {s.table.attrs.get('form', 'a table')}, {s.n_epochs} rows, {', '.join(map(str, s.table.columns))}."
+    if left_out := s.table.attrs.get("left_out"):
+        yield left_out
+    if rest := np.nan_to_num(unexplained(s.table, s.weight_E)):
+        yield (
+            f"the loss is not reconstruction + {number(s.weight)} · KL: {number(rest)} of it is neither; it holds "
+            "further terms, or the KL or its weight is logged in another unit."
+        )
+    if rules.under_regularised(s):
+        yield rules.MEANT
     if s.weight_source == "implied":
         yield f"the KL weight, {number(s.weight)} at the end, follows from loss, reconstruction and KL."
     if s.n_non_finite and not s.ends_non_finite:
-        yield f"{s.n_non_finite} epochs were not finite, and training recovered."
+        yield f"{s.n_non_finite} {s.clocks} were not finite, and training recovered."
     if s.settled and s.settled_at > 0:
         yield f"the KL weight settled at {s.table.index.name} {number(s.epochs_E[s.n_epochs - s.n_settled])}."
     if s.settled is not False and not rules.still_falling(s) and s.pace[0] > T.STILL_WINNING_CONSTANT:
@@ -107,11 +150,16 @@ def _remarks(s: CurveStatistics) -> Iterator[str]:
 
 def _open_questions(s: CurveStatistics) -> Iterator[str]:
     if np.isfinite(s.kl_end):
-        yield "the unit of the KL: nats or bits, summed or averaged over dimensions, so its size alone proves nothing."
+        yield (
+            "the unit of the KL: nats or bits, summed or averaged over dimensions, so its size alone proves nothing: "
+            "rules such as 'healthy between 0.1 and 1' are for a KL averaged over dimensions (a sum: times their "
+            "number)."
+        )
         yield "whether the decoder uses z, which costs KL before it pays: model.diagnose() measures the use."
         yield "how many dimensions are active, and whether z holds the classes that you care about."
     if s.settled is None:
-        yield "whether a schedule of the KL weight had settled: the weight was not logged."
+        logged = f"only {number(s.weight)} was logged, once" if np.isfinite(s.weight) else "the weight was not logged"
+        yield f"whether a schedule of the KL weight had settled: {logged}."
     if not s.has_validation:
         yield "whether the model overfits: no losses of validation cells were logged."
     elif np.isnan(s.gap_growth):
@@ -119,14 +167,14 @@ def _open_questions(s: CurveStatistics) -> Iterator[str]:
 
 
 def _evidence(s: CurveStatistics) -> Iterator[Row]:
-    meaning = f"of {s.n_epochs} epochs with a loss, reconstruction or KL that was NaN or inf"
+    meaning = f"of {s.n_epochs} {s.clocks} with a loss, reconstruction or KL that was NaN or inf"
     yield Row("epochs not finite", s.n_non_finite, meaning, "= 0 at the end", not s.ends_non_finite)
     if not np.isnan(s.rise):
         passed = False if rules.diverged(s) and not s.ends_non_finite else None if s.rise > T.BLOWN_UP else True
         meaning = "how far training ended above its start at one KL weight, reconstruction and objective alike"
         yield Row("training above its start", s.rise, meaning, f"≤ {T.BLOWN_UP:g}", passed)
     if s.settled is not None:
-        meaning = f"of {s.n_epochs} epochs with the final KL weight ({number(s.weight)}, {s.weight_source})"
+        meaning = f"of {s.n_epochs} {s.clocks} with the final KL weight ({number(s.weight)}, {s.weight_source})"
         yield Row("epochs after warm-up", s.n_settled, meaning, "≥ 2", s.settled)
     if not np.isnan(s.pace[0]):
         meaning = f"share of its fall that the {s.kind} would add in another quarter of the run (± {s.pace[1]:.2g})"

@@ -17,14 +17,14 @@ def known_weight(table: pd.DataFrame, given: float | None = None) -> tuple[Float
     """
     logged_E = finite_column(table, "kl_weight")
     given_E = np.full(len(table), np.nan if given is None else given)
-    weights = {"logged": logged_E, "given": given_E, "implied": _implied_weight(table)}
+    weights = {"logged": logged_E, "given": given_E, "implied": implied_weight(table)}
     if np.isfinite(logged_E).sum() == 1:  # a single value shows no schedule: only where nothing else is known
         weights["logged"] = weights.pop("logged")
     known = ((weight_E, source) for source, weight_E in weights.items() if np.isfinite(weight_E).any())
     return next(known, (np.full(len(table), np.nan), "unknown"))
 
 
-def _implied_weight(table: pd.DataFrame) -> FloatArray:
+def implied_weight(table: pd.DataFrame) -> FloatArray:
     """(loss − recon) / KL, where it is one even weight or a smooth ramp to one; NaN elsewhere."""
     unknown_E = np.full(len(table), np.nan)
     # adversaries and near-zero KLs leave no weight in the difference
@@ -44,6 +44,17 @@ def _implied_weight(table: pd.DataFrame) -> FloatArray:
         return np.full(len(table), np.median(seen))
     rising = bool((np.diff(seen) > -slack).all() and seen.min() > -slack and np.isfinite(weight_E[-1]))
     return weight_E if rising else unknown_E
+
+
+def unexplained(table: pd.DataFrame, weight_E: FloatArray) -> float:
+    """Median of loss − recon − weight · KL, 0 where rounding explains it, NaN where one is unknown."""
+    loss_E, recon_E, kl_E = (finite_column(table, f"{name}_train") for name in ("loss", "recon", "kl"))
+    rest_E = loss_E - recon_E - weight_E * kl_E
+    seen_E = np.isfinite(rest_E)
+    if not seen_E.any():
+        return float("nan")
+    slack_E = np.maximum(EVEN * np.abs(weight_E * kl_E), 2 * _resolution(loss_E[seen_E]))
+    return float(np.median(rest_E[seen_E])) if (np.abs(rest_E) > slack_E)[seen_E].mean() > 0.5 else 0.0
 
 
 def _resolution(values: FloatArray) -> float:

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from omicvae._core.errors import DataError
+from omicvae.curves.files import decoded, found_log, shortened, text_of
 from omicvae.curves.names import EPOCH, STEP, column_of
-from omicvae.curves.table import Log, as_number, log_table
+from omicvae.curves.numbers import as_number, has_decimal_commas, plain_numbers
+from omicvae.curves.table import Log, log_table
 from omicvae.curves.text import TEXT_FORMS, plain_lines, read_text
 from omicvae.diagnostics.curve_statistics import LOSSES
 
@@ -66,6 +68,9 @@ def _from_frame(frame: pd.DataFrame) -> Log:
 
     In a table where rows share epochs a NaN that ends a training curve early is no gap either.
     """
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"The table has several columns of the name {twice!r}; keep the one that is meant.")
     if column_of(frame.index.name) and frame.index.name not in frame.columns:
         frame = frame.reset_index()
     rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
@@ -91,10 +96,11 @@ def _from_mapping(source: Mapping[str, Any]) -> Log:
             return _from_object(inner)
     if tables := {name: column for name, column in source.items() if isinstance(column, (pd.DataFrame, pd.Series))}:
         return _from_frame(_joined(tables))
+    listed = {name: c.tolist() if isinstance(c, np.ndarray) else c for name, c in source.items()}
     columns = {
         name: list(column.values() if isinstance(column, Mapping) else column)
-        for name, column in source.items()
-        if isinstance(column, (Mapping, Sequence, np.ndarray)) and not isinstance(column, str)
+        for name, column in listed.items()
+        if isinstance(column, (Mapping, Sequence)) and not isinstance(column, str)
     }
     if not columns:
         return Log("row of values", [source])
@@ -146,27 +152,20 @@ def _from_string(source: str) -> Log:
 
 
 def _from_path(path: Path) -> Log:
-    if not path.exists():
-        raise DataError(f"There is no file {str(path)!r}.")
-    if path.is_dir():
-        return _from_folder(path)
-    if "tfevents" in path.name:
+    path = found_log(path)
+    if path.is_dir() or "tfevents" in path.name:
         return _from_events(path)
-    try:
-        return _from_text(path.read_text(encoding="utf-8-sig"), str(path))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{str(path)!r} is no text; these forms are read:\n{forms()}") from error
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
+    return _from_decoded(text_of(path), shortened(path))
 
 
-def _from_folder(path: Path) -> Log:
-    """Read a logger's folder: its event files, or its ``metrics.csv``."""
-    if list(path.glob("*tfevents*")):
-        return _from_events(path)
-    if (path / "metrics.csv").is_file():
-        return _from_path(path / "metrics.csv")
-    raise DataError(f"The folder {str(path)!r} holds neither TensorBoard event files nor a metrics.csv.")
+def _from_bytes(data: bytes) -> Log:
+    return _from_decoded(decoded(data), "This value of bytes")
+
+
+def _from_decoded(text: str | None, where: str) -> Log:
+    if text is None:
+        raise DataError(f"{where} is no text; these forms are read:\n{forms()}")
+    return _from_text(text, where)
 
 
 def _from_events(path: Path) -> Log:
@@ -180,8 +179,13 @@ def _from_events(path: Path) -> Log:
             f"{str(path)!r} is a TensorBoard log; reading it needs tensorboard: pip install 'omicvae[tensorboard]'."
         ) from error
     events = EventAccumulator(str(path), size_guidance={"scalars": 0})
-    events.Reload()
-    rows = [{STEP: event.step, tag: event.value} for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
+    try:
+        events.Reload()
+    except Exception as error:  # its reader has no class of errors of its own
+        raise DataError(f"{shortened(path)} is no TensorBoard log, or a damaged one: {error}") from error
+    scalars = [(event, tag) for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
+    scalars.sort(key=lambda scalar: scalar[0].wall_time)  # as they were logged, so that a second run shows
+    rows = [{STEP: event.step, tag: event.value} for event, tag in scalars]
     if not rows:
         raise DataError(f"{str(path)!r} holds no TensorBoard scalars.")
     return Log("TensorBoard log", rows, several="mean")
@@ -200,8 +204,9 @@ def _json(text: str) -> Log | None:
     """Read one JSON value, or a row per line: joined by commas, lines are a list of rows."""
     if text.lstrip().startswith(("{", "[")):
         for value in (text, f"[{','.join(line for line in text.splitlines() if line.strip())}]"):
-            with suppress(json.JSONDecodeError):
-                return _from_object(json.loads(value))
+            # what is nested too deeply is no log; an integer may have more digits than int() takes
+            with suppress(json.JSONDecodeError, RecursionError):
+                return _from_object(json.loads(value, parse_int=float))
     return None
 
 
@@ -212,12 +217,25 @@ def _csv(text: str) -> Log | None:
     """
     lines = [line for line in text.splitlines() if line.strip()]
     for delimiter in ",;\t":
-        names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=delimiter), [])]
+        names, *rows = _cells(lines[:1], delimiter) or [[]]
         if len(names) > 1 and any(map(column_of, names)) and not any(map(NO_NAME.search, names)):
-            rows = csv.DictReader(lines[1:], names, delimiter=delimiter)
-            cells = [{name: cell for name, cell in row.items() if name and cell and cell.strip()} for row in rows]
+            rows = _cells(lines[1:], delimiter)
+            commas = has_decimal_commas(cell for row in rows for cell in row)
+            pairs = (zip(names, row, strict=False) for row in rows)
+            cells = [
+                {name: plain_numbers(cell, decimal_commas=commas) for name, cell in row if name and cell}
+                for row in pairs
+            ]
             return Log("table", cells, several="mean")
     return None
+
+
+def _cells(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    """Split lines at a delimiter, outside of quotes: the reader of csv stops at cells of 131,072 characters."""
+    if any('"' in line for line in lines):
+        with suppress(csv.Error):
+            return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    return [[cell.strip() for cell in line.split(delimiter)] for line in lines]
 
 
 #: Form → what it looks like, beside the forms of text.
@@ -241,6 +259,7 @@ OBJECTS: tuple[tuple[type, Callable[[Any], Log]], ...] = (
     (Mapping, _from_mapping),
     (str, _from_string),
     (Path, _from_path),
+    (bytes, _from_bytes),
     (Iterable, _from_rows),
 )
 #: Readers of text, tried in this order; each returns None for what is not its own.

@@ -1,13 +1,14 @@
 """What curves alone can prove: the table of verdicts. Comparisons with NaN (not logged) are False, as they should."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from omicvae.curves.names import EPOCH
 from omicvae.diagnostics import CurveStatistics, Remedy, Rule, number, remedies
 from omicvae.diagnostics import thresholds as T
-from omicvae.diagnostics.remedies import DEARER, FREE_BITS, RAMP, SLOWER
+from omicvae.diagnostics.remedies import DEARER, ELBO, FREE_BITS, FRESH, LOWER_BETA, RAMP, SLOWER
 
 
 def diverged(s: CurveStatistics) -> bool:
@@ -17,7 +18,8 @@ def diverged(s: CurveStatistics) -> bool:
 
 def _diverged(s: CurveStatistics) -> str:
     if s.ends_non_finite:
-        return f"Training diverged: losses were NaN or infinite in {s.n_non_finite} of {s.n_epochs} epochs, to the end."
+        rows = f"{s.n_non_finite} of {s.n_epochs} {s.clocks}"
+        return f"Training diverged: losses were NaN or infinite in {rows}, to the end."
     return (
         f"Training diverged: at one and the same KL weight it ended {s.rise:.0%} above where it started, the "
         "reconstruction as well."
@@ -41,7 +43,7 @@ def still_falling(s: CurveStatistics) -> bool:
 def _undertrained(s: CurveStatistics) -> str:
     if s.settled is False:
         return (
-            f"Undertrained: the KL weight was still moving in the last of {s.n_epochs} epochs (at "
+            f"Undertrained: the KL weight was still moving in the last of {s.n_epochs} {s.clocks} (at "
             f"{number(s.weight)}); the run was cut off before its schedule had settled."
         )
     return (
@@ -96,8 +98,25 @@ def under_regularised(s: CurveStatistics) -> bool:
 def _under_regularised(s: CurveStatistics) -> str:
     return (
         f"The latent space is under-regularised: at a weight of {number(s.weight)} nothing holds the KL "
-        f"({number(s.kl_first)} → {number(s.kl_last)}); this is an autoencoder, whose prior cannot be sampled."
+        f"({number(s.kl_first)} → {number(s.kl_last)}); this is an autoencoder, whose prior cannot be sampled, "
+        "which is right only if it was meant."
     )
+
+
+#: Said beside ``under_regularised``: some autoencoders are to have next to no KL.
+MEANT = (
+    "a KL weight of next to nothing is right if it was meant, as in the first stage of latent diffusion, where a "
+    "second model learns how z is distributed and the KL only keeps z from drifting. You can tell by this: nothing "
+    "samples z from its prior, validation reconstruction has come to rest, and z is scaled to unit variance before "
+    "the second model. If all three hold, leave it as it is."
+)
+IF_SAMPLED = "If z is to be sampled from its prior, or compared between cells by distance"
+SAMPLED = replace(RAMP, why=f"{IF_SAMPLED}: {RAMP.why}")
+LIGHTER = replace(LOWER_BETA, why=f"{IF_SAMPLED}, and sharp reconstruction matters more: {LOWER_BETA.why}")
+#: For steps or rows of another program, whose number is no number of epochs.
+LONGER = Remedy(
+    ELBO, "A longer run from new weights, under one learning-rate cycle, lets the bound come to rest.", FRESH
+)
 
 
 def doubts(s: CurveStatistics) -> Iterator[str]:
@@ -107,7 +126,7 @@ def doubts(s: CurveStatistics) -> Iterator[str]:
     if not np.isfinite(s.kl_end):
         yield "the log holds no KL, without which a falling loss proves nothing about the latent space."
     if s.n_epochs < T.SHAPED_ROWS:
-        yield f"{s.n_epochs} epochs show no course; at least {T.SHAPED_ROWS} are needed."
+        yield f"{s.n_epochs} {s.clocks} show no course; at least {T.SHAPED_ROWS} are needed."
     if s.fall <= 0:
         yield f"the {s.kind} never fell below where it started."
     if s.rise > T.BLOWN_UP:
@@ -130,8 +149,8 @@ def _healthy(s: CurveStatistics) -> str:
 
 
 def _longer(s: CurveStatistics) -> Remedy:
-    counted = s.table.index.name == EPOCH  # steps of another program are no epochs
-    return remedies.longer(int(np.ceil(s.epochs_E[-1])) if counted else 0)
+    counted = s.table.index.name == EPOCH
+    return remedies.longer(int(np.ceil(s.epochs_E[-1]))) if counted else LONGER
 
 
 #: In this order the first rule that holds is the verdict and every later one that holds is a finding.
@@ -140,7 +159,7 @@ HISTORY_RULES: tuple[Rule[CurveStatistics], ...] = (
     Rule("undertrained", undertrained, _undertrained, lambda s: (_longer(s),)),
     Rule("collapsed", collapsed, _collapsed, lambda s: (RAMP, FREE_BITS)),
     Rule("overfit", overfit, _overfit, lambda s: (RAMP, DEARER)),
-    Rule("under_regularised", under_regularised, _under_regularised, lambda s: (RAMP,)),
+    Rule("under_regularised", under_regularised, _under_regularised, lambda s: (SAMPLED, LIGHTER)),
     Rule("undecided", lambda s: any(doubts(s)), lambda s: f"Undecided: {next(doubts(s))}", tone="warning", alone=True),
     Rule("healthy", lambda s: True, _healthy, sound=True, tone="good", alone=True),
 )

@@ -7,7 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from omicvae._core.errors import DataError
 from omicvae.curves.names import EPOCH, STEP, column_of, log_name
+from omicvae.curves.numbers import as_number
 from omicvae.metrics.labels import FloatArray
 
 Row = Mapping[str, Any]
@@ -35,35 +37,81 @@ class Log:
     several: Literal["mean", "last"] = "last"
 
 
+#: Columns of a table whose rows are runs.
+RUN_NAMES = frozenset({"run", "run_id", "run_name", "seed", "trial", "model", "experiment", "config", "fold", "name"})
+
+
 def log_table(log: Log) -> pd.DataFrame:
     """Table with a row per epoch, ascending; index ``epoch``, ``step`` or ``row``, as the log counts.
 
     NaN is "not logged", inf "logged and not finite". Empty (no columns) where no name is known.
+    ``attrs["left_out"]`` says in a sentence what is of another run, empty where nothing is.
+
+    Raises
+    ------
+    DataError
+        If rows without epochs look like runs.
     """
     names = _best_names(log.rows)
     clock, times = _clock(log.rows)
+    if clock == NO_CLOCK:
+        _refuse_runs(log)
     logged = [
-        (time, names[name], number)
-        for row, time in zip(log.rows, times, strict=True)
+        (row_number, time, names[name], number)
+        for row_number, (row, time) in enumerate(zip(log.rows, times.tolist(), strict=True))
         for name, value in row.items()
         if name in names and (number := as_number(value)) is not None
     ]
-    values = pd.DataFrame(logged, columns=[clock, "column", "value"]).sort_values(clock, kind="stable")
-    if (values[clock] % 1 == 0).all():
+    values = pd.DataFrame(logged, columns=["line", clock, "column", "value"])
+    values, left_out = _last_run(values, clock)
+    values = values.sort_values(clock, kind="stable")
+    if (values[clock] % 1 == 0).all() and (values[clock].abs() < 2**53).all():
         values = values.astype({clock: np.int64})
     table = values.groupby([clock, "column"])["value"].agg(log.several).unstack()
-    return table.reindex(columns=values["column"].unique()).rename_axis(columns=None)
+    table = table.reindex(columns=values["column"].unique()).rename_axis(columns=None)
+    table.attrs["left_out"] = left_out
+    return table
 
 
-def as_number(value: Any) -> float | None:
-    """Return a float, inf for what was logged and is not finite, None for what is no number."""
-    if value is None or isinstance(value, bool) or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else float("inf")
+def _last_run(values: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, str]:
+    """Where the clock goes back and other values follow, drop what they replace: another run, or what was resumed.
+
+    Rows that are shuffled or repeated say the same again, and replace nothing.
+    """
+    stretch = values.groupby("column")[clock].diff().lt(0).groupby(values["column"]).cumsum()
+    if not stretch.any():
+        return values, ""
+    parts = values.groupby(["column", stretch.rename("stretch"), clock])["value"].apply(tuple)
+    said = parts.groupby(["column", clock])
+    if not (said.nunique() > 1).any():
+        return values, ""
+    starts = values.groupby(["column", stretch.rename("stretch")])[["line", clock]].first()
+    starts = starts[starts.index.get_level_values("stretch") > 0]
+    replaced = np.zeros(len(values), dtype=bool)
+    for line, time in starts.drop_duplicates().itertuples(index=False):
+        replaced |= ((values["line"] < line) & (values[clock] >= time)).to_numpy()
+    times = ", ".join(f"{time:g}" for time in sorted(starts[clock].unique())[:3])
+    first = int(starts["line"].max()) + 1
+    return values[~replaced], (
+        f"the {clock}s start again at {times}, so that several runs, or one resumed, stand in this log: the last is "
+        f"judged (from value row {first} on), and what it replaces is left out. Give each run alone to judge them all."
+    )
+
+
+def _refuse_runs(log: Log) -> None:
+    """Rows of a table without epochs may be runs: where a name of runs varies, or a weight that never rests."""
+    if log.form not in ("table", "list of rows") or len(log.rows) < 2:
+        return
+    names = dict.fromkeys(name for row in log.rows for name in row)
+    for name in names:
+        seen = [row.get(name) for row in log.rows]
+        weights = [as_number(value) for value in seen]
+        never_rests = column_of(name) == "kl_weight" and len(set(weights[-3:])) > 1
+        if never_rests or (name.strip().lower() in RUN_NAMES and len({str(value) for value in seen}) > 1):
+            raise DataError(
+                f"The rows of this table may be runs, not epochs: {name!r} differs between them and no column counts "
+                "epochs. Give the curves of one run; if the rows are its epochs, number them in a column 'epoch'."
+            )
 
 
 def _best_names(rows: Iterable[Row]) -> dict[str, str]:
@@ -89,10 +137,13 @@ def _clock(rows: Sequence[Row]) -> tuple[str, FloatArray]:
 
 
 def _times(rows: Sequence[Row], clock: str) -> "pd.Series[float]":
-    known = ((as_number(value) for name, value in row.items() if column_of(name) == clock) for row in rows)
-    return pd.Series(
-        [next((number for number in numbers if number is not None), np.nan) for numbers in known], dtype=float
-    )
+    clocks = [name for name in dict.fromkeys(name for row in rows for name in row) if column_of(name) == clock]
+    times = np.full(len(rows), np.nan)
+    for name in reversed(clocks):  # the first of several names is written last
+        known = (as_number(row.get(name)) for row in rows)
+        found = np.array([np.inf if number is None else number for number in known])
+        times = np.where(np.isfinite(found), found, times)
+    return pd.Series(times)
 
 
 def _filled(times: "pd.Series[float]", steps: "pd.Series[float]") -> FloatArray:

@@ -1,12 +1,14 @@
 """Log text: lines with an epoch, Keras' progress lines, tqdm's bars, bare lines of values."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
-from omicvae.curves.names import EPOCH, STEP, TRAIN, VALIDATION, column_of, log_name
+from omicvae.curves.names import EPOCH, STEP, TRAIN, VALIDATION, WITHOUT_CELLS, column_of, log_name
+from omicvae.curves.numbers import has_decimal_commas, plain_numbers
 from omicvae.curves.table import Log
 
 Values = dict[str, float]
@@ -24,6 +26,35 @@ EPOCH_NUMBER = re.compile(r"\bep(?:och)?s?\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\s*epoch\s+(\d+)\s*/\s*\d+\s*", re.IGNORECASE)
 STEP_NUMBER = re.compile(r"\b(?:global[_ ])?(?:step|iter(?:ation)?)\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
 BAR = re.compile(r"(?<!\d)\d{1,3}%\|[^|]{0,999}\|\s{0,99}(\d{1,18})/(\d{1,18})")
+#: Place of a minibatch within its epoch: "32/32 [==", "[640/60000 (1%)]", "Step [10/469]"; no date, no "Epoch 3/10".
+MINIBATCH = re.compile(r"(?<![\d/.])\d{1,18}/\d{1,18}(?![\d/.])")
+EPOCH_OF = re.compile(r"\bep(?:och)?s?\b[\s:=#\[(]*\d+\s*/\s*\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text with the values that it holds, each name with its cells."""
+
+    text: str
+    values: Values
+
+    @property
+    def epoch(self) -> float | None:
+        """Epoch that the line names; "epochs: 100" among settings alone is the length of the run."""
+        named = EPOCH_NUMBER.search(self.text)
+        planned = named and named[0].lower().startswith("epochs") and _settings(self.values) == self.values
+        return float(named[1]) if named and not planned else None
+
+    @property
+    def counts(self) -> tuple[str, str] | None:
+        """Count and total of a bar of tqdm."""
+        bar = BAR.search(self.text) if "%" in self.text else None
+        return (bar[1], bar[2]) if bar else None
+
+    @property
+    def of_minibatch(self) -> bool:
+        """Whether the line shows how far an epoch has come."""
+        return "/" in self.text and bool(MINIBATCH.search(EPOCH_OF.sub("", self.text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +63,12 @@ class TextForm:
 
     name: str
     example: str
-    parse: Callable[[Sequence[str]], list[Values]]
+    parse: Callable[[Sequence[Line]], list[Values]]
 
 
 def read_text(text: str) -> Log | None:
     """Read log text in the first form that fits; None where none does."""
-    lines = plain_lines(text)
+    lines = _without_minibatches(_within_blocks(plain_lines(text)))
     for form in TEXT_FORMS:
         if rows := form.parse(lines):
             return Log(form.name, rows)
@@ -50,84 +81,157 @@ def plain_lines(text: str) -> list[str]:
     Of several drawings of one count on a line the last is kept: the others are no further epochs.
     """
     lines: list[str] = []
-    for line in ANSI.sub("", text).replace("\r\n", "\n").split("\n"):
+    texts = ANSI.sub("", text).replace("\r\n", "\n").split("\n")
+    decimal_commas = has_decimal_commas(texts)
+    for line in texts:
+        if "\r" not in line:
+            lines += [plain_numbers(line, decimal_commas=decimal_commas)] if line.strip() else []
+            continue
         drawn: dict[object, str] = {}
         for number, part in enumerate(line.split("\r")):
             match = BAR.search(part)
             drawn[match.groups() if match else number] = part
-        lines += [part for part in drawn.values() if part.strip()]
+        lines += [plain_numbers(part, decimal_commas=decimal_commas) for part in drawn.values() if part.strip()]
     return lines
 
 
-def parse_values(line: str) -> Values:
+def parse_values(line: str, cells: str = "") -> Values:
     """Every known name with its number, named with its cells: ``{"train loss": 0.87, "train kl": 0.05}``.
 
     A separate word such as "val" holds until the next such word or ``|``, so that in
-    ``val loss=0.75 kl=0.1`` the KL is of validation cells. A per cent sign divides by 100.
+    ``val loss=0.75 kl=0.1`` the KL is of validation cells; ``cells`` is such a word of a heading. A per cent sign
+    divides by 100.
     """
     found: Values = {}
     for segment in line.split("|"):
-        cells, read_to = "", 0
+        word, read_to = cells, 0
         for pair in PAIR.finditer(segment):
-            before = re.findall(WORD, segment[read_to : pair.end(1)].lower())
-            cells = next((word for word in reversed(before) if word in TRAIN or word in VALIDATION), cells)
+            word = _last_cells(segment[read_to : pair.end(1)]) or word
             read_to = pair.end()
-            if name := _known_end(pair[1]):
-                known = log_name(name)
-                number = float(pair[2].rstrip("%")) / (100 if pair[2].endswith("%") else 1)
-                found[f"{cells} {name}" if cells and known and not known.cells else name] = number
+            if name := _named(pair[1], word):
+                found[name] = float(pair[2].rstrip("%")) / (100 if pair[2].endswith("%") else 1)
     return found
 
 
-def _known_end(words: str) -> str | None:
-    """Return the longest end of the words that is a known name: "step - loss" ends in "loss"."""
+@cache
+def _last_cells(text: str) -> str:
+    """Return the last word that names cells; empty where none does."""
+    words = (word for word in reversed(re.findall(WORD, text.lower())) if word in TRAIN or word in VALIDATION)
+    return next(words, "")
+
+
+@cache
+def _named(words: str, cells: str) -> str | None:
+    """Return the longest end of the words that is a known name ("step - loss" ends in "loss"), with its cells."""
     parts = words.split()
     ends = (" ".join(parts[start:]) for start in range(len(parts)))
-    return next((end for end in ends if column_of(end) not in ("", EPOCH, STEP)), None)
+    name = next((end for end in ends if column_of(end) not in ("", EPOCH, STEP)), None)
+    known = log_name(name) if name else None
+    return f"{cells} {name}" if cells and known and not known.cells else name
 
 
-def _epoch_lines(lines: Sequence[str]) -> list[Values]:
-    """Parse lines such as ``epoch 001 | train loss=0.87 … | val loss=0.75``; lines below belong to their epoch."""
+def _within_blocks(lines: Iterable[str]) -> Iterator[Line]:
+    """Give values below ``Validation metrics:`` its cells, to the next heading, epoch or end of the indentation."""
+    cells, indent, inside = "", 0, False
+    for line in lines:
+        depth = len(line) - len(line.lstrip())
+        if EPOCH_NUMBER.search(line) or (inside and depth <= indent):
+            cells, inside = "", False
+        values = parse_values(line, cells)
+        if not values and line.rstrip().endswith(":"):
+            cells, indent, inside = _last_cells(line), depth, False
+        inside = inside or bool(cells and depth > indent)
+        yield Line(line, values)
+
+
+def _without_minibatches(lines: Iterable[Line]) -> list[Line]:
+    """Drop losses of minibatches where other lines hold those of the epoch: a bar ends with its last minibatch."""
+    read = list(lines)
+    minibatch = [bool(line.values) and line.of_minibatch for line in read]
+    summed_up = {
+        column_of(name).rpartition("_")[2]
+        for name in {name for line, part in zip(read, minibatch, strict=True) if not part for name in line.values}
+        if column_of(name) not in WITHOUT_CELLS
+    }
+    return [
+        replace(line, values=_other_than(line.values, summed_up)) if part else line
+        for line, part in zip(read, minibatch, strict=True)
+    ]
+
+
+def _other_than(values: Values, cells: set[str]) -> Values:
+    """Values that belong to none of these cells ("train", "validation"): settings, and losses of others."""
+    return {
+        name: value
+        for name, value in values.items()
+        if (column := column_of(name)) in WITHOUT_CELLS or column.rpartition("_")[2] not in cells
+    }
+
+
+def _settings(values: Values) -> Values:
+    return {name: value for name, value in values.items() if column_of(name) in WITHOUT_CELLS}
+
+
+def _epoch_lines(lines: Sequence[Line]) -> list[Values]:
+    """Parse lines such as ``epoch 001 | train loss=0.87 … | val loss=0.75``; lines below belong to their epoch.
+
+    Settings that stand above them all ("β = 4.0") are kept with the first.
+    """
     rows: list[Values] = []
+    above: Values = {}
     epoch: float | None = None
     for line in lines:
-        if number := EPOCH_NUMBER.search(line):
-            epoch = float(number[1])
-        if epoch is not None and (values := parse_values(line)):
-            rows.append({EPOCH: epoch, **values})
+        epoch = epoch if line.epoch is None else line.epoch
+        if epoch is None:
+            above |= _settings(line.values)
+        elif line.values:
+            rows.append({EPOCH: epoch, **line.values})
+    return [{**above, **rows[0]}, *rows[1:]] if rows else []
+
+
+def _keras(lines: Sequence[Line]) -> list[Values]:
+    """Parse ``Epoch 3/10`` on a line of its own, then progress lines of which the last counts."""
+    return _epoch_lines(lines) if any(EPOCH_ALONE.fullmatch(line.text) for line in lines) else []
+
+
+def _tqdm(lines: Sequence[Line]) -> list[Values]:
+    """Parse bars ``100%|███| 79/79 [00:01<00:00, Loss=66]``, one per epoch or one over all epochs.
+
+    The epoch is the one that a line names. Without any each bar is an epoch, or, where there is but one bar,
+    each of its counts. Lines below a bar belong to its epoch.
+    """
+    counted = [(line, line.counts) for line in lines]
+    drawn = [int(counts[0]) for _, counts in counted if counts]
+    if not drawn:
+        return []
+    if any(line.epoch is not None for line in lines):
+        return _epoch_lines(lines)
+    bars = 1 + np.cumsum(np.diff(drawn, prepend=-1) <= 0)  # a count that does not rise begins a new bar
+    epochs = iter(drawn if bars.max() == 1 else bars.tolist())
+    rows: list[Values] = []
+    epoch = 1.0
+    for line, counts in counted:
+        epoch = float(next(epochs)) if counts else epoch
+        if line.values:
+            rows.append({EPOCH: epoch, **line.values})
     return rows
 
 
-def _keras(lines: Sequence[str]) -> list[Values]:
-    """Parse ``Epoch 3/10`` on a line of its own, then progress lines of which the last counts."""
-    return _epoch_lines(lines) if any(EPOCH_ALONE.fullmatch(line) for line in lines) else []
-
-
-def _tqdm(lines: Sequence[str]) -> list[Values]:
-    """Parse bars ``100%|███| 79/79 [00:01<00:00, Loss=66]``, one per epoch or one over all epochs.
-
-    The epoch is the one that the bar names. Without it each bar is an epoch, or, where there is but one bar,
-    each of its counts.
-    """
-    drawn = [(line, int(match[1])) for line in lines if (match := BAR.search(line))]
-    if any(EPOCH_NUMBER.search(line) for line, _ in drawn):
-        return _epoch_lines(lines)
-    counts = np.array([count for _, count in drawn], dtype=np.int64)
-    bars = 1 + np.cumsum(np.diff(counts, prepend=-1) <= 0)  # a count that does not rise begins a new bar
-    epochs = counts if bars.max(initial=1) == 1 else bars
-    rows = [{EPOCH: float(epoch), **parse_values(line)} for (line, _), epoch in zip(drawn, epochs, strict=True)]
-    return [row for row in rows if len(row) > 1]
-
-
-def _step_lines(lines: Sequence[str]) -> list[Values]:
+def _step_lines(lines: Sequence[Line]) -> list[Values]:
     """Parse ``step 100: loss=0.5`` without any epoch."""
-    numbered = ((STEP_NUMBER.search(line), parse_values(line)) for line in lines)
+    numbered = ((STEP_NUMBER.search(line.text), line.values) for line in lines)
     return [{STEP: float(number[1]), **values} for number, values in numbered if number and values]
 
 
-def _bare_lines(lines: Sequence[str]) -> list[Values]:
-    """Parse ``Loss=66, BCE=60.6, KLD=53.6``: each line counts as an epoch."""
-    return [values for line in lines if (values := parse_values(line))]
+def _bare_lines(lines: Sequence[Line]) -> list[Values]:
+    """Parse ``Loss=66, BCE=60.6, KLD=53.6``: an epoch ends where a name comes again."""
+    rows: list[Values] = []
+    for line in lines:
+        if rows and not rows[-1].keys() & line.values.keys():
+            rows[-1] |= line.values
+        elif line.values:
+            rows.append(dict(line.values))
+    return rows
 
 
 #: Tried in this order; the first that finds rows reads the whole text.

@@ -25,7 +25,6 @@ LATE_SHARE = 0.25
 FITTED_EPOCHS = 5
 #: Rows from which on single epochs are smoothed.
 SMOOTHED_ROWS = 9
-
 UNKNOWN = (float("nan"), float("nan"))
 
 
@@ -63,8 +62,13 @@ class CurveStatistics:
 
     @property
     def n_epochs(self) -> int:
-        """Rows of the table."""
+        """Rows."""
         return len(self.table)
+
+    @property
+    def clocks(self) -> str:
+        """What the rows are; where the log does not count, each is taken for an epoch."""
+        return "logged steps" if self.table.index.name == "step" else "epochs"
 
     @cached_property
     def epochs_E(self) -> FloatArray:
