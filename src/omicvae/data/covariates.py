@@ -120,13 +120,13 @@ class CategoricalLevels:
         )
 
     def _find(self, values: Sequence[object]) -> list[int | None]:
-        exact, loose, texts = self._codes_by_form(str), self._codes_by_form(_loose), self.kind == "str"
+        exact, loose, texts = self._codes_by_form(str), self._codes_by_form(loose_name), self.kind == "str"
         codes = []
         for value in values:
             code = exact.get(str(value))
             # between two texts only the very same text is the same level: "1.10" is not "1.1"
             if code is None and not (texts and isinstance(value, str)):
-                code = loose.get(_loose(value))
+                code = loose.get(loose_name(value))
             codes.append(code)
         return codes
 
@@ -217,7 +217,7 @@ def _kind_of(values: Iterable[object]) -> str:
     return "int" if all(isinstance(value, Integral) for value in values) else "float"
 
 
-def _loose(value: object) -> str:
+def loose_name(value: object) -> str:
     """Name of a level without its type: 1, 1.0, "1" and "1.0" agree, and so do True and "TRUE"."""
     text = str(value)
     if text.lower() in ("true", "false"):

@@ -14,7 +14,6 @@ from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
 from omicvae.model.rescue_search import LIMITS, Attempt
 from omicvae.model.rescue_search import rescue as mend
-from omicvae.model.setup_record import check_unchanged
 from omicvae.model.state import HasState, ModelState
 from omicvae.objective import Objective
 from omicvae.training import (
@@ -123,6 +122,8 @@ class TrainingMixin(HasState):
 
         A second call goes on from the present weights with the same split, by default with the last objective at its
         final KL weight, keeps the optimiser's moments, plans a new learning-rate cycle and appends to ``history``.
+        An error in a run, of a callback say, leaves the model as it was before the call; what has been computed is in
+        the checkpoints, where there are any. A run that is interrupted (Ctrl-C) keeps what it has learned.
 
         Raises
         ------
@@ -132,7 +133,7 @@ class TrainingMixin(HasState):
             If too many steps had a loss or gradient that was not finite; the model is usable.
         """
         settings, state = RunSettings.of(locals()), self.state
-        check_unchanged(state.own_adata(), self.schema.keys.layer, state.fingerprint)
+        state.own_adata()  # before anything else is looked at
         choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
         limits: dict[str, Any] = dict(rescue) if isinstance(rescue, Mapping) else {}
         if not set(limits) <= set(LIMITS):
@@ -147,18 +148,19 @@ class TrainingMixin(HasState):
             every = integral("checkpoint_every", checkpoint_every, minimum=1)
             writer = CheckpointWriter(Path(folder), every, {**_identity(state), "run": settings.to_dict()})
         hard = hardware(accelerator, devices, settings.precision)
-        plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
-        result = fit(
-            plan,
-            settings.best_weights(plan.budget.max_epochs),
-            progress_bar=progress_bar,
-            callbacks=callbacks,
-            writer=writer,
-            resume_from=checkpoint,
-            logger=pl.loggers.CSVLogger("omicvae_logs", name=None) if logger is True else logger,
-            **hard,
-            **trainer_arguments,
-        )
+        with state.all_or_nothing():
+            plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
+            result = fit(
+                plan,
+                settings.best_weights(plan.budget.max_epochs),
+                progress_bar=progress_bar,
+                callbacks=callbacks,
+                writer=writer,
+                resume_from=checkpoint,
+                logger=pl.loggers.CSVLogger("omicvae_logs", name=None) if logger is True else logger,
+                **hard,
+                **trainer_arguments,
+            )
         state.fits.append(result)
         state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
         self.attempts, self.is_trained_, failure = (), True, result.failure
