@@ -80,8 +80,8 @@ def iter_rows(matrix: Any) -> Iterator[sp.csr_matrix]:
     kind = type(matrix)
     if isinstance(matrix, np.ndarray) and kind not in PLAIN_ARRAYS and not kind.__module__.startswith("anndata."):
         raise DataError(
-            f"The data matrix is a {kind.__module__}.{kind.__name__}, and what it says beside its values would be lost. "
-            "Pass the values themselves if they are what is to be modelled: numpy.array(X, subok=False)."
+            f"The data matrix is a {kind.__module__}.{kind.__name__}, and what it says beside its values would be "
+            "lost. Pass the values themselves if they are what is to be modelled: numpy.array(X, subok=False)."
         )
     dtype = getattr(matrix, "dtype", None)
     if dtype is None or len(getattr(matrix, "shape", ())) != 2:

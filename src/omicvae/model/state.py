@@ -115,7 +115,7 @@ class ModelState:
         return self.adata
 
     def own_split(self) -> Split | None:
-        """Return the split of the own cells, which must be there still, if there are any; None where it is not known."""
+        """Return the split of the own cells, where there are any as they were; None where it is not known."""
         if self.split is not None and self.adata is not None:
             self.own_adata()
         return self.split
