@@ -41,7 +41,7 @@ def get_matrix(adata: "AnnData", layer: str | None) -> Any:
 
 
 def _refuse_masked(adata: "AnnData", layer: str | None) -> None:
-    """A masked entry is a missing one. anndata's views drop the mask, so what they are views of is asked."""
+    """Refuse missing entries. anndata's views drop the mask, so that what they are views of is asked."""
     whole = adata._adata_ref if adata.is_view else adata
     matrix = whole.X if layer is None else whole.layers[layer]
     if not np.ma.is_masked(matrix):
@@ -53,7 +53,7 @@ def _refuse_masked(adata: "AnnData", layer: str | None) -> None:
         row, column = (int(where[0]) for where in mask.nonzero())
         raise DataError(
             f"The data matrix is a masked array with {count} masked entries; the first is in cell "
-            f"{adata.obs_names[row]!r}, gene {adata.var_names[column]!r}. A masked entry is missing, and what lies under "
+            f"{adata.obs_names[row]!r}, gene {adata.var_names[column]!r}. A masked entry is missing: what lies under "
             "the mask is no datum. Fill them with values that you stand behind (matrix.filled(value)) or leave these "
             "cells or genes out."
         )

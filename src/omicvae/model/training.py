@@ -1,5 +1,6 @@
 """``train``: from the user's settings to a run, its continuation, and its resumption."""
 
+import inspect
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,14 @@ from omicvae.data import train_validation_split
 from omicvae.model.rescue_search import LIMITS, Attempt
 from omicvae.model.rescue_search import rescue as mend
 from omicvae.model.state import HasState, ModelState
-from omicvae.objective import Objective
+from omicvae.objective import HELD, Objective
 from omicvae.training import (
     Checkpoint,
     CheckpointWriter,
     RunSettings,
     Split,
     TrainingPlan,
+    check_trainer_arguments,
     derive_seed,
     fit,
     hardware,
@@ -132,6 +134,7 @@ class TrainingMixin(HasState):
         TrainingError
             If too many steps had a loss or gradient that was not finite; the model is usable.
         """
+        check_trainer_arguments(trainer_arguments, inspect.signature(self.train).parameters)
         settings, state = RunSettings.of(locals()), self.state
         state.own_adata()  # before anything else is looked at
         choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
@@ -218,7 +221,7 @@ def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSett
     kept = "Adam's moments" if state.moments else "a new optimiser (moments are not saved with a model)"
     if settings.objective is None:
         weight = float(state.history["kl_weight"].iloc[-1])
-        goal = Objective.parse({**state.objective, "schedule": "constant"}).held(weight)
+        goal = Objective.parse({**state.objective, **HELD}).held(weight)
         settings = replace(settings, objective=goal)
         kept += f", the KL weight held at {weight:.4g}"
     log.warning(
