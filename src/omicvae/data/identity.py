@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,9 @@ def checksum_of_numbers(column: pd.Series) -> str:
 
 def memory_stamp(matrix: Any) -> tuple[Any, ...] | None:
     """Hash the memory of a matrix; None for one that is on disk or of another kind."""
-    if sp.issparse(matrix) and matrix.format in ("csr", "csc"):
+    arrays: tuple[np.ndarray, ...]
+    if getattr(matrix, "format", "") in ("csr", "csc") and sp.issparse(matrix):
+        matrix = cast("Any", matrix)
         arrays = (matrix.data, matrix.indices, matrix.indptr)
     elif isinstance(matrix, np.ndarray) and not isinstance(matrix, np.ma.MaskedArray):
         arrays = (matrix,)
