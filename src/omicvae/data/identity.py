@@ -64,7 +64,7 @@ class Identity:
             changed.insert(0, matrix_place(self.keys.layer))
         if changed:
             raise DataError(
-                f"The model's own AnnData has changed since the model took it: {', '.join(changed)}. Its results would "
+                f"The model's own AnnData has changed since it was set up: {', '.join(changed)}. Its results would "
                 "be those of the data before. Undo the change; or pass the data as they are now as other cells, "
                 "adata=adata.copy(); or make a new model of them: CVAE.setup_anndata(adata, ...), then CVAE(adata)."
             )
