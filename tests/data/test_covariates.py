@@ -241,3 +241,38 @@ def test_a_column_is_found_by_name_and_a_wrong_name_lists_what_there_is():
         obs_column(adata, "donor")
     with pytest.raises(DataError, match=r"no column 'age'\. Columns: none\."):
         obs_column(ad.AnnData(np.zeros((2, 1))), "age")
+
+
+@pytest.mark.parametrize("value", [0.25, 0.0, -0.02, 0.43])
+def test_values_in_or_near_the_training_range_pass(value):
+    ContinuousScaling.fit("mito", np.array([0.0, 0.4])).check_range(np.array([0.2, value]), series([0, 1]).index)
+
+
+@pytest.mark.parametrize("value", [0.5, -0.1, 1.19, -0.79])
+def test_values_outside_of_the_training_range_warn(value):
+    scaling = ContinuousScaling.fit("mito", np.array([0.0, 0.4]))
+    with pytest.warns(UserWarning, match=r"obs\['mito'\].*range, 0 to 0.4, in 1 of 2 cells \('cell1'\)"):
+        scaling.check_range(np.array([0.2, value]), series([0, 1]).index)
+
+
+@pytest.mark.parametrize("value", [25.0, 1.21, -0.81, -3600.0])
+def test_values_far_outside_are_an_error_with_the_limit_and_the_fix(value):
+    scaling = ContinuousScaling.fit("mito", np.array([0.0, 0.4]))
+    with pytest.raises(DataError, match=r"'cell1'.*limit 2.*per cent.*clip\(0, 0.4\)"):
+        scaling.check_range(np.array([0.2, value]), series([0, 1]).index)
+
+
+def test_a_constant_covariate_has_no_effect_in_other_cells():
+    scaling = ContinuousScaling.fit("age", np.array([3.0, 1.0, 2.0])).refit(np.array([3.0, 3.0]))
+    assert scaling.constant
+    assert scaling.standardise(np.array([3.0, 4.0, 1e6])).tolist() == [0, 0, 0]
+    with pytest.warns(UserWarning, match="was 3 in every training cell"):
+        scaling.check_range(np.array([3.0, 1e6]), series([0, 1]).index)
+    again = scaling.refit(np.array([1.0, 2.0]))
+    assert (again.low, again.high, again.mean) == (1, 3, 1.5)
+
+
+def test_the_range_is_that_of_all_cells_and_unknown_in_old_saves():
+    scaling = ContinuousScaling.fit("age", np.array([0.0, 1.0, 50.0])).refit(np.array([0.0, 1.0]))
+    assert (scaling.low, scaling.high, scaling.sd) == (0, 50, 0.5)
+    ContinuousScaling("age", 0.5, 0.5).check_range(np.array([1e9]), series([0]).index)

@@ -106,3 +106,30 @@ def test_text_is_refused():
         list(iter_rows(np.array([["a"]], dtype=object)))
     with pytest.raises(DataError, match="is a list"):
         list(iter_rows([[1.0]]))
+
+
+@pytest.mark.parametrize("place", ["X", "layer"])
+@pytest.mark.parametrize("view", [slice(None), slice(1, None), np.array([4, 2]), "copy"])
+def test_masked_entries_are_missing_values(adata, counts, place, view):
+    values = np.ma.masked_array(counts.astype(np.float32), mask=np.zeros(counts.shape, bool))
+    values[4, 3] = np.ma.masked
+    if place == "X":
+        adata.X = values
+    else:
+        adata.layers["masked"] = values
+    layer = None if place == "X" else "masked"
+    part = adata.copy() if isinstance(view, str) else adata[view]
+    with pytest.raises(DataError, match=r"1 masked.*cell '.*gene '.*filled"):
+        get_matrix(part, layer)
+    whole_rows = adata[[0, 1]]  # these have none
+    np.testing.assert_array_equal(whole(get_matrix(whole_rows, layer)), counts[:2])
+
+
+def test_arrays_that_say_more_than_their_values_are_refused(counts):
+    class Quantity(np.ndarray):
+        unit = "kilocounts"
+
+    with pytest.raises(DataError, match=r"Quantity.*subok=False"):
+        next(iter_rows(counts.view(Quantity)))
+    unmasked = np.ma.masked_array(counts)
+    np.testing.assert_array_equal(whole(unmasked), counts)

@@ -74,7 +74,7 @@ def test_a_query_changed_in_place_is_read_again(fitted, counts):
     assert not np.array_equal(first, fitted.get_latent_representation(query))
 
 
-@pytest.mark.parametrize(("column", "values"), [("batch", "b1"), ("age", 99.0)])
+@pytest.mark.parametrize(("column", "values"), [("batch", "b1"), ("age", 80.0)])
 def test_a_covariate_changed_in_place_is_read_again(fitted, counts, column, values):
     query = counts[:20].copy()
     first = fitted.get_latent_representation(query)
@@ -110,3 +110,29 @@ def test_permuted_cells_give_permuted_latents(fitted, counts):
         fitted.get_latent_representation()[order],
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize(("factor", "answer"), [(100, "error"), (1.5, "warning"), (1, "same")])
+def test_a_continuous_covariate_in_other_units_is_told(fitted, counts, factor, answer):
+    query = counts[:20].copy()
+    query.obs["age"] = counts.obs["age"].max() * factor
+    if answer == "error":
+        with pytest.raises(DataError, match=r"obs\['age'\].*times its width \(limit 2\).*units"):
+            fitted.get_latent_representation(query)
+    elif answer == "warning":
+        with pytest.warns(UserWarning, match="extrapolates"):
+            fitted.get_latent_representation(query)
+    else:
+        fitted.get_latent_representation(query)
+
+
+def test_a_covariate_that_was_constant_in_training_moves_nothing(counts):
+    counts.obs["dose"] = 3.0
+    ov.CVAE.setup_anndata(counts, continuous_covariate_keys=["dose"])
+    model = ov.CVAE(counts, "nb", 3, n_hidden=16)
+    model.train(**FAST)
+    query = counts.copy()
+    query.obs["dose"] = 5e6
+    with pytest.warns(UserWarning, match="no effect"):
+        latent = model.get_latent_representation(query)
+    np.testing.assert_array_equal(latent, model.get_latent_representation())

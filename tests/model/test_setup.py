@@ -167,3 +167,10 @@ def test_set_up_leaves_obs_and_the_matrix_as_they_were(counts):
     ov.CVAE(counts, "nb")
     pd.testing.assert_frame_equal(counts.obs, before.obs)
     assert (counts.X != before.X).nnz == 0
+
+
+def test_scvi_tools_words_get_the_right_one(counts):
+    with pytest.raises(SettingError, match="For gene_likelihood write likelihood"):
+        ov.CVAE(counts, gene_likelihood="nb")
+    with pytest.raises(SettingError, match="For n_hiden write n_hidden"):
+        ov.CVAE(counts, n_hiden=3)

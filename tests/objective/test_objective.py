@@ -105,7 +105,8 @@ def test_mappings_and_dictionaries_survive_a_round_trip():
 
 
 def test_a_held_objective_is_final_from_its_first_step():
-    goal = Objective(schedule="cosine", warmup=0.5, target_rate=4.0, discriminator={"start": 0.8, "weight": 0.3})
+    phase = {"start": 0.8, "weight": 0.3}
+    goal = Objective(schedule="cosine", warmup=0.5, target_rate=4.0, total_correlation=1.0, discriminator=phase)
     held = goal.held(2.5)
     assert (held.schedule, held.warmup, held.beta, held.target_rate) == ("constant", None, 2.5, 4.0)
     assert (held.discriminator.start, held.discriminator.weight) == (0.0, 0.3)
@@ -218,6 +219,7 @@ def test_limits_of_the_ways_to_control_the_kl():
     assert Objective(free_bits=0.1, reduction="mean").free_bits == 0.1
     assert Objective(capacity=0).capacity == 0.0
     for name in ("free_bits", "capacity_weight", "total_correlation", "beta"):
-        assert getattr(Objective(**{name: 0}), name) == 0.0
+        beside = {"capacity": 3.0} if name == "capacity_weight" else {}
+        assert getattr(Objective(**{name: 0}, **beside), name) == 0.0
         with pytest.raises(SettingError, match=f"{name} must be at least 0"):
             Objective(**{name: -0.5})

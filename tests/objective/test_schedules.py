@@ -112,7 +112,7 @@ def test_impossible_settings_say_what_is_possible(settings, message):
 
 
 def test_a_mapping_is_an_objective_and_unknown_names_list_the_known():
-    assert Objective.parse({"beta": 2.0, "n_cycles": 3.0}) == Objective(beta=2.0, n_cycles=3)
+    assert Objective.parse({"schedule": "cyclical", "n_cycles": 3.0}) == Objective(schedule="cyclical", n_cycles=3)
     with pytest.raises(SettingError, match=r"\['bta'\].*Known: beta, schedule"):
         Objective.parse({"bta": 2.0})
 
@@ -151,8 +151,9 @@ def test_the_defaults_are_the_elbo_with_a_short_linear_rise():
         "warmup": None,
         "warmup_epochs": None,
         "warmup_steps": None,
-        "n_cycles": 4,
+        "n_cycles": None,
         "period": None,
+        "ramp": 0.5,
         "free_bits": 0.0,
         "free_bits_mode": "dimension",
         "capacity": None,

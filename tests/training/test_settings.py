@@ -41,7 +41,7 @@ def test_the_optimiser_and_the_stopping_are_those_of_the_settings():
     best = RunSettings(early_stopping_patience=7, early_stopping_min_delta=0.5).best_weights(100)
     assert (best.patience, best.min_delta) == (7, 0.5)
     assert [RunSettings().best_weights(epochs).patience for epochs in (5, 50, 51, 101)] == [10, 10, 11, 21]
-    assert RunSettings(early_stopping=False, early_stopping_patience=7).best_weights(100).patience is None
+    assert RunSettings(early_stopping=False).best_weights(100).patience is None
 
 
 def test_a_resumed_run_takes_its_settings_from_the_file():

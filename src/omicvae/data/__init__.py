@@ -3,6 +3,7 @@
 from omicvae.data.alignment import align_genes
 from omicvae.data.covariates import CategoricalLevels, ContinuousScaling, obs_column
 from omicvae.data.fingerprint import fingerprint
+from omicvae.data.identity import Identity, matrix_place
 from omicvae.data.keys import SetupKeys
 from omicvae.data.matrix import get_matrix, iter_rows
 from omicvae.data.schema import DataSchema
@@ -15,6 +16,7 @@ __all__ = [
     "CellStore",
     "ContinuousScaling",
     "DataSchema",
+    "Identity",
     "MatrixSummary",
     "SetupKeys",
     "align_genes",
@@ -23,6 +25,7 @@ __all__ = [
     "fingerprint",
     "get_matrix",
     "iter_rows",
+    "matrix_place",
     "minibatch_sizes",
     "obs_column",
     "train_validation_split",

@@ -2,9 +2,11 @@
 
 import difflib
 import logging
+import math
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ logger = logging.getLogger("omicvae")
 
 #: reticulate hands R's missing integer over as this number.
 R_INTEGER_NA = -(2**31)
+#: widths of the training range that a value may lie outside without a word, and at all
+NEAR, FARTHEST = 0.1, 2.0
 _KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 _SHOWN = 5
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d*([eE][+-]?\d+)?|[eE][+-]?\d+)")
@@ -120,13 +124,13 @@ class CategoricalLevels:
         )
 
     def _find(self, values: Sequence[object]) -> list[int | None]:
-        exact, loose, texts = self._codes_by_form(str), self._codes_by_form(_loose), self.kind == "str"
+        exact, loose, texts = self._codes_by_form(str), self._codes_by_form(loose_name), self.kind == "str"
         codes = []
         for value in values:
             code = exact.get(str(value))
             # between two texts only the very same text is the same level: "1.10" is not "1.1"
             if code is None and not (texts and isinstance(value, str)):
-                code = loose.get(_loose(value))
+                code = loose.get(loose_name(value))
             codes.append(code)
         return codes
 
@@ -143,21 +147,79 @@ class CategoricalLevels:
 class ContinuousScaling:
     """Mean and SD of a continuous covariate in the training cells; (value − mean) / sd enters the network.
 
-    A covariate that is constant has sd = 1 and so gives exactly 0.
+    A covariate that is constant enters as 0, whatever its value in other cells: nothing was learned about it.
+
+    Attributes
+    ----------
+    low, high
+        Its range in the cells that the model was made of, in the user's units.
     """
 
     key: str
     mean: float
     sd: float
+    low: float = -math.inf
+    high: float = math.inf
 
     @classmethod
     def fit(cls, key: str, values_N: np.ndarray) -> "ContinuousScaling":
         """Take mean and population SD of ``values_N`` (finite, float64)."""
         if values_N.min() == values_N.max():
             logger.info("Continuous covariate %r is constant (%g): it carries no information.", key, values_N[0])
-            return cls(key, float(values_N[0]), 1.0)
+            return cls(key, float(values_N[0]), 1.0, float(values_N[0]), float(values_N[0]))
         mean, sd = float(values_N.mean()), float(values_N.std())
-        return cls(key, mean, max(sd, 1e-12 * abs(mean)))  # below that, differences are rounding errors
+        # below that, differences are rounding errors
+        return cls(key, mean, max(sd, 1e-12 * abs(mean)), float(values_N.min()), float(values_N.max()))
+
+    @property
+    def constant(self) -> bool:
+        """Whether the training cells all have one value."""
+        return self.low == self.high
+
+    def refit(self, values_T: np.ndarray) -> "ContinuousScaling":
+        """Return mean and SD of these cells, part of those that the range is of; the range stays, unless it is one."""
+        fitted = type(self).fit(self.key, values_T)
+        if fitted.constant:
+            return fitted
+        return replace(fitted, low=min(self.low, fitted.low), high=max(self.high, fitted.high))
+
+    def standardise(self, values_N: np.ndarray) -> np.ndarray:
+        """Return (value − mean) / sd; zeros for a constant covariate."""
+        return np.zeros(len(values_N)) if self.constant else (values_N - self.mean) / self.sd
+
+    def check_range(self, values_N: np.ndarray, names: pd.Index) -> None:
+        """Hold values of other cells against the training range: a network knows nothing of what lies far outside.
+
+        Raises
+        ------
+        DataError
+            If a value lies outside by more than ``FARTHEST`` times the width of the range: a change of units, mostly.
+
+        Warns
+        -----
+        UserWarning
+            If one lies outside by more than ``NEAR`` times the width; or where a constant covariate has other values.
+        """
+        width, outside_N = self.high - self.low, np.maximum(self.low - values_N, values_N - self.high)
+        far, text = outside_N > NEAR * width, f"obs[{self.key!r}]"
+        if not far.any():
+            return
+        if self.constant:
+            text += f" was {self.low:g} in every training cell, so that other values of it have no effect."
+        else:
+            worst = int(outside_N.argmax())
+            text += (
+                f" lies outside of the training range, {self.low:g} to {self.high:g}, in {_rows(far, names)}; "
+                f"{values_N[worst]:g} is outside by {outside_N[worst] / width:.3g} times its width"
+            )
+            if outside_N[worst] > FARTHEST * width:
+                raise DataError(
+                    f"{text} (limit {FARTHEST:g}). Are the units those of the training data (fractions or per cent, "
+                    f"days or seconds)? Convert them; or limit the values, adata.obs[{self.key!r}].clip({self.low:g}, "
+                    f"{self.high:g}); or leave these cells out."
+                )
+            text += f". The model extrapolates there; beyond {FARTHEST:g} times it is an error."
+        warnings.warn(text, UserWarning, stacklevel=2)
 
 
 def obs_column(adata: "AnnData", key: str) -> pd.Series:
@@ -217,7 +279,7 @@ def _kind_of(values: Iterable[object]) -> str:
     return "int" if all(isinstance(value, Integral) for value in values) else "float"
 
 
-def _loose(value: object) -> str:
+def loose_name(value: object) -> str:
     """Name of a level without its type: 1, 1.0, "1" and "1.0" agree, and so do True and "TRUE"."""
     text = str(value)
     if text.lower() in ("true", "false"):

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
 
 #: Entries (zeros included) of one chunk: 32 MB if a chunk were float64 and dense.
 CHUNK_ENTRIES = 4_000_000
+#: whose values say all; masks have been looked at by :func:`get_matrix`
+PLAIN_ARRAYS = (np.ndarray, np.matrix, np.memmap, np.ma.MaskedArray)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def get_matrix(adata: "AnnData", layer: str | None) -> Any:
-    """Return ``adata.layers[layer]``, or ``adata.X`` for None, in its container; a DataError lists the layers."""
+    """Return ``adata.layers[layer]``, or ``adata.X`` for None, in its container.
+
+    Raises
+    ------
+    DataError
+        Where there is none, with the layers; where entries are masked, with their number.
+    """
     layers = ", ".join(repr(name) for name in adata.layers if name is not None) or "none"
     if layer is not None and layer not in adata.layers:
         raise DataError(f"adata.layers has no {layer!r}. Layers that exist: {layers}; layer=None means adata.X.")
@@ -28,7 +36,27 @@ def get_matrix(adata: "AnnData", layer: str | None) -> Any:
             f"adata.X is empty (None). Call CVAE.setup_anndata(adata, layer=...) with one of the layers "
             f"that exist: {layers}."
         )
+    _refuse_masked(adata, layer)
     return matrix
+
+
+def _refuse_masked(adata: "AnnData", layer: str | None) -> None:
+    """Refuse missing entries. anndata's views drop the mask, so that what they are views of is asked."""
+    whole = adata._adata_ref if adata.is_view else adata
+    matrix = whole.X if layer is None else whole.layers[layer]
+    if not np.ma.is_masked(matrix):
+        return
+    mask = np.ma.getmaskarray(matrix)
+    if adata.is_view:
+        mask = mask[adata._oidx][:, adata._vidx]
+    if count := int(mask.sum()):
+        row, column = (int(where[0]) for where in mask.nonzero())
+        raise DataError(
+            f"The data matrix is a masked array with {count} masked entries; the first is in cell "
+            f"{adata.obs_names[row]!r}, gene {adata.var_names[column]!r}. A masked entry is missing: what lies under "
+            "the mask is no datum. Fill them with values that you stand behind (matrix.filled(value)) or leave these "
+            "cells or genes out."
+        )
 
 
 def chunk_rows(n_columns: int) -> int:
@@ -47,8 +75,14 @@ def iter_rows(matrix: Any) -> Iterator[sp.csr_matrix]:
     Raises
     ------
     DataError
-        If the entries are no real numbers.
+        If the entries are no real numbers, or the container says more of them than their values (units, say).
     """
+    kind = type(matrix)
+    if isinstance(matrix, np.ndarray) and kind not in PLAIN_ARRAYS and not kind.__module__.startswith("anndata."):
+        raise DataError(
+            f"The data matrix is a {kind.__module__}.{kind.__name__}, and what it says beside its values would be "
+            "lost. Pass the values themselves if they are what is to be modelled: numpy.array(X, subok=False)."
+        )
     dtype = getattr(matrix, "dtype", None)
     if dtype is None or len(getattr(matrix, "shape", ())) != 2:
         raise DataError(

@@ -36,7 +36,7 @@ class DataSchema:
         Levels of ``keys.categorical_keys``, in that order (batch first).
     continuous
         Scales of ``keys.continuous_covariate_keys``: of all cells at first, of the training cells after
-        :meth:`fit_scaling`.
+        :meth:`fit_scaling`; their range is that of all cells.
     labels
         Levels of the label column, which may have missing values; None without labels.
     n_cells
@@ -88,7 +88,7 @@ class DataSchema:
 
     def fit_scaling(self, continuous_TV: np.ndarray) -> "DataSchema":
         """Return the schema with mean and SD of the training cells' continuous covariates, in the user's units."""
-        fitted = (ContinuousScaling.fit(old.key, continuous_TV[:, v]) for v, old in enumerate(self.continuous))
+        fitted = (old.refit(continuous_TV[:, v]) for v, old in enumerate(self.continuous))
         return replace(self, continuous=tuple(fitted))
 
     def to_dict(self) -> dict[str, Any]:

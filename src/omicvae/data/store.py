@@ -64,8 +64,9 @@ class CellStore:
     _on_devices: dict[torch.device, DeviceCells | None] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        mean_V, sd_V = np.array([(scaling.mean, scaling.sd) for scaling in self.schema.continuous]).reshape(-1, 2).T
-        standardised_NV = ((self.continuous_NV - mean_V) / sd_V).astype(np.float32)
+        standardised_NV = np.zeros(self.continuous_NV.shape, np.float32)
+        for v, scaling in enumerate(self.schema.continuous):
+            standardised_NV[:, v] = scaling.standardise(self.continuous_NV[:, v])
         library_N1 = self.library_N.astype(np.float32)[:, None]
         object.__setattr__(self, "per_cell", (library_N1, self.codes_ND, standardised_NV))
 
@@ -92,6 +93,8 @@ class CellStore:
             for levels in schema.categorical
         ]
         continuous = [numeric_column(key, obs_column(adata, key)) for key in keys.continuous_covariate_keys]
+        for scaling, values_N in zip(schema.continuous, continuous, strict=True):
+            scaling.check_range(values_N, adata.obs_names)
         indptr, columns, values, sums_N, summary = _read(adata, schema, genes)
         if keys.size_factor_key is None:
             library_N = np.maximum(sums_N, 1.0)

@@ -1,11 +1,14 @@
 """The conditional VAE on AnnData."""
 
+import inspect
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from anndata import AnnData
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
+from omicvae._core.words import unknown_settings
 from omicvae.data import CellStore, DataSchema, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model.config import DROPOUT_RATE, SMALL_CELLS, SMALL_DROPOUT_RATE, ModelConfig, named_fields
@@ -103,8 +106,11 @@ class CVAE(
         dropout_rate_decoder: float = 0.0,
         log_variance_bounds: tuple[float, float] = LOG_VARIANCE_BOUNDS,
         seed: int = 0,
+        **unknown: Any,
     ) -> None:
         named = locals().copy()
+        if unknown:
+            raise unknown_settings("CVAE()", unknown, list(inspect.signature(type(self).__init__).parameters)[1:-1])
         if dropout_rate is None:
             named["dropout_rate"] = SMALL_DROPOUT_RATE if adata.n_obs < SMALL_CELLS else DROPOUT_RATE
         architecture = Architecture(**named_fields(Architecture, named))

@@ -112,7 +112,20 @@ def _refusal(name: str, reason: str) -> Callable[..., NoReturn]:
 
 
 class RefusalsMixin:
-    """Refuses the methods in ``REASONS``."""
+    """Refuses the methods in ``REASONS``, and another AnnData in the place of the model's own."""
+
+    @property
+    def adata(self) -> AnnData | None:
+        """The model's own cells."""
+        own: AnnData | None = self.state.adata  # type: ignore[attr-defined]
+        return own
+
+    @adata.setter
+    def adata(self, adata: AnnData) -> NoReturn:
+        raise NotSupportedError(
+            "model.adata cannot be set: pass other cells as adata=, or load a saved model with them, "
+            "CVAE.load(path, adata=adata)."
+        )
 
 
 for _name, _reason in REASONS.items():

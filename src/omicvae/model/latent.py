@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import LatentPosterior, SettingError, integral, keys
-from omicvae.model.setup_record import check_unchanged
 from omicvae.model.state import HasState
 from omicvae.training import CellPasses, CellScores, score_cells
 
@@ -82,15 +81,13 @@ class LatentMixin(HasState):
         Raises
         ------
         DataError
-            If the model's own matrix has changed since set-up: latents of other values would be a lie.
+            If the model's own cells have changed since the model took them: latents of other values would be a lie.
         """
         if key in keys.RESERVED:
             raise SettingError(
                 f"key={key!r} is a name that omicvae uses in uns; choose another, such as {keys.LATENT!r}."
             )
         target = self.state.own_adata() if adata is None else adata
-        if target is self.state.adata:
-            check_unchanged(target, self.schema.keys.layer, self.state.fingerprint)
         matching: dict[str, Any] = {"unseen": unseen, "missing_genes": missing_genes}
         mean_NK, variance_NK = self.get_latent_representation(adata, return_dist=True, **matching)
         target.obsm[key] = mean_NK

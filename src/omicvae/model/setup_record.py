@@ -5,7 +5,7 @@ import json
 from anndata import AnnData
 
 from omicvae._core import DataError, keys
-from omicvae.data import SetupKeys, fingerprint, get_matrix
+from omicvae.data import SetupKeys, fingerprint, get_matrix, matrix_place
 
 
 def own_memory(adata: AnnData) -> None:
@@ -46,8 +46,7 @@ def recorded_setup(adata: AnnData) -> SetupKeys | None:
 def check_unchanged(adata: AnnData, layer: str | None, expected: str | None) -> None:
     """Compare the matrix with the fingerprint taken earlier."""
     if fingerprint(adata, layer) != expected:
-        place = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
         raise DataError(
-            f"{place} has changed since it was set up. If the new values are the ones to model, call "
+            f"{matrix_place(layer)} has changed since it was set up. If the new values are the ones to model, call "
             "CVAE.setup_anndata(adata, ...) again; if not, restore them or keep counts in a layer and pass layer=."
         )

@@ -1,7 +1,8 @@
 """The state of a ``CVAE``: configuration, data, network and training in one object that another model can take over."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import NotSupportedError, SettingError, integral
-from omicvae.data import CellStore, DataSchema, check_support, fingerprint
+from omicvae.data import CellStore, DataSchema, Identity, check_support
 from omicvae.model.config import ModelConfig, build_module
 from omicvae.model.setup_record import own_memory
 from omicvae.module import ConditionalVAE
@@ -25,7 +26,9 @@ class ModelState:
     Attributes
     ----------
     adata, store, fingerprint
-        The model's own cells, as they were given and as the network sees them, and what tells them from others.
+        The model's own cells, as they were given and as the network sees them, and a checksum of their matrix.
+    identity
+        What else tells them from others; :meth:`own_adata`, the one gate to them, holds it against what they are now.
     split
         Rows of the own cells; None before training and for other cells than those of the training.
     moments
@@ -40,6 +43,7 @@ class ModelState:
     adata: AnnData | None = None
     store: CellStore | None = None
     fingerprint: str | None = None
+    identity: Identity | None = None
     split: Split | None = None
     fits: list[FitResult] = field(default_factory=list)
     objective: dict[str, Any] = field(default_factory=dict)
@@ -53,12 +57,28 @@ class ModelState:
         """Make ``adata`` the model's own data."""
         own_memory(adata)
         self.adata, self.store = adata, store
-        self.fingerprint = fingerprint(adata, self.schema.keys.layer)
+        self.identity = Identity.of(adata, self.schema.keys)
+        self.fingerprint = self.identity.matrix
 
     def restart(self) -> None:
         """Make new weights and forget all training."""
         self.module = build_module(self.config, self.schema)
         self.fits, self.moments, self.split = [], None, None
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """Leave everything as it was, the network's weights included, where an error ends the block."""
+        before = {f.name: getattr(self, f.name) for f in fields(self)} | {"fits": list(self.fits)}
+        weights = {name: value.clone() for name, value in self.module.state_dict().items()}
+        try:
+            yield
+        except BaseException as error:
+            for name, value in before.items():
+                setattr(self, name, value)
+            self.module.load_state_dict(weights)
+            self.module.eval()
+            error.add_note("The model is as it was before this call.")
+            raise
 
     def twin(self, changes: Mapping[str, Any]) -> "ModelState":
         """Return the state of an untrained model of the same cells and split, with other settings of the network."""
@@ -77,12 +97,28 @@ class ModelState:
         return pd.concat([fit.history for fit in self.fits]) if self.fits else history_frame([])
 
     def own_adata(self) -> AnnData:
-        """Return the model's own data, or say that it has none."""
+        """Return the model's own data.
+
+        Raises
+        ------
+        NotSupportedError
+            If it has none.
+        DataError
+            If they are not what they were when the model took them.
+        """
         if self.adata is None:
             raise NotSupportedError(
                 "This model was loaded without data: pass adata=, or load it with CVAE.load(path, adata=adata)."
             )
+        assert self.identity is not None  # it comes with the data
+        self.identity.require(self.adata)
         return self.adata
+
+    def own_split(self) -> Split | None:
+        """Return the split of the own cells, where there are any as they were; None where it is not known."""
+        if self.split is not None and self.adata is not None:
+            self.own_adata()
+        return self.split
 
     def require_trained(self, what: str) -> None:
         """Raise where the model is not trained."""
@@ -168,12 +204,14 @@ class HasState:
     @property
     def train_indices(self) -> Any:
         """Rows of the model's own cells that it was trained on; None where they are not known."""
-        return None if self.state.split is None else self.state.split.train
+        split = self.state.own_split()
+        return None if split is None else split.train
 
     @property
     def validation_indices(self) -> Any:
         """Rows of the model's own cells that validate; None where they are not known."""
-        return None if self.state.split is None else self.state.split.validation
+        split = self.state.own_split()
+        return None if split is None else split.validation
 
 
 def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
@@ -186,6 +224,8 @@ def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
     """
     if indices is None:
         return np.arange(n_cells)
+    if np.ma.is_masked(indices):
+        raise SettingError("indices are masked in part, which leaves open whether these cells are meant; fill them.")
     given = np.atleast_1d(np.asarray(indices))
     if given.dtype == bool:
         if given.shape != (n_cells,):

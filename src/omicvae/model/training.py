@@ -1,5 +1,6 @@
 """``train``: from the user's settings to a run, its continuation, and its resumption."""
 
+import inspect
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,15 +15,15 @@ from omicvae._core import SettingError, TrainingError, choose, integral
 from omicvae.data import train_validation_split
 from omicvae.model.rescue_search import LIMITS, Attempt
 from omicvae.model.rescue_search import rescue as mend
-from omicvae.model.setup_record import check_unchanged
 from omicvae.model.state import HasState, ModelState
-from omicvae.objective import Objective
+from omicvae.objective import HELD, Objective
 from omicvae.training import (
     Checkpoint,
     CheckpointWriter,
     RunSettings,
     Split,
     TrainingPlan,
+    check_trainer_arguments,
     derive_seed,
     fit,
     hardware,
@@ -123,6 +124,8 @@ class TrainingMixin(HasState):
 
         A second call goes on from the present weights with the same split, by default with the last objective at its
         final KL weight, keeps the optimiser's moments, plans a new learning-rate cycle and appends to ``history``.
+        An error in a run, of a callback say, leaves the model as it was before the call; what has been computed is in
+        the checkpoints, where there are any. A run that is interrupted (Ctrl-C) keeps what it has learned.
 
         Raises
         ------
@@ -131,8 +134,9 @@ class TrainingMixin(HasState):
         TrainingError
             If too many steps had a loss or gradient that was not finite; the model is usable.
         """
+        check_trainer_arguments(trainer_arguments, inspect.signature(self.train).parameters)
         settings, state = RunSettings.of(locals()), self.state
-        check_unchanged(state.own_adata(), self.schema.keys.layer, state.fingerprint)
+        state.own_adata()  # before anything else is looked at
         choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
         limits: dict[str, Any] = dict(rescue) if isinstance(rescue, Mapping) else {}
         if not set(limits) <= set(LIMITS):
@@ -147,18 +151,19 @@ class TrainingMixin(HasState):
             every = integral("checkpoint_every", checkpoint_every, minimum=1)
             writer = CheckpointWriter(Path(folder), every, {**_identity(state), "run": settings.to_dict()})
         hard = hardware(accelerator, devices, settings.precision)
-        plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
-        result = fit(
-            plan,
-            settings.best_weights(plan.budget.max_epochs),
-            progress_bar=progress_bar,
-            callbacks=callbacks,
-            writer=writer,
-            resume_from=checkpoint,
-            logger=pl.loggers.CSVLogger("omicvae_logs", name=None) if logger is True else logger,
-            **hard,
-            **trainer_arguments,
-        )
+        with state.all_or_nothing():
+            plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
+            result = fit(
+                plan,
+                settings.best_weights(plan.budget.max_epochs),
+                progress_bar=progress_bar,
+                callbacks=callbacks,
+                writer=writer,
+                resume_from=checkpoint,
+                logger=pl.loggers.CSVLogger("omicvae_logs", name=None) if logger is True else logger,
+                **hard,
+                **trainer_arguments,
+            )
         state.fits.append(result)
         state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
         self.attempts, self.is_trained_, failure = (), True, result.failure
@@ -216,7 +221,7 @@ def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSett
     kept = "Adam's moments" if state.moments else "a new optimiser (moments are not saved with a model)"
     if settings.objective is None:
         weight = float(state.history["kl_weight"].iloc[-1])
-        goal = Objective.parse({**state.objective, "schedule": "constant"}).held(weight)
+        goal = Objective.parse({**state.objective, **HELD}).held(weight)
         settings = replace(settings, objective=goal)
         kept += f", the KL weight held at {weight:.4g}"
     log.warning(

@@ -7,12 +7,15 @@ from typing import Any
 from omicvae._core import SettingError, check_fields, choose, integral, real
 from omicvae.objective.adversarial import Adversary, Discriminator, LatentAdversary, Phase
 from omicvae.objective.kl import FREE_BITS_MODES, Capacity, KLControl, TargetRate, WeightedKL
-from omicvae.objective.schedules import SCHEDULES, Schedule
+from omicvae.objective.schedules import CYCLE, SCHEDULES, SHAPED_BY, WARMUP, Schedule
 from omicvae.objective.settings import Settings
 
 REDUCTIONS = ("sum", "mean")
 #: fields of an objective that take an adversary
 ADVERSARIES: Mapping[str, type[Adversary]] = {"adversary": LatentAdversary, "discriminator": Discriminator}
+
+#: of a run that goes on: the weight is final from its first step
+HELD: Mapping[str, Any] = {"schedule": "constant", **dict.fromkeys((*WARMUP, "n_cycles", "period")), "ramp": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,9 @@ class Objective(Settings):
         fraction of β and has a ``settled_step``.
     warmup, warmup_epochs, warmup_steps
         Length of the ramp: as a fraction of the planned run, in epochs or in steps; give at most one.
-    n_cycles, period
-        Cycles of ``"cyclical"`` and steps of one; by default the cycles share the run.
+    n_cycles, period, ramp
+        Cycles of ``"cyclical"``, steps of one, and the share R of it, in (0, 1), over which the weight rises. Four
+        cycles share the run by default; with a period as many as fit fill it.
     free_bits, free_bits_mode
         λ in nats per dimension and how it is applied: ``"dimension"``, ``"cell"`` or ``"total"``.
     capacity, capacity_weight
@@ -49,7 +53,8 @@ class Objective(Settings):
     Raises
     ------
     SettingError
-        On impossible or unknown settings. Free bits, capacity and target rate exclude one another.
+        On impossible or unknown settings, and those that would have no effect beside the others. Free bits, capacity
+        and target rate exclude one another.
     """
 
     beta: float = 1.0
@@ -57,8 +62,9 @@ class Objective(Settings):
     warmup: float | None = None
     warmup_epochs: float | None = None
     warmup_steps: int | None = None
-    n_cycles: int = 4
+    n_cycles: int | None = None
     period: int | None = None
+    ramp: float = 0.5
     free_bits: float = 0.0
     free_bits_mode: str = "dimension"
     capacity: float | None = None
@@ -92,7 +98,10 @@ class Objective(Settings):
                 f"warmup is a fraction of the run and must be at most 1, got {self.warmup}; "
                 "lengths in epochs or steps go into warmup_epochs or warmup_steps."
             )
+        if not 0 < real("ramp", self.ramp) < 1:
+            raise SettingError(f"ramp is the share of a cycle and must lie between 0 and 1, got {self.ramp}.")
         self._check_kl_control()
+        self._check_effects()
         for name, kind in ADVERSARIES.items():
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, kind.parse(getattr(self, name)))
@@ -114,12 +123,34 @@ class Objective(Settings):
         if self.target_rate is not None and self.beta == 0:
             raise SettingError("With a target_rate, beta is where the controller starts and must be above 0.")
 
+    def _check_effects(self) -> None:
+        """Refuse what would do nothing: whoever gives a setting expects it to act."""
+        idle: dict[str, Any] = {}
+        if self.target_rate is not None and not self.total_correlation:
+            reason = "with a target_rate, whose controller moves beta"
+            idle = self.given(*WARMUP, *CYCLE)
+            if self.schedule not in ("linear", "constant", "none"):  # the default, and what a run that goes on has
+                idle["schedule"] = self.schedule
+        else:
+            reason = f"with schedule={self.schedule!r}"
+            shaping = SHAPED_BY.get(self.schedule, ()) if isinstance(self.schedule, str) else ()
+            idle = {name: value for name, value in self.given(*WARMUP, *CYCLE).items() if name not in shaping}
+            if idle and shaping:
+                reason += f", which takes {', '.join(shaping)}"
+        if not idle and not self.free_bits:
+            idle, reason = self.given("free_bits_mode"), "without free_bits"
+        if not idle and self.capacity is None:
+            idle, reason = self.given("capacity_weight"), "without a capacity"
+        if idle:
+            shown = ", ".join(f"{name}={value!r}" for name, value in idle.items())
+            raise SettingError(f"{shown} would have no effect {reason}. Leave it out, or change the other setting.")
+
     def held(self, kl_weight: float) -> "Objective":
         """Return the same objective for a run that goes on: every weight is final from its first step.
 
         A controller starts at ``kl_weight``, where it was; adversaries are new networks and start at once.
         """
-        changes: dict[str, Any] = {"schedule": "constant", "warmup": None, "warmup_epochs": None, "warmup_steps": None}
+        changes = dict(HELD)
         if self.target_rate is not None:
             changes["beta"] = kl_weight
         for name in ADVERSARIES:
@@ -163,7 +194,7 @@ class Objective(Settings):
             warmup_steps = min(warmup_steps, total_steps - 1)  # the last update must still see the full weight
         schedule = self.schedule
         if isinstance(schedule, str):
-            schedule = SCHEDULES[schedule](total_steps, warmup_steps, self.n_cycles, self.period)
+            schedule = SCHEDULES[schedule](total_steps, warmup_steps, self.n_cycles, self.period, self.ramp)
         if schedule.settled_step >= total_steps:
             raise SettingError(
                 f"The KL weight would reach its final value at step {schedule.settled_step}, but the planned run "

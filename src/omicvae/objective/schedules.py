@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from omicvae._core import SettingError
 
 SIGMOID_STEEPNESS = 12.0
+DEFAULT_CYCLES = 4
 
 
 @runtime_checkable
@@ -94,23 +95,36 @@ class Cyclical:
         return min(1.0, (step % self.period) / (self.ramp * self.period))
 
 
-def _cyclical(total_steps: int, warmup_steps: int, n_cycles: int, period: int | None) -> Schedule:
-    # without a period the cycles share the run, so that the last one ends with it
+def _cyclical(
+    total_steps: int, warmup_steps: int, n_cycles: int | None, period: int | None, ramp: float = 0.5
+) -> Schedule:
+    # without a period the cycles share the run, so that the last one ends with it; with one they fill it
+    if n_cycles is None:
+        n_cycles = DEFAULT_CYCLES if period is None else max(1, total_steps // period)
     period = total_steps // n_cycles if period is None else period
     if period < 2:
         raise SettingError(
             f"A cyclical schedule needs at least 2 steps a cycle: {n_cycles} cycles do not fit into the "
             f"{total_steps} planned steps. Train longer or lower n_cycles."
         )
-    return Cyclical(period, n_cycles)
+    return Cyclical(period, n_cycles, ramp)
 
 
-#: name → (planned steps, steps of the warm-up, cycles, steps of a cycle or None) → schedule
-SCHEDULES: Mapping[str, Callable[[int, int, int, int | None], Schedule]] = {
-    "constant": lambda total, warmup, cycles, period: Ramp(_linear, 0),
-    "none": lambda total, warmup, cycles, period: Ramp(_linear, 0),
-    "linear": lambda total, warmup, cycles, period: Ramp(_linear, warmup),
-    "cosine": lambda total, warmup, cycles, period: Ramp(_cosine, warmup),
-    "sigmoid": lambda total, warmup, cycles, period: Ramp(_sigmoid, warmup),
+#: name → (planned steps, steps of the warm-up, cycles or None, steps of a cycle or None, ramp share of one) → schedule
+SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
+    "constant": lambda total, warmup, *cycle: Ramp(_linear, 0),
+    "none": lambda total, warmup, *cycle: Ramp(_linear, 0),
+    "linear": lambda total, warmup, *cycle: Ramp(_linear, warmup),
+    "cosine": lambda total, warmup, *cycle: Ramp(_cosine, warmup),
+    "sigmoid": lambda total, warmup, *cycle: Ramp(_sigmoid, warmup),
     "cyclical": _cyclical,
+}
+WARMUP = ("warmup", "warmup_epochs", "warmup_steps")
+CYCLE = ("n_cycles", "period", "ramp")
+#: settings of an objective that shape a schedule; the others, and those of the user's own, have none
+SHAPED_BY: Mapping[object, tuple[str, ...]] = {
+    "linear": WARMUP,
+    "cosine": WARMUP,
+    "sigmoid": WARMUP,
+    "cyclical": CYCLE,
 }

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any, Self
 
 from omicvae._core import SettingError, integral, real
+from omicvae._core.words import unknown_settings
 
 
 class Settings:
@@ -22,8 +23,13 @@ class Settings:
             raise SettingError(f"{cls.__name__} takes a mapping of settings ({', '.join(names)}), got {value!r}.")
         unknown = [name for name in value or () if name not in names]
         if unknown:
-            raise SettingError(f"Unknown setting(s) {unknown} of {cls.__name__}. Known: {', '.join(names)}.")
+            raise unknown_settings(cls.__name__, unknown, names)
         return cls(**(value or {}))
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Return those of these settings that differ from their defaults."""
+        defaults = {field.name: field.default for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name in names if (value := getattr(self, name)) != defaults[name]}
 
     def check_length(self, name: str, what: str) -> None:
         """Hold that ``name`` (a fraction of the run), ``name_epochs`` and ``name_steps`` are one at most, and ≥ 0."""

@@ -10,7 +10,7 @@ from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
 from omicvae.training.null_model import covariate_design, null_log_likelihood, unexplained_structure
 from omicvae.training.plan import Split, TrainingPlan
 from omicvae.training.seeds import derive_seed, private_generators
-from omicvae.training.settings import RunSettings
+from omicvae.training.settings import RunSettings, check_trainer_arguments
 
 __all__ = [
     "LEARNING_RATES",
@@ -26,6 +26,7 @@ __all__ = [
     "RunSettings",
     "Split",
     "TrainingPlan",
+    "check_trainer_arguments",
     "covariate_design",
     "default_weight_decay",
     "derive_seed",

@@ -1,15 +1,50 @@
 """The settings of a run, named and given their defaults here; the signature of ``CVAE.train`` repeats them."""
 
+import inspect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
+import lightning.pytorch as pl
+
 from omicvae._core import SettingError, check_fields, integral, real
+from omicvae._core.words import FOREIGN, unknown_settings
 from omicvae.objective import SCHEDULES, Objective
 from omicvae.training.budget import DEFAULT_PEAK_RATE, Optimisation, default_weight_decay
 from omicvae.training.callbacks import BestWeights
+
+#: arguments of Lightning's Trainer that count batches, which are chunks of many minibatches here: what to do instead
+CHUNKED = {
+    "limit_train_batches": "for fewer cells make the model of a part, CVAE(adata[rows].copy())",
+    "overfit_batches": "for fewer cells make the model of a part, CVAE(adata[rows].copy())",
+    "fast_dev_run": "for a short trial pass max_epochs=1",
+    "max_steps": "pass max_epochs; an epoch has ceil(training cells / batch_size) steps",
+    "min_steps": "pass early_stopping=False, or early_stopping_patience",
+    "limit_val_batches": "all validation cells are scored at once; pass train_size, 1.0 for none",
+    "val_check_interval": "validation comes after every epoch",
+    "num_sanity_val_steps": "there is no validation before the first epoch",
+}
+
+
+def check_trainer_arguments(arguments: Mapping[str, Any], own: Iterable[str]) -> None:
+    """Refuse further arguments of ``train`` that would not do what they say, or that Lightning does not know.
+
+    Raises
+    ------
+    SettingError
+        With what to do instead, or the right word; ``own`` are the names of ``train``'s arguments.
+    """
+    for name in arguments:
+        if name in CHUNKED:
+            raise SettingError(
+                f"{name} counts Lightning's batches, each a chunk of many minibatches here: {CHUNKED[name]}."
+            )
+    known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"} - set(FOREIGN)
+    if unknown := [name for name in arguments if name not in known]:
+        names = [name for name in own if name != "trainer_arguments"]
+        raise unknown_settings("train()", unknown, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +80,21 @@ class RunSettings:
         if self.objective is not None:
             object.__setattr__(self, "objective", Objective.parse(self.objective))
         self.optimisation(n_train=1)
+        self._check_effects()
+
+    def _check_effects(self) -> None:
+        """Refuse what would do nothing: whoever gives a setting expects it to act."""
+        judged = self.early_stopping_patience is not None or self.early_stopping_min_delta != 0
+        if judged and not (self.early_stopping and self.train_size < 1):
+            reason = "with early_stopping=False" if not self.early_stopping else "with train_size=1: no cells validate"
+            raise SettingError(
+                f"early_stopping_patience and early_stopping_min_delta would have no effect {reason}. Leave them out."
+            )
+        if self.lr_schedule == "plateau" and self.train_size == 1:
+            raise SettingError(
+                'lr_schedule="plateau" waits for the validation loss, and with train_size=1 no cells validate. Leave '
+                'some, as with 0.9, or choose "one_cycle" or "constant".'
+            )
 
     @classmethod
     def of(cls, named: Mapping[str, Any]) -> Self:

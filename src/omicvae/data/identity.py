@@ -1,0 +1,153 @@
+"""Whether an AnnData still holds what a model has read from it: matrix, names and their order, columns in use."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from omicvae._core import DataError
+from omicvae._core.native import compiled, run
+from omicvae.data.covariates import loose_name
+from omicvae.data.fingerprint import fingerprint
+from omicvae.data.keys import SetupKeys
+from omicvae.data.matrix import get_matrix
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+#: words of 8 bytes that are hashed one after the other
+BLOCK = 1 << 14
+#: odd, so that a product with it loses nothing (Steele, Lea & Flood 2014)
+MULTIPLIER = 0xBF58476D1CE4E5B9
+
+
+@dataclass(slots=True, eq=False)
+class Identity:
+    """What tells the cells of a model from others, as it was when the model took them.
+
+    It looks at what values mean: another container, number type or order of a factor's categories is no change.
+    Labels are not part of it, for they are read anew whenever they are used.
+
+    Attributes
+    ----------
+    parts
+        Place in the AnnData → checksum of what a model reads there.
+    stamp
+        Hash of the matrix's own memory, at that of the last look: reading it takes a tenth of the time of the
+        checksum, which is taken again only where the stamp differs. None where the matrix is on disk.
+    """
+
+    keys: SetupKeys
+    parts: dict[str, str]
+    stamp: tuple[Any, ...] | None
+
+    @classmethod
+    def of(cls, adata: "AnnData", keys: SetupKeys) -> Self:
+        """Look at ``adata``."""
+        matrix = {matrix_place(keys.layer): fingerprint(adata, keys.layer)}
+        return cls(keys, {**matrix, **annotation_parts(adata, keys)}, memory_stamp(get_matrix(adata, keys.layer)))
+
+    @property
+    def matrix(self) -> str:
+        """Checksum of the matrix."""
+        return self.parts[matrix_place(self.keys.layer)]
+
+    def require(self, adata: "AnnData") -> None:
+        """Raise a DataError that names what has changed; results would be those of the data as they were."""
+        now = annotation_parts(adata, self.keys)
+        changed = [place for place, checksum in now.items() if checksum != self.parts[place]]
+        if self._matrix_changed(adata):
+            changed.insert(0, matrix_place(self.keys.layer))
+        if changed:
+            raise DataError(
+                f"The model's own AnnData has changed since it was set up: {', '.join(changed)}. Its results would "
+                "be those of the data before. Undo the change; or pass the data as they are now as other cells, "
+                "adata=adata.copy(); or make a new model of them: CVAE.setup_anndata(adata, ...), then CVAE(adata)."
+            )
+
+    def _matrix_changed(self, adata: "AnnData") -> bool:
+        stamp = memory_stamp(get_matrix(adata, self.keys.layer))
+        if stamp is not None and stamp == self.stamp:
+            return False
+        if fingerprint(adata, self.keys.layer) != self.matrix:
+            return True
+        self.stamp = stamp  # the same values in another container
+        return False
+
+
+def matrix_place(layer: str | None) -> str:
+    """Name the matrix in messages."""
+    return "adata.X" if layer is None else f"adata.layers[{layer!r}]"
+
+
+def annotation_parts(adata: "AnnData", keys: SetupKeys) -> dict[str, str]:
+    """Checksums of names, in their order, and of the columns that enter the network."""
+    parts = {
+        "adata.obs_names": checksum_of_texts(adata.obs_names),
+        "adata.var_names": checksum_of_texts(adata.var_names),
+    }
+    factors = () if keys.size_factor_key is None else (keys.size_factor_key,)
+    checksums = dict.fromkeys(keys.categorical_keys, checksum_of_levels)
+    checksums |= dict.fromkeys(keys.continuous_covariate_keys + factors, checksum_of_numbers)
+    for key, checksum in checksums.items():
+        parts[f"adata.obs[{key!r}]"] = checksum(adata.obs[key]) if key in adata.obs else "none"
+    return parts
+
+
+def checksum_of_texts(values: Iterable[object], start: int = 0) -> str:
+    """CRC-32 of values as text, one after the other; lengths count, so that no two ways of cutting agree."""
+    texts = [str(value) for value in values]
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return f"{zlib.crc32(lengths.tobytes(), zlib.crc32(''.join(texts).encode('utf-8', 'surrogatepass'), start)):08x}"
+
+
+def checksum_of_levels(column: pd.Series) -> str:
+    """CRC-32 of the values of a factor by their names: 1, 1.0 and "1" are one, whatever the categories' order."""
+    codes, uniques = pd.factorize(column, use_na_sentinel=True)
+    return checksum_of_texts(map(loose_name, uniques.tolist()), zlib.crc32(np.asarray(codes, dtype=np.int64).tobytes()))
+
+
+def checksum_of_numbers(column: pd.Series) -> str:
+    """CRC-32 of numbers in float64."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return f"{zlib.crc32(numbers.tobytes()):08x}"
+
+
+def memory_stamp(matrix: Any) -> tuple[Any, ...] | None:
+    """Hash the memory of a matrix; None for one that is on disk or of another kind."""
+    arrays: tuple[np.ndarray, ...]
+    if getattr(matrix, "format", "") in ("csr", "csc") and sp.issparse(matrix):
+        matrix = cast("Any", matrix)
+        arrays = (matrix.data, matrix.indices, matrix.indptr)
+    elif isinstance(matrix, np.ndarray) and not isinstance(matrix, np.ma.MaskedArray):
+        arrays = (matrix,)
+    else:
+        return None
+    layout = [(array.shape, array.dtype.str, array.flags.c_contiguous) for array in arrays]
+    return type(matrix).__name__, tuple(matrix.shape), tuple(layout), tuple(hash_memory(array) for array in arrays)
+
+
+def hash_memory(array: np.ndarray) -> int:
+    """CRC-32 of 64-bit hashes of an array's bytes; every bit and its place count."""
+    array = array.T if array.flags.f_contiguous else array
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    whole = len(flat) // 8 * 8
+    words = np.require(flat[:whole].view(np.uint64), requirements="A")
+    hashes = np.empty(-(-len(words) // BLOCK), np.uint64)
+    run(hash_blocks, len(hashes), words, hashes)
+    return zlib.crc32(flat[whole:].data, zlib.crc32(hashes.view(np.uint8).data))
+
+
+@compiled
+def hash_blocks(part, parts, words, hashes):  # type: ignore[no-untyped-def]
+    """Hash blocks of words: h ← (h ⊕ word) · m, then h ← h ⊕ h / 2³², so that high bits reach the low ones."""
+    for b in range(len(hashes) * part // parts, len(hashes) * (part + 1) // parts):
+        h = np.uint64(b + 1)
+        for w in words[b * BLOCK : (b + 1) * BLOCK]:
+            h = (h ^ w) * np.uint64(MULTIPLIER)
+            h ^= h >> np.uint64(32)
+        hashes[b] = h

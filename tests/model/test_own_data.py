@@ -1,0 +1,196 @@
+"""The model's own AnnData changed in place: every public method refuses or computes anew, never answers from before."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import omicvae as ov
+from omicvae._core import DataError, NotSupportedError
+
+from .conftest import FAST, SETUP
+
+KEYS = {**SETUP, "size_factor_key": "size", "layer": "counts"}
+
+
+def _swap(values):
+    values = np.array(values)
+    place = int(np.flatnonzero(values != values[0])[0])
+    values[[0, place]] = values[[place, 0]]
+    return values
+
+
+def _edit_matrix(adata):
+    adata.layers["counts"].data[3] += 1
+
+
+def _swap_genes_of_matrix(adata):
+    adata.layers["counts"] = adata.layers["counts"][:, ::-1].tocsr()
+
+
+def _swap_cells_of_matrix(adata):
+    adata.layers["counts"] = adata.layers["counts"][::-1].tocsr()
+
+
+def _rename(axis):
+    def rename(adata):
+        setattr(adata, f"{axis}_names", _swap(getattr(adata, f"{axis}_names").astype(object)))
+
+    return rename
+
+
+def _column(key):
+    def change(adata):
+        adata.obs[key] = _swap(adata.obs[key])
+
+    return change
+
+
+def _drop(key):
+    def drop(adata):
+        del adata.obs[key]
+
+    return drop
+
+
+MUTATIONS = {
+    "an entry": _edit_matrix,
+    "columns of the matrix": _swap_genes_of_matrix,
+    "rows of the matrix": _swap_cells_of_matrix,
+    "no layer": lambda adata: adata.layers.pop("counts"),
+    "obs_names": _rename("obs"),
+    "var_names": _rename("var"),
+    "cells filtered": lambda adata: adata._inplace_subset_obs(np.arange(adata.n_obs) != 1),
+    "cells in another order": lambda adata: adata._inplace_subset_obs(np.arange(adata.n_obs)[::-1]),
+    "genes filtered": lambda adata: adata._inplace_subset_var(np.arange(adata.n_vars) != 1),
+    **{f"obs[{key}]": _column(key) for key in ("batch", "donor", "age", "size")},
+    "no obs[batch]": _drop("batch"),
+}
+#: public methods that answer from the own cells, and how they are called
+CALLS = {
+    "get_latent_representation": lambda m: m.get_latent_representation(),
+    "get_latent_representation(adata=own)": lambda m: m.get_latent_representation(m.adata),
+    "write_latent": lambda m: m.write_latent(),
+    "get_elbo": lambda m: m.get_elbo(),
+    "get_reconstruction_error": lambda m: m.get_reconstruction_error(),
+    "get_marginal_ll": lambda m: m.get_marginal_ll(n_mc_samples=2),
+    "get_normalized_expression": lambda m: m.get_normalized_expression(),
+    "posterior_predictive_sample": lambda m: m.posterior_predictive_sample(),
+    "differential_expression": lambda m: m.differential_expression(groupby="label", silent=True),
+    "diagnose": lambda m: m.diagnose(umap=False),
+    "report": lambda m: m.report("/nonexistent/report.html", umap=False),
+    "train": lambda m: m.train(**FAST),
+    "save with the data": lambda m: m.save("/nonexistent/model", save_anndata=True),
+    "train_indices": lambda m: m.train_indices,
+    "validation_indices": lambda m: m.validation_indices,
+}
+#: what depends on no cell, or refuses always
+WITHOUT_CELLS = {
+    "setup_anndata",
+    "load",
+    "save",  # of weights and split, which belong to the data whose checksum goes with them
+    "register_manager",
+    "deregister_manager",
+    "get_anndata_manager",
+    "get_from_registry",
+    "get_setup_arg",
+    "get_state_registry",
+    "get_var_names",
+    "get_normalized_function_name",
+    "to_device",
+    "transfer_fields",
+    "update_setup_method_args",
+    "view_anndata_setup",
+    "view_registry",
+    "view_setup_method_args",
+    "data_registry",
+}
+
+
+@pytest.fixture
+def own(counts):
+    counts.layers["counts"] = counts.X.copy()
+    counts.obs["size"] = np.linspace(0.5, 2, counts.n_obs)
+    ov.CVAE.setup_anndata(counts, **KEYS)
+    model = ov.CVAE(counts, "nb", 3, n_hidden=16)
+    model.train(**FAST)
+    return model
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_changed_anndata_is_refused_by_every_method(own, mutation):
+    MUTATIONS[mutation](own.adata)
+    for name, call in CALLS.items():
+        with pytest.raises(DataError, match=r"changed|has no"):
+            pytest.fail(f"{name} answered {call(own)!r}")
+
+
+def test_the_error_names_every_change_and_the_way_out(own):
+    _edit_matrix(own.adata)
+    _column("donor")(own.adata)
+    with pytest.raises(DataError, match=r"layers\['counts'\], adata.obs\['donor'\].*adata=adata.copy\(\)") as error:
+        own.get_elbo()
+    assert "obs['batch']" not in str(error.value)
+    assert own.get_latent_representation(own.adata.copy()).shape == (own.adata.n_obs, 3)
+
+
+def test_every_public_method_is_called_or_knows_no_cells():
+    called = {name.split("(")[0] for name in CALLS}
+    offered = {
+        name
+        for name, value in inspect.getmembers(ov.CVAE)
+        if not name.startswith("_") and callable(value) and "Not offered" not in (value.__doc__ or "")
+    }
+    assert offered - called - WITHOUT_CELLS == set()
+
+
+def test_what_means_the_same_is_no_change(own):
+    adata, before = own.adata, own.get_latent_representation()
+    adata.layers["counts"] = sp.csc_array(adata.layers["counts"].astype(np.float64))
+    adata.obs["donor"] = pd.Categorical(adata.obs["donor"]).rename_categories(str)
+    adata.obs["donor"] = adata.obs["donor"].cat.reorder_categories(adata.obs["donor"].cat.categories[::-1])
+    adata.obs["label"] = "another annotation"  # is read when it is used
+    adata.obsm["X_other"] = np.zeros((adata.n_obs, 2))
+    adata.X = adata.X * 2  # the model reads a layer
+    np.testing.assert_array_equal(own.get_latent_representation(), before)
+    assert len(own.train_indices) + len(own.validation_indices) == adata.n_obs
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 10**6), axis=st.sampled_from(["matrix", "dense", "obs", "obs_names", "var_names"]))
+def test_a_random_change_never_goes_unnoticed(own_pair, place, axis):
+    model, original = own_pair
+    adata = model.state.adata = original.copy()
+    if axis == "matrix":
+        values = adata.layers["counts"].data
+        values[place % len(values)] = -values[place % len(values)]
+    elif axis == "dense":
+        adata.layers["counts"] = adata.layers["counts"].toarray()
+        assert len(model.get_latent_representation()) == adata.n_obs
+        adata.layers["counts"].flat[place % adata.layers["counts"].size] += 1
+    elif axis == "obs":
+        key = ("batch", "donor", "age", "size")[place % 4]
+        values = np.array(adata.obs[key])
+        other = np.flatnonzero(values != values[place % len(values)])[0]
+        values[place % len(values)] = values[other]
+        adata.obs[key] = values
+    else:
+        names = np.array(getattr(adata, axis), dtype=object)
+        names[place % len(names)] += "x"
+        setattr(adata, axis, names)
+    with pytest.raises(DataError, match="has changed"):
+        model.get_latent_representation()
+
+
+@pytest.fixture
+def own_pair(own):
+    return own, own.adata.copy()
+
+
+def test_another_anndata_cannot_take_the_place_of_the_own_one(own):
+    with pytest.raises(NotSupportedError, match=r"CVAE.load\(path, adata=adata\)"):
+        own.adata = own.adata.copy()
