@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import torch
 
-from omicvae._core import SettingError, choose, integral
+from omicvae._core import SettingError, check_fields, choose, integral, plain
 from omicvae.data import DataSchema
 from omicvae.likelihoods import LIKELIHOODS, Likelihood
 from omicvae.module import Architecture, ConditionalVAE, NullModel
@@ -35,10 +35,11 @@ class ModelConfig:
     n_pseudo_inputs: int = 50
 
     def __post_init__(self) -> None:
-        choose("likelihood", self.likelihood, LIKELIHOODS)
-        choose("prior", self.prior, PRIORS)
-        for name, minimum in (("seed", 0), ("n_pseudo_inputs", 1)):
-            object.__setattr__(self, name, integral(name, getattr(self, name), minimum=minimum))
+        check_fields(self, choose, "likelihood", table=tuple(LIKELIHOODS))
+        check_fields(self, choose, "prior", table=tuple(PRIORS))
+        object.__setattr__(self, "dispersion", plain(self.dispersion))  # the likelihood knows its choices
+        check_fields(self, integral, "seed", minimum=0)
+        check_fields(self, integral, "n_pseudo_inputs", minimum=1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping."""

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import pandas as pd
 import torch
 
-from omicvae._core import NotSupportedError, SettingError
+from omicvae._core import NotSupportedError, SettingError, integral
 from omicvae._core.native import own_threads
 from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
@@ -129,7 +129,7 @@ def fit(
         history=history_frame(plan.rows, plan.first_epoch),
         best_epoch=None if best.best_epoch is None else best.best_epoch + plan.first_epoch - 1,
         planned_epochs=budget.max_epochs,
-        settled_epoch=plan.scheduled.settled_step // budget.steps_per_epoch + plan.first_epoch,
+        settled_epoch=int(plan.scheduled.settled_step) // budget.steps_per_epoch + plan.first_epoch,
         stopped_early=best.stopped_early,
         interrupted=trainer.interrupted,
         failure=plan.failure,
@@ -171,9 +171,7 @@ def hardware(accelerator: str, devices: int | str | list[int], precision: str | 
     """
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    devices = 1 if devices == "auto" else devices
-    if devices not in (1, "1") and not (isinstance(devices, list) and len(devices) == 1):
-        raise NotSupportedError(f"Training runs on one device, got devices={devices!r}. Pass 1 or one index, as [0].")
+    devices = _one_device(devices)
     bfloat16_products = precision == "auto" and accelerator == "cpu" and multiplies_bfloat16()
     precision = {"auto": "32-true", "32": "32-true"}.get(str(precision), str(precision))
     if precision not in PRECISIONS:
@@ -186,6 +184,16 @@ def hardware(accelerator: str, devices: int | str | list[int], precision: str | 
         "precision": precision,
         "bfloat16_products": bfloat16_products,
     }
+
+
+def _one_device(devices: Any) -> int | list[int]:
+    """Return 1 or a list of one index; whole numbers of numpy or R count."""
+    given = getattr(devices, "tolist", lambda: devices)()
+    if given in ("auto", "1", 1):
+        return 1
+    if isinstance(given, list | tuple) and len(given) == 1:
+        return [integral("devices", given[0], minimum=0)]
+    raise NotSupportedError(f"Training runs on one device, got devices={devices!r}. Pass 1 or one index, as [0].")
 
 
 def multiplies_bfloat16() -> bool:
