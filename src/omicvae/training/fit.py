@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import pandas as pd
 import torch
 
-from omicvae._core import NotSupportedError, SettingError, integral
+from omicvae._core import NotSupportedError, SavingError, SettingError, integral
 from omicvae._core.native import own_threads
 from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
@@ -144,9 +144,12 @@ def _resume(trainer: pl.Trainer, plan: TrainingPlan, callbacks: Sequence[pl.Call
         raise SettingError(
             f"The run to resume had {len(states) - 1} callbacks, {len(callbacks) - 1} were given. Pass the same."
         )
-    plan.resume(checkpoint["run"])
-    for callback, state in zip(callbacks, states, strict=True):
-        callback.load_state_dict(state)
+    try:
+        plan.resume(checkpoint["run"])
+        for callback, state in zip(callbacks, states, strict=True):
+            callback.load_state_dict(state)
+    except Exception as error:  # of other shapes or another form
+        raise SavingError(f"The checkpoint does not fit the run: {error!r}. Start the run again.") from error
     # Lightning counts on from here
     trainer.fit_loop.epoch_progress.current.processed = len(plan.rows)  # type: ignore[attr-defined]
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
