@@ -16,7 +16,7 @@ from omicvae._core import NotSupportedError, SavingError, SettingError, integral
 from omicvae._core.native import own_threads
 from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
-from omicvae.training.history import history_frame
+from omicvae.training.history import epoch_index, history_frame
 from omicvae.training.plan import TrainingPlan
 from omicvae.training.seeds import private_generators
 
@@ -59,7 +59,7 @@ class FitResult:
     def from_dict(cls, state: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`to_dict`."""
         table = state["history"]
-        index = pd.RangeIndex(table["index"][0], table["index"][-1] + 1, name="epoch") if table["index"] else None
+        index = epoch_index(table["index"][0] if table["index"] else 1, len(table["index"]))
         history = pd.DataFrame(table["data"], index, table["columns"], dtype=float)
         return cls(**{**state, "history": history})
 
