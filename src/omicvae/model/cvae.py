@@ -105,10 +105,10 @@ class CVAE(
         seed: int = 0,
     ) -> None:
         named = locals().copy()
+        own_memory(adata)
         if dropout_rate is None:
             named["dropout_rate"] = SMALL_DROPOUT_RATE if adata.n_obs < SMALL_CELLS else DROPOUT_RATE
         architecture = Architecture(**named_fields(Architecture, named))
-        own_memory(adata)
         setup = recorded_setup(adata)
         if setup is None:
             logger.warning(

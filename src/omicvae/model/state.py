@@ -13,7 +13,7 @@ from torch import Tensor
 from omicvae._core import NotSupportedError, SettingError, integral
 from omicvae.data import CellStore, DataSchema, check_support, fingerprint
 from omicvae.model.config import ModelConfig, build_module
-from omicvae.model.setup_record import own_memory
+from omicvae.model.setup_record import check_anndata, own_memory
 from omicvae.module import ConditionalVAE
 from omicvae.training import CellPasses, FitResult, Split, derive_seed, history_frame
 
@@ -108,6 +108,7 @@ class ModelState:
             self.own_adata()
             assert self.store is not None  # it comes with the data
             return self.store
+        check_anndata(adata)
         store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
         check_support(store.summary, self.module.likelihood.support)
         return store
@@ -176,8 +177,8 @@ class HasState:
         return None if self.state.split is None else self.state.split.validation
 
 
-def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
-    """Row numbers from numbers (integral floats too, as R sends), a boolean mask, or None for all rows.
+def rows_of(indices: Sequence[int] | slice | None, n_cells: int) -> NDArray[np.int64]:
+    """Row numbers from numbers (integral floats too, as R sends), a boolean mask, a slice, or None for all rows.
 
     Raises
     ------
@@ -186,13 +187,18 @@ def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
     """
     if indices is None:
         return np.arange(n_cells)
-    given = np.atleast_1d(np.asarray(indices))
+    given = np.arange(n_cells)[indices] if isinstance(indices, slice) else np.atleast_1d(np.asarray(indices))
     if given.dtype == bool:
         if given.shape != (n_cells,):
             raise SettingError(f"A mask as indices needs one entry for each of {n_cells} cells, got {given.shape}.")
         given = np.flatnonzero(given)
     if given.size == 0:
         raise SettingError("indices select no cell.")
+    if given.dtype.kind not in "iuf" or given.ndim > 1 or not np.isfinite(given).all():
+        raise SettingError(
+            f"indices must be a list of whole numbers, a mask or a slice, got {indices!r}. Names of cells become "
+            "numbers by adata.obs_names.get_indexer(names)."
+        )
     rows = given.astype(np.int64)
     if (rows != given).any() or rows.min() < 0 or rows.max() >= n_cells:
         raise SettingError(

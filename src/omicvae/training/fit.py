@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,8 +11,9 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import pandas as pd
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from omicvae._core import NotSupportedError, SavingError, SettingError, integral
+from omicvae._core import NotSupportedError, SavingError, SettingError, choose, integral
 from omicvae._core.native import own_threads
 from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
@@ -99,6 +100,8 @@ def fit(
         "log_every_n_steps": 1,
         "limit_val_batches": 1 if len(plan.split.validation) else 0,
         "callbacks": own,
+        # one device, whatever a scheduler's variables say of its tasks
+        "plugins": [LightningEnvironment()],
         **trainer_arguments,
     }
     module.train()
@@ -159,6 +162,14 @@ def _resume(trainer: pl.Trainer, plan: TrainingPlan, callbacks: Sequence[pl.Call
 #: half precision with scaled losses, other dtypes of the weights and several processes need a step of their own
 PRECISIONS = ("32-true", "bf16-mixed")
 
+#: whether a run can have it
+ACCELERATORS: Mapping[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+    "gpu": lambda: torch.cuda.is_available() or torch.backends.mps.is_available(),
+}
+
 
 def hardware(accelerator: str, devices: int | str | list[int], precision: str | int) -> dict[str, Any]:
     """Device and precision as :func:`fit` takes them; what the training step cannot do is refused.
@@ -170,10 +181,17 @@ def hardware(accelerator: str, devices: int | str | list[int], precision: str | 
     Raises
     ------
     NotSupportedError
-        For several devices, or a precision that is none of ``PRECISIONS``.
+        For several devices, a device that is not there, or a precision that is none of ``PRECISIONS``.
     """
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    elif isinstance(accelerator, str):
+        usable = choose("accelerator", accelerator, ACCELERATORS)
+        if not usable():  # type: ignore[operator]
+            raise NotSupportedError(
+                f'accelerator={accelerator!r} is not usable here: torch finds no such device. Pass "auto" or "cpu", or '
+                "install a torch for your device."
+            )
     devices = _one_device(devices)
     bfloat16_products = precision == "auto" and accelerator == "cpu" and multiplies_bfloat16()
     precision = {"auto": "32-true", "32": "32-true"}.get(str(precision), str(precision))
