@@ -102,7 +102,7 @@ def test_a_scheduler_does_not_disturb_one_device(counts, monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps"])
 def test_a_device_that_is_not_there(accelerator):
-    with pytest.raises(NotSupportedError, match='not usable here.*Pass "auto"'):
+    with pytest.raises(NotSupportedError, match=r'not usable here.*Pass "auto"'):
         hardware(accelerator, "auto", "auto")
 
 

@@ -1,4 +1,4 @@
-"""Settings in numpy's, torch's and R's forms: what is kept is the checked value, so that whatever trains can be saved."""
+"""Settings in numpy's, torch's and R's forms: the checked value is kept, so that whatever trains can be saved."""
 
 import json
 from dataclasses import fields

@@ -7,7 +7,6 @@ from anndata import AnnData
 from omicvae._core import DataError, keys
 from omicvae.data import SetupKeys, fingerprint, get_matrix
 
-
 #: how to come to an AnnData from what is given for one, by the name of its type
 WAYS = {
     "DataFrame": "make one by anndata.AnnData(frame) (rows are cells)",
