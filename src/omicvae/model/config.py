@@ -12,7 +12,7 @@ from omicvae.likelihoods import LIKELIHOODS, Likelihood
 from omicvae.module import Architecture, ConditionalVAE, NullModel
 from omicvae.networks import covariate_width
 from omicvae.priors import PRIORS
-from omicvae.training import derive_seed, private_generators
+from omicvae.training import derive_seed, own_surroundings, private_generators
 
 #: Dropout of the encoder by default, and below so many cells, which it would memorise (``benchmarks/small_data.py``)
 DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
@@ -84,7 +84,7 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
         covariate_width=covariate_width(n_levels, n_continuous, encoding=architecture.covariate_encoding),
         n_pseudo_inputs=config.n_pseudo_inputs,
     )
-    with private_generators():
+    with own_surroundings(), private_generators():
         torch.manual_seed(derive_seed(config.seed, "weights"))
         return ConditionalVAE(
             _build_likelihood(config, schema), PRIORS[config.prior](**of_prior), architecture, **sizes
@@ -93,4 +93,5 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
 
 def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:
     """Make the z-free model with the same likelihood."""
-    return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))
+    with own_surroundings():
+        return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))

@@ -28,6 +28,7 @@ from omicvae.training import (
     hardware,
     has_checkpoint,
     make_budget,
+    own_surroundings,
     read_checkpoint,
 )
 
@@ -43,6 +44,7 @@ class TrainingMixin(HasState):
     #: fits of the rescue that the model came from; that as given is the first
     attempts: tuple[Attempt, ...] = ()
 
+    @own_surroundings()
     def train(
         self,
         max_epochs: int | None = None,
