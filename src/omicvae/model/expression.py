@@ -112,7 +112,7 @@ class ExpressionMixin(HasState):
         if overall is not None:
             flat = values.reshape(-1, len(genes))
             chosen = np.random.default_rng(seed).choice(len(flat), overall, replace=False)
-            values, rows = flat[chosen], rows[chosen // draws]
+            values, rows = flat[chosen], rows[chosen // values.shape[1]]
         elif not average:
             if return_numpy is False:
                 raise SettingError("A table holds one value for each cell and gene; return_mean=False needs an array.")
