@@ -15,6 +15,7 @@ from omicvae._core import (
     SparseRows,
     check_fields,
     choose,
+    flag,
     integral,
     real,
 )
@@ -53,13 +54,15 @@ class Architecture:
     def __post_init__(self) -> None:
         sizes = ("n_latent", "n_hidden", "n_layers", "n_hidden_decoder", "n_layers_decoder")
         check_fields(self, integral, *sizes, minimum=1)
+        check_fields(self, flag, "encode_covariates", "decode_covariates", "deeply_inject_covariates")
         for name in ("dropout_rate", "dropout_rate_decoder"):
+            check_fields(self, real, name)
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name} must lie in [0, 1), got {getattr(self, name)}.")
         object.__setattr__(self, "log_variance_bounds", _bounds("log_variance_bounds", self.log_variance_bounds))
-        choose("normalization", self.normalization, NORMALIZATIONS)
-        choose("activation", self.activation, ACTIVATIONS)
-        choose("covariate_encoding", self.covariate_encoding, COVARIATE_ENCODINGS)
+        check_fields(self, choose, "normalization", table=tuple(NORMALIZATIONS))
+        check_fields(self, choose, "activation", table=tuple(ACTIVATIONS))
+        check_fields(self, choose, "covariate_encoding", table=tuple(COVARIATE_ENCODINGS))
 
 
 def _bounds(name: str, given: Sequence[float]) -> tuple[float, float]:

@@ -54,7 +54,9 @@ def cvae(
 
     from omicvae.data import SetupKeys
     from omicvae.model import CVAE
+    from omicvae.model.setup_record import check_anndata
 
+    check_anndata(adata)
     given: dict[str, Any] = {role.name: named[role.name] for role in fields(SetupKeys)}
     if any(value is not None for value in given.values()) or keys.SETUP not in adata.uns.get(keys.UNS, {}):
         CVAE.setup_anndata(adata, **given)

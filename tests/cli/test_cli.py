@@ -271,3 +271,17 @@ def test_train_rescues(tmp_path, capsys):
     dear = ["--max-epochs", "10", "--objective", "beta=1000", "--rescue"]
     assert main(["train", str(path), "--out", str(out), "--model", str(tmp_path / "model"), *keys, *dear]) == 0
     assert capsys.readouterr().out.startswith("Verdict: healthy")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["diagnose", "log.csv"]])
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_has_gone_is_no_error(tmp_path, arguments, buffered):
+    rows = "\n".join(f"{epoch},{100 - epoch},{101 - epoch},5" for epoch in range(30))
+    (tmp_path / "log.csv").write_text("epoch,train_loss,val_loss,kl\n" + rows)
+    options = [] if buffered else ["-u"]
+    command = [sys.executable, *options, "-m", "omicvae.cli", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        # argparse itself overlooks that its help is not read
+        assert process.wait() in ((0, 141) if arguments == ["--help"] else (141,))

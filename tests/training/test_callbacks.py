@@ -165,3 +165,30 @@ def test_every_epoch_is_a_line_and_if_asked_for_a_step_of_the_bar(progress_bar, 
     assert line.startswith("epoch 008 | train loss=nan")
     assert line.endswith("kl_weight=0.5 | a note")
     assert ("epoch 008" in capsys.readouterr().out.replace("\n", " ")) == progress_bar
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"loss_train": 1234.5678, "loss_validation": 1250.1, "kl_train": 12.3456},
+        {"loss_train": -3.30123e38, "loss_validation": -3.30123e38, "kl_train": 1.23456e38},
+        {"loss_train": 3.7e8, "loss_validation": math.nan, "kl_train": 0.0},
+    ],
+)
+def test_the_bar_has_per_cent_time_left_and_losses_within_80_columns(row, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    run, log = Run(), EpochLog(True)
+    run.first_epoch = 9990
+    trainer = SimpleNamespace(max_epochs=400, should_stop=False)
+    log.on_train_start(trainer, run)
+    run.rows = [row | {"kl_weight": 1.0}]
+    log.on_train_epoch_end(trainer, run)
+    log._bar.update(log._task, completed=200)
+    log.teardown(None, run, "fit")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "epoch" in line]
+    assert len(line.rstrip()) <= 80
+    assert " 50% ━" in line
+    assert "-:--:--" in line or "0:00:0" in line
+    assert f"epoch 9990 train {row['loss_train']:.5g}" in line
+    assert line.rstrip().endswith(f"KL {row['kl_train']:.4g}")
+    assert ("val" in line) == (not math.isnan(row["loss_validation"]))

@@ -1,6 +1,6 @@
 """What every layer shares: value types, errors, AnnData keys, argument checks."""
 
-from omicvae._core.arguments import check_fields, choose, integral, real
+from omicvae._core.arguments import check_fields, choose, flag, integral, plain, real
 from omicvae._core.errors import (
     DataError,
     NotSupportedError,
@@ -33,6 +33,8 @@ __all__ = [
     "TrainingError",
     "check_fields",
     "choose",
+    "flag",
     "integral",
+    "plain",
     "real",
 ]

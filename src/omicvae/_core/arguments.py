@@ -10,6 +10,14 @@ from omicvae._core.errors import SettingError
 T = TypeVar("T")
 
 
+def plain(value: object) -> Any:
+    """Python's own form of a scalar of numpy or torch, a 0-d array too; anything else as it is.
+
+    Settings are kept in this form: what looks like a number and is none would train and then not be saved.
+    """
+    return value.item() if getattr(value, "shape", None) == () else value  # type: ignore[attr-defined]
+
+
 def integral(name: str, value: object, *, minimum: int | None = None) -> int:
     """Return ``value`` as an int; an integral float such as ``5.0`` counts, because R sends doubles.
 
@@ -18,6 +26,7 @@ def integral(name: str, value: object, *, minimum: int | None = None) -> int:
     SettingError
         If ``value`` is no whole number or lies below ``minimum``.
     """
+    value = plain(value)
     whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
     if isinstance(value, bool) or not whole:
         raise SettingError(f"{name} must be a whole number, got {value!r}.")
@@ -35,6 +44,7 @@ def real(name: str, value: object, *, minimum: float = -math.inf, maximum: float
     SettingError
         If ``value`` is no number, not finite, or out of bounds.
     """
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
         raise SettingError(f"{name} must be a finite number, got {value!r}.")
     number = float(value)
@@ -44,7 +54,21 @@ def real(name: str, value: object, *, minimum: float = -math.inf, maximum: float
     return number
 
 
-def check_fields(settings: Any, check: Callable[..., object], *names: str, **bounds: float) -> None:
+def flag(name: str, value: object) -> bool:
+    """Return ``value`` as a bool; 0 and 1 count.
+
+    Raises
+    ------
+    SettingError
+        If ``value`` is neither true nor false.
+    """
+    value = plain(value)
+    if not isinstance(value, bool | int | float) or value not in (0, 1):
+        raise SettingError(f"{name} must be True or False, got {value!r}.")
+    return bool(value)
+
+
+def check_fields(settings: Any, check: Callable[..., object], *names: str, **bounds: Any) -> None:
     """Put what ``check`` makes of fields of a frozen dataclass in their place; None stays where it is the default."""
     for name in names:
         value = getattr(settings, name)
@@ -53,12 +77,11 @@ def check_fields(settings: Any, check: Callable[..., object], *names: str, **bou
 
 
 def choose(name: str, value: object, table: Mapping[str, T] | Iterable[str]) -> T | str:
-    """Look ``value`` up in a table of variants; an unknown name lists the choices."""
-    if isinstance(table, Mapping):
-        if isinstance(value, str) and value in table:
-            return table[value]
-    else:
-        table = tuple(table)
-        if value in table:
-            return str(value)
-    raise SettingError(f"{name}={value!r} is not known. Choose one of: {', '.join(map(repr, table))}.")
+    """Look ``value`` up in a table of variants; an unknown name lists the choices.
+
+    Returns what a mapping has under that name; of other tables the name.
+    """
+    value, choices = plain(value), tuple(table)
+    if isinstance(value, str) and value in choices:
+        return table[value] if isinstance(table, Mapping) else str(value)
+    raise SettingError(f"{name}={value!r} is not known. Choose one of: {', '.join(map(repr, choices))}.")

@@ -4,6 +4,7 @@ Nothing heavy is imported before a verb runs, so ``omicvae --help`` answers at o
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,8 +20,8 @@ VERBS = {
     "bench": bench,
 }
 
-# the conventional exit statuses of a misuse and of Ctrl-C
-MISUSE, INTERRUPTED = 2, 130
+# the conventional exit statuses of a misuse, of Ctrl-C and of output that nobody reads
+MISUSE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,8 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
     0 is success; 2 an error that omicvae explains on standard error in one message (argparse exits with 2 by
-    itself where the command cannot be read); 130 an interrupt by Ctrl-C.
+    itself where the command cannot be read); 130 an interrupt by Ctrl-C; 141 where the reader of its output has gone,
+    as ``head`` does.
     """
+    try:
+        try:
+            return run(arguments)
+        finally:
+            sys.stdout.flush()  # here, where it can be caught
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at Python's exit
+        return BROKEN_PIPE
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Parse, run the verb and explain what goes wrong; return the exit status."""
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)

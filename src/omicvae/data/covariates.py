@@ -5,7 +5,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -230,6 +230,16 @@ def obs_column(adata: "AnnData", key: str) -> pd.Series:
         guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise DataError(f"adata.obs has no column {key!r}.{guess} Columns: {listing(names, 20) or 'none'}.")
     column: pd.Series = adata.obs[key]
+    if column.ndim > 1:
+        raise DataError(
+            f"adata.obs has {column.shape[1]} columns named {key!r}. Keep one: adata.obs = "
+            "adata.obs.loc[:, ~adata.obs.columns.duplicated()]."
+        )
+    if column.dtype == object and (odd := {type(v).__name__ for v in column if not isinstance(v, Hashable)}):
+        raise DataError(
+            f"obs[{key!r}] holds a {sorted(odd)[0]} in a cell's place. A covariate has one text or number for each "
+            "cell: take one entry out of each, or make a column for each."
+        )
     return column
 
 

@@ -6,13 +6,13 @@ from typing import Any, Self
 
 import torch
 
-from omicvae._core import SettingError, choose, integral
+from omicvae._core import SettingError, check_fields, choose, integral, plain
 from omicvae.data import DataSchema
 from omicvae.likelihoods import LIKELIHOODS, Likelihood
 from omicvae.module import Architecture, ConditionalVAE, NullModel
 from omicvae.networks import covariate_width
 from omicvae.priors import PRIORS
-from omicvae.training import derive_seed, private_generators
+from omicvae.training import derive_seed, own_surroundings, private_generators
 
 #: Dropout of the encoder by default, and below so many cells, which it would memorise (``benchmarks/small_data.py``)
 DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
@@ -35,10 +35,11 @@ class ModelConfig:
     n_pseudo_inputs: int = 50
 
     def __post_init__(self) -> None:
-        choose("likelihood", self.likelihood, LIKELIHOODS)
-        choose("prior", self.prior, PRIORS)
-        for name, minimum in (("seed", 0), ("n_pseudo_inputs", 1)):
-            object.__setattr__(self, name, integral(name, getattr(self, name), minimum=minimum))
+        check_fields(self, choose, "likelihood", table=tuple(LIKELIHOODS))
+        check_fields(self, choose, "prior", table=tuple(PRIORS))
+        object.__setattr__(self, "dispersion", plain(self.dispersion))  # the likelihood knows its choices
+        check_fields(self, integral, "seed", minimum=0)
+        check_fields(self, integral, "n_pseudo_inputs", minimum=1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mapping."""
@@ -83,7 +84,7 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
         covariate_width=covariate_width(n_levels, n_continuous, encoding=architecture.covariate_encoding),
         n_pseudo_inputs=config.n_pseudo_inputs,
     )
-    with private_generators():
+    with own_surroundings(), private_generators():
         torch.manual_seed(derive_seed(config.seed, "weights"))
         return ConditionalVAE(
             _build_likelihood(config, schema), PRIORS[config.prior](**of_prior), architecture, **sizes
@@ -92,4 +93,5 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
 
 def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:
     """Make the z-free model with the same likelihood."""
-    return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))
+    with own_surroundings():
+        return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))

@@ -111,10 +111,10 @@ class CVAE(
         named = locals().copy()
         if unknown:
             raise unknown_settings("CVAE()", unknown, list(inspect.signature(type(self).__init__).parameters)[1:-1])
+        own_memory(adata)
         if dropout_rate is None:
             named["dropout_rate"] = SMALL_DROPOUT_RATE if adata.n_obs < SMALL_CELLS else DROPOUT_RATE
         architecture = Architecture(**named_fields(Architecture, named))
-        own_memory(adata)
         setup = recorded_setup(adata)
         if setup is None:
             logger.warning(

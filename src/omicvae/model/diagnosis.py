@@ -12,11 +12,13 @@ from omicvae.diagnostics import Diagnosis, diagnose
 from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views, stand_in_labels
 from omicvae.model.state import HasState, ModelState
 from omicvae.report import CellMaps, ModelFacts, render
+from omicvae.training import own_surroundings
 
 
 class DiagnosisMixin(HasState):
     """Collects the evidence; ``omicvae.diagnostics`` judges it and ``omicvae.report`` shows it."""
 
+    @own_surroundings()
     def diagnose(self, labels_key: str | None = None, *, seed: int | None = None, umap: bool = True) -> Diagnosis:
         """Say whether the latent space is alive, show the evidence, and offer remedies.
 

@@ -9,8 +9,18 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scvi.model.base import RNASeqMixin
 
-from omicvae._core import DataError, NotSupportedError, SettingError, integral
+from omicvae._core import DataError, NotSupportedError, SettingError, integral, real
 from omicvae.model.state import HasState
+
+
+def _check_out(out: Any, shape: tuple[int, int], average: bool) -> None:
+    """Hold that ``out`` can take the means over draws, of such a shape, as they are."""
+    if tuple(out.shape) != shape or not average:
+        raise SettingError(
+            f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {shape} (cells, genes)."
+        )
+    if not np.can_cast(np.float32, out.dtype):
+        raise SettingError(f"out has dtype {out.dtype}, which would cut expression off; use float32 or float64.")
 
 
 class ExpressionMixin(HasState):
@@ -54,7 +64,8 @@ class ExpressionMixin(HasState):
         return_mean
             Average over draws, else shape (S, N, G).
         return_numpy
-            An array instead of a table with names.
+            An array instead of a table with names. None gives a table where each row is a cell of the data, and an
+            array of rows drawn over all cells; False gives these a table too, with the name of each row's cell.
         out
             Array of shape (N, G) to write into and return, cells by cells: a ``numpy.memmap`` or a data set of zarr or
             h5py holds what does not fit in memory.
@@ -67,14 +78,17 @@ class ExpressionMixin(HasState):
         """
         if weights not in (None, "uniform"):
             raise SettingError(f'weights must be None or "uniform", got {weights!r}.')
+        if library_size == "latent":
+            raise SettingError(
+                'library_size="latent" is not offered: omicvae uses the observed library. Pass a number.'
+            )
+        library_size = real("library_size", library_size)
+        if library_size <= 0:
+            raise SettingError(f"library_size must be above 0, got {library_size:g}; 1 gives proportions.")
         if library_size != 1 and self.module.likelihood.support != "counts":
             raise SettingError(
                 f"library_size={library_size!r} scales counts; this model's likelihood is "
                 f"{self.config.likelihood!r}. Leave library_size at 1."
-            )
-        if library_size == "latent":
-            raise SettingError(
-                'library_size="latent" is not offered: omicvae uses the observed library. Pass a number.'
             )
         passes = self.state.passes("get_normalized_expression()", adata, indices, batch_size)
         rows, seed = np.asarray(passes.rows), self.state.seed_for("latent")
@@ -84,26 +98,26 @@ class ExpressionMixin(HasState):
             overall = integral("n_samples_overall", overall, minimum=1)
             draws = overall // len(rows) + 1
         genes, average = self._gene_columns(gene_list), return_mean and overall is None
-        if out is not None and (tuple(out.shape) != (len(rows), len(genes)) or not average):
-            raise SettingError(
-                f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {(len(rows), len(genes))} "
-                "(cells, genes)."
-            )
+        if out is not None:
+            _check_out(out, (len(rows), len(genes)), average)
         values = passes.decode(
             genes,
             self._batch_codes(transform_batch),
             seed=seed,
             n_samples=draws,
-            scale=float(library_size),
+            scale=library_size,
             average=average,
             out=out,
         )
         if overall is not None:
             flat = values.reshape(-1, len(genes))
-            return flat[np.random.default_rng(seed).choice(len(flat), overall, replace=False)]
-        if not average:
+            chosen = np.random.default_rng(seed).choice(len(flat), overall, replace=False)
+            values, rows = flat[chosen], rows[chosen // values.shape[1]]
+        elif not average:
+            if return_numpy is False:
+                raise SettingError("A table holds one value for each cell and gene; return_mean=False needs an array.")
             return values.transpose(1, 0, 2)
-        if return_numpy or out is not None:
+        if out is not None or (overall is not None if return_numpy is None else return_numpy):
             return values
         cells = (self.state.own_adata() if adata is None else adata).obs_names[rows]
         return pd.DataFrame(values, index=cells, columns=[self.schema.gene_names[g] for g in genes])

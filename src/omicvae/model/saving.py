@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
 from anndata import AnnData, read_h5ad
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save
 
 from omicvae._core import SavingError
 from omicvae._core.files import write_atomically
@@ -20,7 +23,7 @@ from omicvae.model.host import adopt
 from omicvae.model.state import HasState, ModelState
 from omicvae.training import FitResult, Split
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no checksum of its own
 STATE = "model.json"
 
 
@@ -55,13 +58,15 @@ class SavingMixin(HasState):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             content = save(tensors)
-            weights = f"weights-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+            weights = _weights_name(content)
             write_atomically(folder / weights, lambda path: path.write_bytes(content))
             data = None
             if adata is not None:
-                data = f"adata-{own.fingerprint}.h5ad"
-                in_memory = adata.to_memory()
-                write_atomically(folder / data, lambda path: in_memory.write_h5ad(path))
+                with TemporaryDirectory(dir=folder, prefix=".") as workplace:
+                    written = Path(workplace) / "adata.h5ad"
+                    adata.to_memory().write_h5ad(written)
+                    data = _data_name(written)
+                    write_atomically(folder / data, written.replace)
             record = {
                 "schema_version": SCHEMA_VERSION,
                 "omicvae_version": version("omicvae"),
@@ -73,6 +78,7 @@ class SavingMixin(HasState):
                 "weights": weights,
                 "adata": data,
             }
+            record["sha256"] = _record_sum(record)
             write_atomically(folder / STATE, lambda path: path.write_text(json.dumps(record, indent=1)))
         except OSError as error:
             raise SavingError(
@@ -96,24 +102,19 @@ class SavingMixin(HasState):
         Raises
         ------
         SavingError
-            If there is no model, or it is of a newer format.
+            If there is no model, it is damaged (every file is compared with its checksum), or of a newer format.
         DataError
             If ``adata`` does not fit the model.
         """
-        record, tensors, saved = _read(Path(dir_path))
+        folder = Path(dir_path)
+        record = _read_record(folder)
+        with _explained(folder):
+            state, saved = _restored(folder, record)
         adata = saved if adata is None else adata
-        state = ModelState(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
-        if adata is None:
-            state.fingerprint = record["fingerprint"]  # so that a save of the model keeps its split
-        else:
+        if adata is not None:
             state.attach(adata, state.cells(adata))
-        state.module.load_state_dict(_part("module.", tensors))
-        state.module.eval()
-        state.fits = [FitResult.from_dict(fit) for fit in record["fits"]]
-        state.objective = record["objective"]
-        split = {part: rows.numpy() for part, rows in _part("split.", tensors).items()}
-        if split and state.fingerprint == record["fingerprint"]:  # row numbers mean something for these cells alone
-            state.split = Split(**split)
+        if state.fingerprint != record["fingerprint"]:  # row numbers mean something for these cells alone
+            state.split = None
         model: Self = adopt(cls.__new__(cls), state)
         return model
 
@@ -122,27 +123,78 @@ def _part(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor], AnnData | None]:
-    """State, weights and, where it was saved, data of a model folder."""
+def _weights_name(content: bytes) -> str:
+    """Name of a file with these weights: it holds their checksum."""
+    return f"weights-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+
+
+def _data_name(path: Path) -> str:
+    """Name under which a model keeps these data: it holds their checksum."""
+    with path.open("rb") as file:
+        return f"adata-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.h5ad"
+
+
+def _record_sum(record: Mapping[str, Any]) -> str:
+    """Checksum of what ``model.json`` says beside the checksum."""
+    rest = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest).encode()).hexdigest()
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn whatever damaged files raise, which depends on where the damage is, into a SavingError."""
+    try:
+        yield
+    except SavingError:
+        raise
+    except Exception as error:
+        raise SavingError(
+            f"The model in {folder} is damaged or was changed by hand: {error!r}. Save it again from its source."
+        ) from error
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Return what ``model.json`` says, if that is as it was written."""
     if not (folder / STATE).exists():
         raise SavingError(f"{folder} holds no omicvae model: {STATE} is missing.")
-    try:
-        state = json.loads((folder / STATE).read_text())
-        if state["schema_version"] > SCHEMA_VERSION:
+    with _explained(folder):
+        record: dict[str, Any] = json.loads((folder / STATE).read_text())
+        if record["schema_version"] > SCHEMA_VERSION:
             raise SavingError(
-                f"The model in {folder} has format {state['schema_version']}, this omicvae reads up to "
-                f"{SCHEMA_VERSION}. Update omicvae (the model was written by {state['omicvae_version']})."
+                f"The model in {folder} has format {record['schema_version']}, this omicvae reads up to "
+                f"{SCHEMA_VERSION}. Update omicvae (the model was written by {record['omicvae_version']})."
             )
-        tensors = load_file(folder / state["weights"])
-        return state, tensors, read_h5ad(folder / state["adata"]) if state["adata"] else None
-    except (ValueError, KeyError, FileNotFoundError, SafetensorError) as error:
-        raise SavingError(f"The model in {folder} is damaged: {error!r}. Save it again from its source.") from error
+        if ("sha256" in record or record["schema_version"] != 1) and record["sha256"] != _record_sum(record):
+            raise ValueError(f"the checksum of {STATE} is another one")
+    return record
+
+
+def _restored(folder: Path, record: Mapping[str, Any]) -> tuple[ModelState, AnnData | None]:
+    """Make the model of a record without data, and read the data that were saved with it."""
+    content = (folder / record["weights"]).read_bytes()
+    if _weights_name(content) != record["weights"]:
+        raise ValueError(f"the checksum of {record['weights']} is another one")
+    tensors = read_tensors(content)
+    state = ModelState(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
+    state.fingerprint = record["fingerprint"]  # so that a save of the model keeps its split
+    state.module.load_state_dict(_part("module.", tensors))
+    state.module.eval()
+    state.fits = [FitResult.from_dict(fit) for fit in record["fits"]]
+    state.objective = dict(record["objective"])
+    split = {part: rows.numpy() for part, rows in _part("split.", tensors).items()}
+    state.split = Split(**split) if split else None
+    if not record["adata"]:
+        return state, None
+    data = folder / record["adata"]
+    if record["schema_version"] != 1 and _data_name(data) != data.name:
+        raise ValueError(f"the checksum of {data.name} is another one")
+    return state, read_h5ad(data)
 
 
 def _files_of(folder: Path) -> set[str]:
-    """Names of the files that the model in ``folder`` consists of, beside ``model.json``."""
+    """Names of the files that the model in ``folder`` consists of, beside ``model.json``; none of a damaged one."""
     try:
-        state = json.loads((folder / STATE).read_text())
-        return {str(state[name]) for name in ("weights", "adata") if state.get(name)}
-    except (FileNotFoundError, ValueError):
+        record = _read_record(folder)
+        return {str(record[name]) for name in ("weights", "adata") if record[name]}
+    except (SavingError, KeyError):
         return set()

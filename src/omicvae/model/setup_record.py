@@ -7,9 +7,28 @@ from anndata import AnnData
 from omicvae._core import DataError, keys
 from omicvae.data import SetupKeys, fingerprint, get_matrix, matrix_place
 
+#: how to come to an AnnData from what is given for one, by the name of its type
+WAYS = {
+    "DataFrame": "make one by anndata.AnnData(frame) (rows are cells)",
+    "MuData": "pass one of its modalities, as in mdata.mod['rna']",
+    "str": "read the file by anndata.read_h5ad(path)",
+    "PosixPath": "read the file by anndata.read_h5ad(path)",
+    "WindowsPath": "read the file by anndata.read_h5ad(path)",
+    "Raw": "make one by adata.raw.to_adata()",
+}
+
+
+def check_anndata(adata: object) -> None:
+    """Raise a DataError that names the way to an AnnData where something else is given for one."""
+    if not isinstance(adata, AnnData):
+        kind = type(adata).__name__
+        way = WAYS.get(kind, "make one by anndata.AnnData(X, obs=..., var=...) (rows are cells)")
+        raise DataError(f"adata must be an AnnData, got a {kind}; {way}.")
+
 
 def own_memory(adata: AnnData) -> None:
     """Turn a view into an object of its own, in place, as AnnData itself does when a view is written to."""
+    check_anndata(adata)
     if adata.is_view:
         adata._init_as_actual(adata.to_memory() if adata.isbacked else adata.copy())
 

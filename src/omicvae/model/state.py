@@ -14,7 +14,7 @@ from torch import Tensor
 from omicvae._core import NotSupportedError, SettingError, integral
 from omicvae.data import CellStore, DataSchema, Identity, check_support
 from omicvae.model.config import ModelConfig, build_module
-from omicvae.model.setup_record import own_memory
+from omicvae.model.setup_record import check_anndata, own_memory
 from omicvae.module import ConditionalVAE
 from omicvae.training import CellPasses, FitResult, Split, derive_seed, history_frame
 
@@ -144,6 +144,7 @@ class ModelState:
             self.own_adata()
             assert self.store is not None  # it comes with the data
             return self.store
+        check_anndata(adata)
         store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
         check_support(store.summary, self.module.likelihood.support)
         return store
@@ -214,8 +215,8 @@ class HasState:
         return None if split is None else split.validation
 
 
-def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
-    """Row numbers from numbers (integral floats too, as R sends), a boolean mask, or None for all rows.
+def rows_of(indices: Sequence[int] | slice | None, n_cells: int) -> NDArray[np.int64]:
+    """Row numbers from numbers (integral floats too, as R sends), a boolean mask, a slice, or None for all rows.
 
     Raises
     ------
@@ -226,13 +227,18 @@ def rows_of(indices: Sequence[int] | None, n_cells: int) -> NDArray[np.int64]:
         return np.arange(n_cells)
     if np.ma.is_masked(indices):
         raise SettingError("indices are masked in part, which leaves open whether these cells are meant; fill them.")
-    given = np.atleast_1d(np.asarray(indices))
+    given = np.arange(n_cells)[indices] if isinstance(indices, slice) else np.atleast_1d(np.asarray(indices))
     if given.dtype == bool:
         if given.shape != (n_cells,):
             raise SettingError(f"A mask as indices needs one entry for each of {n_cells} cells, got {given.shape}.")
         given = np.flatnonzero(given)
     if given.size == 0:
         raise SettingError("indices select no cell.")
+    if given.dtype.kind not in "iuf" or given.ndim > 1 or not np.isfinite(given).all():
+        raise SettingError(
+            f"indices must be a list of whole numbers, a mask or a slice, got {indices!r}. Names of cells become "
+            "numbers by adata.obs_names.get_indexer(names)."
+        )
     rows = given.astype(np.int64)
     if (rows != given).any() or rows.min() < 0 or rows.max() >= n_cells:
         raise SettingError(

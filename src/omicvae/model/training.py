@@ -3,7 +3,7 @@
 import inspect
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from omicvae.training import (
     hardware,
     has_checkpoint,
     make_budget,
+    own_surroundings,
     read_checkpoint,
 )
 
@@ -44,6 +45,7 @@ class TrainingMixin(HasState):
     #: fits of the rescue that the model came from; that as given is the first
     attempts: tuple[Attempt, ...] = ()
 
+    @own_surroundings()
     def train(
         self,
         max_epochs: int | None = None,
@@ -72,7 +74,7 @@ class TrainingMixin(HasState):
         rescue: bool | Mapping[str, Any] = False,
         progress_bar: bool = True,
         logger: Any = False,
-        callbacks: Sequence[Any] = (),
+        callbacks: Any = (),
         **trainer_arguments: Any,
     ) -> None:
         """Fit the model: one-cycle Adam, KL warm-up, validation in every epoch, best weights kept.
@@ -118,9 +120,9 @@ class TrainingMixin(HasState):
         progress_bar
             Show a bar; the log line of each epoch goes to the logger ``omicvae`` at level INFO.
         logger
-            A Lightning logger; True for its CSV logger, in ``omicvae_logs``.
+            A Lightning logger; True or ``"csv"`` for its CSV logger, in ``omicvae_logs``.
         callbacks, trainer_arguments
-            Passed to the Trainer.
+            Passed to the Trainer; a single callback needs no list.
 
         A second call goes on from the present weights with the same split, by default with the last objective at its
         final KL weight, keeps the optimiser's moments, plans a new learning-rate cycle and appends to ``history``.
@@ -157,10 +159,10 @@ class TrainingMixin(HasState):
                 plan,
                 settings.best_weights(plan.budget.max_epochs),
                 progress_bar=progress_bar,
-                callbacks=callbacks,
+                callbacks=[callbacks] if isinstance(callbacks, pl.Callback) else callbacks,
                 writer=writer,
                 resume_from=checkpoint,
-                logger=pl.loggers.CSVLogger("omicvae_logs", name=None) if logger is True else logger,
+                logger=_logger(logger),
                 **hard,
                 **trainer_arguments,
             )
@@ -178,6 +180,13 @@ class TrainingMixin(HasState):
             if on_bad_steps == "raise":
                 raise TrainingError(text)
             log.warning(text)
+
+
+def _logger(given: Any) -> Any:
+    """Return what the Trainer takes as its logger."""
+    if isinstance(given, str):
+        choose("logger", given, ("csv",))
+    return pl.loggers.CSVLogger("omicvae_logs", name=None) if given in (True, "csv") else given
 
 
 def _begun(

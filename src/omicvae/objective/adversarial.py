@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from omicvae._core import SettingError, check_fields, integral, real
+from omicvae._core import SettingError, check_fields, flag, integral, real
 from omicvae.objective.settings import Settings
 
 #: the adaptive weight is kept within 0 and this, where one gradient all but vanishes (Esser et al. 2021 take 1e4)
@@ -72,6 +72,7 @@ class Adversary(Settings):
         check_fields(self, integral, "n_hidden", "n_layers", "updates", minimum=1)
         self.check_length("start", "start")
         check_fields(self, real, "ramp", minimum=0, maximum=1)
+        check_fields(self, flag, "adaptive")
 
     def phase(self, total_steps: int, steps_per_epoch: int) -> Phase:
         """Fix the timing for a run of ``total_steps``.

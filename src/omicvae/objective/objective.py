@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from omicvae._core import SettingError, check_fields, choose, integral, real
+from omicvae._core import SettingError, check_fields, choose, integral, plain, real
 from omicvae.objective.adversarial import Adversary, Discriminator, LatentAdversary, Phase
 from omicvae.objective.kl import FREE_BITS_MODES, Capacity, KLControl, TargetRate, WeightedKL
 from omicvae.objective.schedules import CYCLE, SCHEDULES, SHAPED_BY, WARMUP, Schedule
@@ -83,15 +83,16 @@ class Objective(Settings):
         check_fields(self, real, *numbers, minimum=0)
         check_fields(self, integral, "n_cycles", minimum=1)
         check_fields(self, integral, "period", minimum=2)
+        object.__setattr__(self, "schedule", plain(self.schedule))
         if isinstance(self.schedule, str):
-            choose("schedule", self.schedule, SCHEDULES)
+            check_fields(self, choose, "schedule", table=tuple(SCHEDULES))
         elif not isinstance(self.schedule, Schedule):
             raise SettingError(
                 f"schedule must be one of {', '.join(map(repr, SCHEDULES))} or an object that can be called with a "
                 f"step and has a settled_step, got {self.schedule!r}."
             )
-        choose("free_bits_mode", self.free_bits_mode, FREE_BITS_MODES)
-        choose("reduction", self.reduction, REDUCTIONS)
+        check_fields(self, choose, "free_bits_mode", table=tuple(FREE_BITS_MODES))
+        check_fields(self, choose, "reduction", table=REDUCTIONS)
         self.check_length("warmup", "length of the warm-up")
         if self.warmup is not None and self.warmup > 1:
             raise SettingError(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Self
 
-from omicvae._core import SettingError, integral, real
+from omicvae._core import SettingError, check_fields, integral, real
 from omicvae._core.words import unknown_settings
 
 
@@ -37,13 +37,13 @@ class Settings:
         if len(given) > 1:
             raise SettingError(f"Give one {what}, got {' and '.join(given)}.")
         for n in given:
-            real(n, getattr(self, n), minimum=0)
+            check_fields(self, integral if n.endswith("_steps") else real, n, minimum=0)
 
     def in_steps(self, name: str, default: float, total_steps: int, steps_per_epoch: int) -> int:
         """Return that length in steps; ``default`` is the fraction where none is given."""
         fraction, epochs, steps = (getattr(self, n) for n in (name, f"{name}_epochs", f"{name}_steps"))
         if steps is not None:
-            return integral(f"{name}_steps", steps, minimum=0)
+            return int(steps)
         if epochs is not None:
             return round(epochs * steps_per_epoch)
         return round((default if fraction is None else fraction) * total_steps)

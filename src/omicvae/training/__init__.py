@@ -11,6 +11,7 @@ from omicvae.training.null_model import covariate_design, null_log_likelihood, u
 from omicvae.training.plan import Split, TrainingPlan
 from omicvae.training.seeds import derive_seed, private_generators
 from omicvae.training.settings import RunSettings, check_trainer_arguments
+from omicvae.training.surroundings import own_surroundings
 
 __all__ = [
     "LEARNING_RATES",
@@ -38,6 +39,7 @@ __all__ = [
     "make_budget",
     "map_cells",
     "null_log_likelihood",
+    "own_surroundings",
     "private_generators",
     "read_checkpoint",
     "score_cells",

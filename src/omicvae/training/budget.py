@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from omicvae._core import SettingError, choose, integral, real
+from omicvae._core import SettingError, check_fields, choose, integral, real
 from omicvae.data import minibatch_sizes
 from omicvae.training.learning_rate import LEARNING_RATES, LearningRate
 
@@ -31,14 +31,16 @@ class Optimisation:
     ema_decay: float | None = None
 
     def __post_init__(self) -> None:
-        if real("learning_rate", self.learning_rate) <= 0:
+        check_fields(self, real, "learning_rate")
+        check_fields(self, real, "weight_decay", "gradient_clip_norm", minimum=0)
+        check_fields(self, real, "ema_decay", minimum=0, maximum=1)
+        if self.learning_rate <= 0:
             raise SettingError(f"learning_rate must be a positive number, got {self.learning_rate}.")
-        choose("lr_schedule", self.schedule, LEARNING_RATES)
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        real("weight_decay", self.weight_decay, minimum=0)
-        if self.gradient_clip_norm is not None and real("gradient_clip_norm", self.gradient_clip_norm, minimum=0) == 0:
+        object.__setattr__(self, "schedule", choose("lr_schedule", self.schedule, tuple(LEARNING_RATES)))
+        check_fields(self, choose, "optimizer", table=OPTIMIZERS)
+        if self.gradient_clip_norm == 0:
             raise SettingError("gradient_clip_norm must be above 0, got 0; None never clips.")
-        if self.ema_decay is not None and real("ema_decay", self.ema_decay, minimum=0, maximum=1) == 1:
+        if self.ema_decay == 1:
             raise SettingError("ema_decay must be below 1, got 1: the average would never move.")
 
 

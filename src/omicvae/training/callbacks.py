@@ -8,10 +8,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from omicvae.training.checkpoint import write_checkpoint
-from omicvae.training.history import epoch_line
+from omicvae.training.history import epoch_line, short_line
 from omicvae.training.plan import TrainingPlan
 
 logger = logging.getLogger("omicvae")
@@ -124,8 +124,8 @@ class EpochLog(pl.Callback):
     """One line per epoch on the logger ``omicvae`` at level INFO and, if asked for, beside a bar over the epochs."""
 
     def __init__(self, progress_bar: bool = False) -> None:
-        columns = (TextColumn("training"), BarColumn(bar_width=20), TextColumn("{task.description}"))
-        self._bar = Progress(*columns, TimeRemainingColumn(), disable=not progress_bar)
+        columns = (TaskProgressColumn(), BarColumn(bar_width=8), TimeRemainingColumn())
+        self._bar = Progress(*columns, TextColumn("{task.description}"), disable=not progress_bar)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
@@ -135,12 +135,12 @@ class EpochLog(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the epoch that ended and move the bar."""
         assert isinstance(pl_module, TrainingPlan)
-        line = "no epoch was run"
+        line = short = "no epoch was run"
         if pl_module.rows:
-            epoch = pl_module.first_epoch + len(pl_module.rows) - 1
-            line = epoch_line(epoch, pl_module.rows[-1], pl_module.notes())
+            epoch, row = pl_module.first_epoch + len(pl_module.rows) - 1, pl_module.rows[-1]
+            line, short = epoch_line(epoch, row, pl_module.notes()), short_line(epoch, row)
         logger.info(line)
-        self._bar.update(self._task, advance=1, description=line)
+        self._bar.update(self._task, advance=1, description=short)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the terminal in order, also after an error."""

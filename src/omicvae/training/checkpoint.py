@@ -1,16 +1,21 @@
 """Checkpoints from which a run can be resumed: one safetensors file each, with the numbers as JSON in its header."""
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from omicvae._core import SavingError
 from omicvae._core.files import write_atomically
+
+log = logging.getLogger("omicvae")
 
 PATTERN = "epoch-*.safetensors"
 KEPT = 2  # the newest and, should the disk damage it, the one before
@@ -31,7 +36,8 @@ def write_checkpoint(folder: Path, epoch: int, checkpoint: Mapping[str, Any]) ->
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     state = _to_json(checkpoint, tensors, "")
-    content = save(tensors, metadata={"omicvae": json.dumps({"format": FORMAT, "state": state})})
+    text = json.dumps({"format": FORMAT, "state": state})
+    content = save(tensors, metadata={"omicvae": text, "sha256": _checksum(text, tensors)})
     write_atomically(folder / f"epoch-{epoch:06d}.safetensors", lambda path: path.write_bytes(content))
     for old in sorted(folder.glob(PATTERN))[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -56,17 +62,37 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     damaged = []
     for path in paths:
         try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})["omicvae"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            form, state = _read(path)
+        except Exception as error:  # what damage raises depends on where it is
             damaged.append(f"{path.name}: {error!r}")
             continue
-        if header["format"] > FORMAT:
+        if form > FORMAT:
             raise SavingError(f"{path} was written by a newer omicvae. Update omicvae to resume from it.")
-        state: Checkpoint = _from_json(header["state"], tensors)
+        if damaged:
+            log.warning("Damaged checkpoints are passed over for %s: %s.", path.name, "; ".join(damaged))
         return state
     raise SavingError(f"Every checkpoint in {folder} is damaged ({'; '.join(damaged)}). Start the run again.")
+
+
+def _read(path: Path) -> tuple[int, Checkpoint]:
+    """Return format and state, if they are as they were written."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    text = metadata["omicvae"]
+    if metadata["sha256"] != _checksum(text, tensors):
+        raise ValueError("its checksum is another one")
+    header = json.loads(text)
+    return int(header["format"]), _from_json(header["state"], tensors)
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state: its JSON, and every tensor's name, type, shape and bytes."""
+    total = hashlib.sha256(text.encode())
+    for name, value in sorted(tensors.items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def _to_json(value: Any, tensors: dict[str, Tensor], path: str) -> Any:

@@ -15,6 +15,7 @@ from omicvae.data import CellStore
 from omicvae.diagnostics import POWERS, tempered
 from omicvae.module import ConditionalVAE
 from omicvae.training.seeds import private_generators
+from omicvae.training.surroundings import own_surroundings
 
 # numbers in an evaluation batch: large enough to fill the cores, small enough for their memory to be used again by the
 # next one (at twice as many the C library hands it back to the system each time)
@@ -27,7 +28,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     training = module.training
     module.eval()
     try:
-        with torch.inference_mode():
+        with own_surroundings(), torch.inference_mode():
             yield
     finally:
         module.train(training)

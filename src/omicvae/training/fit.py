@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,12 +11,13 @@ from typing import Any, Self
 import lightning.pytorch as pl
 import pandas as pd
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from omicvae._core import NotSupportedError, SettingError
+from omicvae._core import NotSupportedError, SavingError, SettingError, choose, integral
 from omicvae._core.native import own_threads
 from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
-from omicvae.training.history import history_frame
+from omicvae.training.history import epoch_index, history_frame
 from omicvae.training.plan import TrainingPlan
 from omicvae.training.seeds import private_generators
 
@@ -59,7 +60,7 @@ class FitResult:
     def from_dict(cls, state: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`to_dict`."""
         table = state["history"]
-        index = pd.RangeIndex(table["index"][0], table["index"][-1] + 1, name="epoch") if table["index"] else None
+        index = epoch_index(table["index"][0] if table["index"] else 1, len(table["index"]))
         history = pd.DataFrame(table["data"], index, table["columns"], dtype=float)
         return cls(**{**state, "history": history})
 
@@ -99,6 +100,8 @@ def fit(
         "log_every_n_steps": 1,
         "limit_val_batches": 1 if len(plan.split.validation) else 0,
         "callbacks": own,
+        # one device, whatever a scheduler's variables say of its tasks
+        "plugins": [LightningEnvironment()],
         **trainer_arguments,
     }
     module.train()
@@ -129,7 +132,7 @@ def fit(
         history=history_frame(plan.rows, plan.first_epoch),
         best_epoch=None if best.best_epoch is None else best.best_epoch + plan.first_epoch - 1,
         planned_epochs=budget.max_epochs,
-        settled_epoch=plan.scheduled.settled_step // budget.steps_per_epoch + plan.first_epoch,
+        settled_epoch=int(plan.scheduled.settled_step) // budget.steps_per_epoch + plan.first_epoch,
         stopped_early=best.stopped_early,
         interrupted=trainer.interrupted,
         failure=plan.failure,
@@ -144,9 +147,12 @@ def _resume(trainer: pl.Trainer, plan: TrainingPlan, callbacks: Sequence[pl.Call
         raise SettingError(
             f"The run to resume had {len(states) - 1} callbacks, {len(callbacks) - 1} were given. Pass the same."
         )
-    plan.resume(checkpoint["run"])
-    for callback, state in zip(callbacks, states, strict=True):
-        callback.load_state_dict(state)
+    try:
+        plan.resume(checkpoint["run"])
+        for callback, state in zip(callbacks, states, strict=True):
+            callback.load_state_dict(state)
+    except Exception as error:  # of other shapes or another form
+        raise SavingError(f"The checkpoint does not fit the run: {error!r}. Start the run again.") from error
     # Lightning counts on from here
     trainer.fit_loop.epoch_progress.current.processed = len(plan.rows)  # type: ignore[attr-defined]
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
@@ -155,6 +161,14 @@ def _resume(trainer: pl.Trainer, plan: TrainingPlan, callbacks: Sequence[pl.Call
 
 #: half precision with scaled losses, other dtypes of the weights and several processes need a step of their own
 PRECISIONS = ("32-true", "bf16-mixed")
+
+#: whether a run can have it
+ACCELERATORS: Mapping[str, Callable[[], bool]] = {
+    "cpu": lambda: True,
+    "cuda": torch.cuda.is_available,
+    "mps": torch.backends.mps.is_available,
+    "gpu": lambda: torch.cuda.is_available() or torch.backends.mps.is_available(),
+}
 
 
 def hardware(accelerator: str, devices: int | str | list[int], precision: str | int) -> dict[str, Any]:
@@ -167,13 +181,18 @@ def hardware(accelerator: str, devices: int | str | list[int], precision: str | 
     Raises
     ------
     NotSupportedError
-        For several devices, or a precision that is none of ``PRECISIONS``.
+        For several devices, a device that is not there, or a precision that is none of ``PRECISIONS``.
     """
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    devices = 1 if devices == "auto" else devices
-    if devices not in (1, "1") and not (isinstance(devices, list) and len(devices) == 1):
-        raise NotSupportedError(f"Training runs on one device, got devices={devices!r}. Pass 1 or one index, as [0].")
+    elif isinstance(accelerator, str):
+        usable = choose("accelerator", accelerator, ACCELERATORS)
+        if not usable():  # type: ignore[operator]
+            raise NotSupportedError(
+                f'accelerator={accelerator!r} is not usable here: torch finds no such device. Pass "auto" or "cpu", or '
+                "install a torch for your device."
+            )
+    devices = _one_device(devices)
     bfloat16_products = precision == "auto" and accelerator == "cpu" and multiplies_bfloat16()
     precision = {"auto": "32-true", "32": "32-true"}.get(str(precision), str(precision))
     if precision not in PRECISIONS:
@@ -186,6 +205,16 @@ def hardware(accelerator: str, devices: int | str | list[int], precision: str | 
         "precision": precision,
         "bfloat16_products": bfloat16_products,
     }
+
+
+def _one_device(devices: Any) -> int | list[int]:
+    """Return 1 or a list of one index; whole numbers of numpy or R count."""
+    given = getattr(devices, "tolist", lambda: devices)()
+    if given in ("auto", "1", 1):
+        return 1
+    if isinstance(given, list | tuple) and len(given) == 1:
+        return [integral("devices", given[0], minimum=0)]
+    raise NotSupportedError(f"Training runs on one device, got devices={devices!r}. Pass 1 or one index, as [0].")
 
 
 def multiplies_bfloat16() -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 COLUMNS = (
@@ -19,6 +20,11 @@ COLUMNS = (
 )
 
 
+def epoch_index(first: int, n: int) -> "pd.Index[int]":
+    """Return the numbers of ``n`` epochs; no ``RangeIndex``, to whose numbers reticulate adds 1 in R."""
+    return pd.Index(np.arange(first, first + n), name="epoch")
+
+
 def history_frame(rows: Sequence[Mapping[str, float]], first_epoch: int = 1) -> pd.DataFrame:
     """Table with a row per epoch, index ``epoch`` from ``first_epoch``; all losses in nats per cell.
 
@@ -26,7 +32,7 @@ def history_frame(rows: Sequence[Mapping[str, float]], first_epoch: int = 1) -> 
     beside the usual ten stand where a run has them: of a capacity or target rate, total correlation and adversaries,
     and ``skipped_steps`` where there were any.
     """
-    index = pd.RangeIndex(first_epoch, first_epoch + len(rows), name="epoch")
+    index = epoch_index(first_epoch, len(rows))
     further = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
     frame = pd.DataFrame(list(rows), index=index, columns=[*COLUMNS, *further], dtype=float)
     return frame.fillna({"skipped_steps": 0.0})
@@ -40,3 +46,10 @@ def epoch_line(epoch: int, row: Mapping[str, float], notes: Sequence[str] = ()) 
 
     weight = f"kl_weight={row['kl_weight']:.4g}"
     return " | ".join([f"epoch {epoch:03d}", f"train {part('train')}", f"val {part('validation')}", weight, *notes])
+
+
+def short_line(epoch: int, row: Mapping[str, float]) -> str:
+    """Say the same beside a bar: ``epoch 010 train 123.45 val 125.67 KL 8.901``, at most 57 characters."""
+    named = (("train", "loss_train", 5), ("val", "loss_validation", 5), ("KL", "kl_train", 4))
+    parts = [f"{name} {row[key]:.{digits}g}" for name, key, digits in named if not math.isnan(row.get(key, math.nan))]
+    return " ".join([f"epoch {epoch:03d}", *parts])

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import lightning.pytorch as pl
 
-from omicvae._core import SettingError, check_fields, integral, real
+from omicvae._core import SettingError, check_fields, flag, integral, plain, real
 from omicvae._core.words import FOREIGN, unknown_settings
 from omicvae.objective import SCHEDULES, Objective
 from omicvae.training.budget import DEFAULT_PEAK_RATE, Optimisation, default_weight_decay
@@ -76,7 +76,11 @@ class RunSettings:
     def __post_init__(self) -> None:
         check_fields(self, integral, "max_epochs", "batch_size", "early_stopping_patience", minimum=1)
         check_fields(self, integral, "seed", minimum=0)
-        check_fields(self, real, "early_stopping_min_delta", minimum=0)
+        check_fields(self, real, "early_stopping_min_delta", "weight_decay", "gradient_clip_norm", minimum=0)
+        check_fields(self, real, "train_size", "learning_rate", "ema_decay")
+        check_fields(self, flag, "early_stopping")
+        for name in ("lr_schedule", "optimizer", "precision"):  # what they may be, those know who use them
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if self.objective is not None:
             object.__setattr__(self, "objective", Objective.parse(self.objective))
         self.optimisation(n_train=1)
