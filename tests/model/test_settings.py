@@ -12,6 +12,7 @@ from omicvae._core import NotSupportedError, SettingError, flag
 from omicvae.model.config import ModelConfig
 from omicvae.module import Architecture
 from omicvae.objective import Discriminator, LatentAdversary, Objective
+from omicvae.objective.schedules import CYCLE
 from omicvae.training import RunSettings, hardware
 from omicvae.training.budget import Optimisation
 
@@ -32,6 +33,7 @@ VALUES = {
     "warmup_epochs": 1.0,
     "warmup_steps": 1,
     "period": 4,
+    "n_cycles": 3,
     "capacity": 3.0,
     "target_rate": 3.0,
     "start": 0.5,
@@ -55,6 +57,8 @@ def forms(value):
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_a_setting_is_kept_in_pythons_form(kind, name):
     known = {"likelihood": "nb"} if kind is ModelConfig else {}
+    if kind is Objective and name in CYCLE:
+        known = {"schedule": "cyclical"}
     default = next(field.default for field in fields(kind) if field.name == name)
     value = VALUES.get(name, default)
     for given in forms(value):

@@ -83,6 +83,7 @@ class Objective(Settings):
         check_fields(self, real, *numbers, minimum=0)
         check_fields(self, integral, "n_cycles", minimum=1)
         check_fields(self, integral, "period", minimum=2)
+        check_fields(self, real, "ramp")
         object.__setattr__(self, "schedule", plain(self.schedule))
         if isinstance(self.schedule, str):
             check_fields(self, choose, "schedule", table=tuple(SCHEDULES))
@@ -99,7 +100,7 @@ class Objective(Settings):
                 f"warmup is a fraction of the run and must be at most 1, got {self.warmup}; "
                 "lengths in epochs or steps go into warmup_epochs or warmup_steps."
             )
-        if not 0 < real("ramp", self.ramp) < 1:
+        if not 0 < self.ramp < 1:
             raise SettingError(f"ramp is the share of a cycle and must lie between 0 and 1, got {self.ramp}.")
         self._check_kl_control()
         self._check_effects()
