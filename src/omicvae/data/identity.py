@@ -39,17 +39,21 @@ class Identity:
     stamp
         Hash of the matrix's own memory, at that of the last look: reading it takes a tenth of the time of the
         checksum, which is taken again only where the stamp differs. None where the matrix is on disk.
+    names
+        The indexes of cells and genes at the last look: pandas changes none, it makes others.
     """
 
     keys: SetupKeys
     parts: dict[str, str]
     stamp: tuple[Any, ...] | None
+    names: tuple[pd.Index, ...]
 
     @classmethod
     def of(cls, adata: "AnnData", keys: SetupKeys) -> Self:
         """Look at ``adata``."""
         matrix = {matrix_place(keys.layer): fingerprint(adata, keys.layer)}
-        return cls(keys, {**matrix, **annotation_parts(adata, keys)}, memory_stamp(get_matrix(adata, keys.layer)))
+        parts = {**matrix, **name_parts(adata), **column_parts(adata, keys)}
+        return cls(keys, parts, memory_stamp(get_matrix(adata, keys.layer)), (adata.obs_names, adata.var_names))
 
     @property
     def matrix(self) -> str:
@@ -58,7 +62,9 @@ class Identity:
 
     def require(self, adata: "AnnData") -> None:
         """Raise a DataError that names what has changed; results would be those of the data as they were."""
-        now = annotation_parts(adata, self.keys)
+        now, names = column_parts(adata, self.keys), (adata.obs_names, adata.var_names)
+        if not all(one is other for one, other in zip(names, self.names, strict=True)):
+            now = {**name_parts(adata), **now}
         changed = [place for place, checksum in now.items() if checksum != self.parts[place]]
         if self._matrix_changed(adata):
             changed.insert(0, matrix_place(self.keys.layer))
@@ -68,6 +74,7 @@ class Identity:
                 "be those of the data before. Undo the change; or pass the data as they are now as other cells, "
                 "adata=adata.copy(); or make a new model of them: CVAE.setup_anndata(adata, ...), then CVAE(adata)."
             )
+        self.names = names
 
     def _matrix_changed(self, adata: "AnnData") -> bool:
         stamp = memory_stamp(get_matrix(adata, self.keys.layer))
@@ -84,12 +91,17 @@ def matrix_place(layer: str | None) -> str:
     return "adata.X" if layer is None else f"adata.layers[{layer!r}]"
 
 
-def annotation_parts(adata: "AnnData", keys: SetupKeys) -> dict[str, str]:
-    """Checksums of names, in their order, and of the columns that enter the network."""
-    parts = {
+def name_parts(adata: "AnnData") -> dict[str, str]:
+    """Checksums of the names of cells and genes, in their order."""
+    return {
         "adata.obs_names": checksum_of_texts(adata.obs_names),
         "adata.var_names": checksum_of_texts(adata.var_names),
     }
+
+
+def column_parts(adata: "AnnData", keys: SetupKeys) -> dict[str, str]:
+    """Checksums of the columns that enter the network."""
+    parts: dict[str, str] = {}
     factors = () if keys.size_factor_key is None else (keys.size_factor_key,)
     checksums = dict.fromkeys(keys.categorical_keys, checksum_of_levels)
     checksums |= dict.fromkeys(keys.continuous_covariate_keys + factors, checksum_of_numbers)
