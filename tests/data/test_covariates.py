@@ -272,7 +272,6 @@ def test_a_constant_covariate_has_no_effect_in_other_cells():
     assert (again.low, again.high, again.mean) == (1, 3, 1.5)
 
 
-def test_the_range_is_that_of_all_cells_and_unknown_in_old_saves():
+def test_the_range_is_that_of_all_cells():
     scaling = ContinuousScaling.fit("age", np.array([0.0, 1.0, 50.0])).refit(np.array([0.0, 1.0]))
     assert (scaling.low, scaling.high, scaling.sd) == (0, 50, 0.5)
-    ContinuousScaling("age", 0.5, 0.5).check_range(np.array([1e9]), series([0]).index)

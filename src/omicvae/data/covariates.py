@@ -2,7 +2,6 @@
 
 import difflib
 import logging
-import math
 import re
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -158,8 +157,8 @@ class ContinuousScaling:
     key: str
     mean: float
     sd: float
-    low: float = -math.inf
-    high: float = math.inf
+    low: float
+    high: float
 
     @classmethod
     def fit(cls, key: str, values_N: np.ndarray) -> "ContinuousScaling":

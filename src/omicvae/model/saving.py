@@ -23,7 +23,7 @@ from omicvae.model.host import adopt
 from omicvae.model.state import HasState, ModelState
 from omicvae.training import FitResult, Split
 
-SCHEMA_VERSION = 2  # 1 had no checksum of its own
+SCHEMA_VERSION = 1
 STATE = "model.json"
 
 
@@ -164,7 +164,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
                 f"The model in {folder} has format {record['schema_version']}, this omicvae reads up to "
                 f"{SCHEMA_VERSION}. Update omicvae (the model was written by {record['omicvae_version']})."
             )
-        if ("sha256" in record or record["schema_version"] != 1) and record["sha256"] != _record_sum(record):
+        if record["sha256"] != _record_sum(record):
             raise ValueError(f"the checksum of {STATE} is another one")
     return record
 
@@ -186,7 +186,7 @@ def _restored(folder: Path, record: Mapping[str, Any]) -> tuple[ModelState, AnnD
     if not record["adata"]:
         return state, None
     data = folder / record["adata"]
-    if record["schema_version"] != 1 and _data_name(data) != data.name:
+    if _data_name(data) != data.name:
         raise ValueError(f"the checksum of {data.name} is another one")
     return state, read_h5ad(data)
 
