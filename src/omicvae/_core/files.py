@@ -22,6 +22,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def refused(error: Exception) -> bool:
+    """Whether the operating system refused to read (no permission, too many open files): it says nothing of damage."""
+    return isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError)
+
+
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file, whole or not at all; folders are made as needed.
 

@@ -16,7 +16,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save
 
 from omicvae._core import SavingError
-from omicvae._core.files import write_atomically
+from omicvae._core.files import refused, write_atomically
 from omicvae.data import DataSchema
 from omicvae.model.config import ModelConfig
 from omicvae.model.host import adopt
@@ -40,7 +40,7 @@ class SavingMixin(HasState):
         overwrite
             Replace a model that is there. Until the new one is complete, the old one stays intact.
         save_anndata
-            Write the data beside the model as ``adata.h5ad``.
+            Write the data beside the model as ``adata-<checksum>.h5ad``.
 
         Raises
         ------
@@ -148,6 +148,8 @@ def _explained(folder: Path) -> Iterator[None]:
     except SavingError:
         raise
     except Exception as error:
+        if refused(error):
+            raise SavingError(f"The model in {folder} could not be read: {error}. It may be intact.") from error
         raise SavingError(
             f"The model in {folder} is damaged or was changed by hand: {error!r}. Save it again from its source."
         ) from error

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from omicvae._core import SavingError
-from omicvae._core.files import write_atomically
+from omicvae._core import SavingError, plain
+from omicvae._core.files import refused, write_atomically
 
 log = logging.getLogger("omicvae")
 
@@ -64,6 +64,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         try:
             form, state = _read(path)
         except Exception as error:  # what damage raises depends on where it is
+            if refused(error):
+                raise SavingError(f"{path} could not be read: {error}. It may be intact.") from error
             damaged.append(f"{path.name}: {error!r}")
             continue
         if form > FORMAT:
@@ -100,6 +102,7 @@ def _to_json(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
     if isinstance(value, Tensor):
         tensors[path] = value.detach().cpu().clone().contiguous()  # views of one block would be written as one
         return {"tensor": path}
+    value = plain(value)
     if isinstance(value, Mapping):
         return {"items": [[str(key), _to_json(item, tensors, f"{path}/{key}")] for key, item in value.items()]}
     if isinstance(value, list | tuple):
