@@ -1,5 +1,6 @@
 """Parts of a loop: each is run once, whoever takes it, and an absent thread holds nobody up."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -79,3 +80,15 @@ def test_a_part_without_memory_is_an_error(threads):
         with pytest.raises(MemoryError, match="no memory"):
             native.run(fail, 96, np.array(sizes))
     native.run(fail, 96, np.array([1, 1, 1]))
+
+
+def test_no_thread_is_lost_between_kernels_and_functions(threads, monkeypatch):
+    monkeypatch.setattr(native, "_threads", native._Threads())
+    own = native._threads
+    for _ in range(30):
+        check(*counted(96))
+        native.run_functions(lambda part, parts: None, 96)
+        time.sleep(0.003)  # longer than threads look for work
+    time.sleep(0.2)
+    asleep = 2 - own._tasks.qsize()
+    assert own._waiting.qsize() >= asleep  # each can be called again

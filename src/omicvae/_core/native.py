@@ -76,7 +76,6 @@ class _Threads:
         self._board, self._in_use = new_board(), Lock()
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._waiting: SimpleQueue[None] = SimpleQueue()  # as long as there are threads which wait for a task
-        self._growing = Lock()
         self._n = 0
 
     def run_kernel(self, kernel: Kernel, parts: int, arguments: tuple[Any, ...]) -> None:
@@ -116,7 +115,9 @@ class _Threads:
             task(0)
             with suppress(Empty):
                 while True:  # what no other thread has begun
-                    if (left := self._tasks.get_nowait()) is not None:
+                    if (left := self._tasks.get_nowait()) is None:
+                        self._waiting.put(None)  # a call to attend that nobody has taken yet: to be given again
+                    else:
                         left()
                         own += 1
             await_answers(self._board, answers + parts - own)
@@ -128,14 +129,13 @@ class _Threads:
     def _grow(self, n: int) -> None:
         if self._n >= n:
             return
-        with self._growing:
-            torch_threads = torch.get_num_threads()
-            started: SimpleQueue[None] = SimpleQueue()
-            for _ in range(self._n, n):
-                Thread(target=self._work, args=(started,), name="omicvae", daemon=True).start()
-                started.get()
-            self._n = max(self._n, n)
-            torch.set_num_threads(torch_threads)  # the threads' own 1 would hold for threads made later, too
+        torch_threads = torch.get_num_threads()
+        started: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._n, n):
+            Thread(target=self._work, args=(started,), name="omicvae", daemon=True).start()
+            started.get()
+        self._n = n
+        torch.set_num_threads(torch_threads)  # the threads' own 1 would hold for threads made later, too
 
     @torch.inference_mode()
     def _work(self, started: SimpleQueue[None]) -> None:
