@@ -194,3 +194,13 @@ def own_pair(own):
 def test_another_anndata_cannot_take_the_place_of_the_own_one(own):
     with pytest.raises(NotSupportedError, match=r"CVAE.load\(path, adata=adata\)"):
         own.adata = own.adata.copy()
+
+
+def test_levels_that_mean_the_same_number_are_told_apart():
+    adata = ov.datasets.simulate_counts(40, 20, n_types=2, seed=0)
+    adata.obs["lot"] = ["1.1", "1.10"] * 20
+    ov.CVAE.setup_anndata(adata, batch_key="lot")
+    model = ov.CVAE(adata)
+    adata.obs["lot"] = ["1.10", "1.1"] * 20
+    with pytest.raises(DataError, match="lot"):
+        model.get_latent_representation()

@@ -118,9 +118,15 @@ def checksum_of_texts(values: Iterable[object], start: int = 0) -> str:
 
 
 def checksum_of_levels(column: pd.Series) -> str:
-    """CRC-32 of the values of a factor by their names: 1, 1.0 and "1" are one, whatever the categories' order."""
+    """CRC-32 of the values of a factor by their names, whatever the categories' order.
+
+    1, 1.0 and "1" are one, unless a factor has several levels of that name, as "1.1" and "1.10".
+    """
     codes, uniques = pd.factorize(column, use_na_sentinel=True)
-    return checksum_of_texts(map(loose_name, uniques.tolist()), zlib.crc32(np.asarray(codes, dtype=np.int64).tobytes()))
+    names = [loose_name(value) for value in uniques.tolist()]
+    if len(set(names)) < len(names):
+        names = uniques.tolist()
+    return checksum_of_texts(names, zlib.crc32(np.asarray(codes, dtype=np.int64).tobytes()))
 
 
 def checksum_of_numbers(column: pd.Series) -> str:
