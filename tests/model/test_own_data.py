@@ -201,6 +201,7 @@ def test_levels_that_mean_the_same_number_are_told_apart():
     adata.obs["lot"] = ["1.1", "1.10"] * 20
     ov.CVAE.setup_anndata(adata, batch_key="lot")
     model = ov.CVAE(adata)
+    model.train(1, progress_bar=False, objective={"schedule": "constant"})
     adata.obs["lot"] = ["1.10", "1.1"] * 20
     with pytest.raises(DataError, match="lot"):
         model.get_latent_representation()
