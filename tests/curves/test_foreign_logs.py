@@ -284,3 +284,62 @@ def test_codecs_that_are_known():
 def test_ratios_of_tiny_numbers_may_be_infinite():
     curves = {"epoch": [0, 2e-311, -1.0, 0], "loss": [1.0, 0, 0, 0], "val_loss": [0.0, 1e99, 1, 0], "kl": [5e-324] * 4}
     assert diagnose_history(curves).verdict
+
+
+OVERFIT = [
+    f"Epoch {e}: train_loss={100 - 2 * e:.1f} kl={4 + 0.2 * e:.1f} val_loss={90 - e + 2.5 * max(0, e - 12):.1f}"
+    for e in range(1, 31)
+]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [*OVERFIT, "Best model: epoch 12, val_loss 78.0001"],
+        [*OVERFIT, "Restored weights of epoch 7", "val_loss: 83.0001"],
+        [*OVERFIT[:20], "best so far: epoch 12, val_loss 78.0001", *OVERFIT[20:]],
+        [*OVERFIT[:13], *(f"{line} (no improvement, patience {i}/30)" for i, line in enumerate(OVERFIT[13:], 1))],
+        ["Total epoch: 30", *OVERFIT],
+    ],
+)
+def test_a_remark_on_one_epoch_takes_no_epochs_away(lines):
+    alone, found = diagnose_history("\n".join(OVERFIT)), diagnose_history("\n".join(lines))
+    assert found.verdict == alone.verdict
+    assert len(found.history.dropna()) == len(alone.history)
+
+
+def test_a_checkpoint_that_is_named_gives_bars_no_epoch():
+    bars = [f"100%|####| 79/79 [00:01<00:00, Loss={90 - e:.1f}, KLD={3 + 0.1 * e:.2f}]" for e in range(30)]
+    found = diagnose_history("\n".join(["Resuming from checkpoint epoch=12.ckpt", *bars]))
+    assert len(found.history) == 30
+
+
+def test_a_sum_over_the_epoch_leaves_the_minibatch_what_it_does_not_hold():
+    lines = [
+        f"Train Epoch: {e} [59520/60000 (99%)] Loss: {99 - e}.0 KLD: {3 + 0.1 * e:.2f} BCE: {95 - e}.0\n"
+        f"====> Epoch: {e} Average loss: {98 - e}.0"
+        for e in range(1, 13)
+    ]
+    history = diagnose_history("\n".join(lines)).history
+    assert history["loss_train"].tolist() == [98 - e for e in range(1, 13)]
+    assert history["kl_train"].notna().all()
+
+
+def test_a_final_loss_is_no_epoch_of_a_list():
+    lines = [f"[{e}/30] loss: {99 - e}.0 kl: {3 + 0.1 * e:.2f}" for e in range(1, 31)]
+    assert len(diagnose_history("\n".join([*lines, "Final train loss: 69.0"])).history) >= 30
+
+
+def test_a_ramp_without_epochs_is_no_sweep():
+    n = np.arange(1.0, 13)
+    table = pd.DataFrame({"loss": 100 - n, "kl": 3 + 0.1 * n, "beta": n / 12})
+    assert len(diagnose_history(table).history) == 12
+    with pytest.raises(DataError, match="may be runs"):
+        diagnose_history(table.iloc[:4].assign(beta=[0.1, 0.5, 1.0, 4.0]))
+
+
+def test_shuffled_rows_are_one_run():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"epoch": np.repeat(range(12), 3), "loss": 90 - np.arange(36), "kl": 3 + 0.1 * np.arange(36)})
+    shuffled = diagnose_history(table.iloc[rng.permutation(36)])
+    assert len(shuffled.history) == 12

@@ -40,6 +40,9 @@ class Log:
 #: Columns of a table whose rows are runs.
 RUN_NAMES = frozenset({"run", "run_id", "run_name", "seed", "trial", "model", "experiment", "config", "fold", "name"})
 
+#: rows of a sweep over weights, at most
+MOST_RUNS = 12
+
 
 def log_table(log: Log) -> pd.DataFrame:
     """Table with a row per epoch, ascending; index ``epoch``, ``step`` or ``row``, as the log counts.
@@ -78,7 +81,7 @@ def _last_run(values: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, str]:
 
     Rows that are shuffled or repeated say the same again, and replace nothing.
     """
-    stretch = values.groupby("column")[clock].diff().lt(0).groupby(values["column"]).cumsum()
+    stretch = _runs(values, clock)
     if not stretch.any():
         return values, ""
     parts = values.groupby(["column", stretch.rename("stretch"), clock])["value"].apply(tuple)
@@ -98,6 +101,22 @@ def _last_run(values: pd.DataFrame, clock: str) -> tuple[pd.DataFrame, str]:
     )
 
 
+def _runs(values: pd.DataFrame, clock: str) -> "pd.Series[int]":
+    """Return the run of each value, from 0: one begins where the clock goes back and two times or more come again.
+
+    A remark on the best epoch names one, and shuffled rows go back and forth all the time.
+    """
+    column, times = values["column"], values[clock]
+    if values.empty:
+        return pd.Series(dtype=int)
+    stretch = times.groupby(column).diff().lt(0).groupby(column).cumsum()
+    again = times <= times.groupby(column).cummax().groupby(column).shift()
+    run = again.groupby([column, stretch]).transform("sum") >= 2
+    shuffled = 3 * stretch.groupby(column).transform("max") >= times.groupby(column).transform("size")
+    begins = (stretch.groupby(column).diff() > 0) & run & ~shuffled
+    return begins.astype(int).groupby(column).cumsum()
+
+
 def _refuse_runs(log: Log) -> None:
     """Rows of a table without epochs may be runs: where a name of runs varies, or a weight that never rests."""
     if log.form not in ("table", "list of rows") or len(log.rows) < 2:
@@ -106,12 +125,19 @@ def _refuse_runs(log: Log) -> None:
     for name in names:
         seen = [row.get(name) for row in log.rows]
         weights = [as_number(value) for value in seen]
-        never_rests = column_of(name) == "kl_weight" and len(set(weights[-3:])) > 1
+        never_rests = column_of(name) == "kl_weight" and len(set(weights[-3:])) > 1 and not _is_ramp(weights)
         if never_rests or (name.strip().lower() in RUN_NAMES and len({str(value) for value in seen}) > 1):
             raise DataError(
                 f"The rows of this table may be runs, not epochs: {name!r} differs between them and no column counts "
                 "epochs. Give the curves of one run; if the rows are its epochs, number them in a column 'epoch'."
             )
+
+
+def _is_ramp(weights: Sequence[float | None]) -> bool:
+    """Whether weights rise by equal steps, as in a warm-up, or are more than anyone tries in a sweep."""
+    known = np.array([np.nan if weight is None else weight for weight in weights])
+    steps = np.diff(known)
+    return len(known) > MOST_RUNS or bool(np.allclose(steps, steps[0], rtol=1e-3) and steps[0] > 0)
 
 
 def _best_names(rows: Iterable[Row]) -> dict[str, str]:

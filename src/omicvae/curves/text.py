@@ -68,11 +68,26 @@ class TextForm:
 
 def read_text(text: str) -> Log | None:
     """Read log text in the first form that fits; None where none does."""
-    lines = _without_minibatches(_within_blocks(plain_lines(text)))
+    lines = list(_within_blocks(plain_lines(text)))
     for form in TEXT_FORMS:
         if rows := form.parse(lines):
-            return Log(form.name, rows)
+            of_epochs = form.parse(_without_minibatches(lines))
+            return Log(form.name, of_epochs if _covers(of_epochs, rows) else rows)
     return None
+
+
+def _covers(fewer: Sequence[Values], rows: Sequence[Values]) -> bool:
+    """Whether no epoch is lost with the losses of minibatches, in any column that lines of whole epochs hold."""
+
+    def times(read: Sequence[Values]) -> dict[str, set[float]]:
+        found: dict[str, set[float]] = {}
+        for number, row in enumerate(read):
+            for name in row:
+                found.setdefault(column_of(name), set()).add(row.get(EPOCH, row.get(STEP, float(number))))
+        return found
+
+    kept, read = times(fewer), times(rows)
+    return all(len(at) >= len(read[column]) for column, at in kept.items())
 
 
 def plain_lines(text: str) -> list[str]:
@@ -144,28 +159,25 @@ def _within_blocks(lines: Iterable[str]) -> Iterator[Line]:
         yield Line(line, values)
 
 
-def _without_minibatches(lines: Iterable[Line]) -> list[Line]:
-    """Drop losses of minibatches where other lines hold those of the epoch: a bar ends with its last minibatch."""
-    read = list(lines)
+def _without_minibatches(read: Sequence[Line]) -> list[Line]:
+    """Drop losses of minibatches where other lines hold those of the epoch: a bar ends with its last minibatch.
+
+    Where these hold the KL they hold all that belongs to it; else a loss gives way to the same loss alone.
+    """
     minibatch = [bool(line.values) and line.of_minibatch for line in read]
-    summed_up = {
-        column_of(name).rpartition("_")[2]
-        for name in {name for line, part in zip(read, minibatch, strict=True) if not part for name in line.values}
-        if column_of(name) not in WITHOUT_CELLS
-    }
+    held = {column_of(name) for line, part in zip(read, minibatch, strict=True) if not part for name in line.values}
+    complete = {cells for cells in ("train", "validation") if f"kl_{cells}" in held}
+
+    def gives_way(name: str) -> bool:
+        column = column_of(name)
+        return column not in WITHOUT_CELLS and (column in held or column.rpartition("_")[2] in complete)
+
     return [
-        replace(line, values=_other_than(line.values, summed_up)) if part else line
+        replace(line, values={name: value for name, value in line.values.items() if not gives_way(name)})
+        if part
+        else line
         for line, part in zip(read, minibatch, strict=True)
     ]
-
-
-def _other_than(values: Values, cells: set[str]) -> Values:
-    """Values that belong to none of these cells ("train", "validation"): settings, and losses of others."""
-    return {
-        name: value
-        for name, value in values.items()
-        if (column := column_of(name)) in WITHOUT_CELLS or column.rpartition("_")[2] not in cells
-    }
 
 
 def _settings(values: Values) -> Values:
@@ -204,7 +216,8 @@ def _tqdm(lines: Sequence[Line]) -> list[Values]:
     drawn = [int(counts[0]) for _, counts in counted if counts]
     if not drawn:
         return []
-    if any(line.epoch is not None for line in lines):
+    named = {line.epoch for line in lines} - {None}
+    if len(named) > 1 or any(line.epoch is not None for line, counts in counted if counts):
         return _epoch_lines(lines)
     bars = 1 + np.cumsum(np.diff(drawn, prepend=-1) <= 0)  # a count that does not rise begins a new bar
     epochs = iter(drawn if bars.max() == 1 else bars.tolist())
