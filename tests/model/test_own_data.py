@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import omicvae as ov
 from omicvae._core import DataError, NotSupportedError
+from omicvae.data import Identity
 
 from .conftest import FAST, SETUP
 
@@ -205,3 +206,21 @@ def test_levels_that_mean_the_same_number_are_told_apart():
     adata.obs["lot"] = ["1.10", "1.1"] * 20
     with pytest.raises(DataError, match="lot"):
         model.get_latent_representation()
+
+
+def test_a_call_looks_at_the_data_once_or_twice(own, monkeypatch):
+    looks, require = [], Identity.require
+    monkeypatch.setattr(Identity, "require", lambda *given: (looks.append(1), require(*given))[1])
+    model, adata = own, own.adata
+    first, second = adata.obs["batch"].astype(str).unique()[:2]
+    for call in (
+        lambda: model.differential_expression(groupby="batch", group1=first, group2=second),
+        lambda: model.diagnose(umap=False),
+        lambda: model.get_elbo(),
+    ):
+        looks.clear()
+        call()
+        assert 1 <= len(looks) <= 2
+    adata.layers["counts"].data[0] += 1
+    with pytest.raises(DataError, match="has changed"):  # the next call looks again
+        model.get_elbo()

@@ -41,7 +41,8 @@ class DiagnosisMixin(HasState):
             If the model is not trained or has no data.
         """
         seed = diagnosis_seed(self.state, seed)
-        inputs = gather_inputs(self.state, labels_key or self.schema.keys.labels_key, seed)
+        with self.state.one_look():
+            inputs = gather_inputs(self.state, labels_key or self.schema.keys.labels_key, seed)
         return diagnose(inputs, seed=seed, umap=umap)
 
     def report(
@@ -86,7 +87,8 @@ class DiagnosisMixin(HasState):
         probes = diagnosis.probes
         if labels_key is None and not probes.empty and not probes["fallback"].any():
             labels_key = str(probes["labels"].iloc[0])  # what was classified
-        maps = _cell_maps(self.state, labels_key, seed) if umap else None
+        with self.state.one_look():
+            maps = _cell_maps(self.state, labels_key, seed) if umap else None
         write_text(render(diagnosis, self.history, facts, maps), Path(path))
         return Path(path)
 

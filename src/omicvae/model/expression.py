@@ -169,7 +169,8 @@ class ExpressionMixin(HasState):
                 "differential_expression() names genes by their place: the data's genes must be the model's, in its "
                 "order. Load the model with adata[:, list(model.schema.gene_names)].copy()."
             )
-        return RNASeqMixin.differential_expression(self, adata, **arguments)
+        with self.state.one_look():
+            return RNASeqMixin.differential_expression(self, adata, **arguments)
 
     def _validate_anndata(self, adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:
         """scvi-tools' hook; genes and levels are checked by name where cells are encoded."""

@@ -35,6 +35,8 @@ class ModelState:
         Of the optimiser, for a run that goes on.
     known
         Results that :meth:`once` keeps.
+    looked_at
+        Whether the own cells have been looked at in the user's present call.
     """
 
     config: ModelConfig
@@ -49,6 +51,7 @@ class ModelState:
     objective: dict[str, Any] = field(default_factory=dict)
     moments: Mapping[str, Tensor] | None = None
     known: dict[Hashable, Any] = field(default_factory=dict)
+    looked_at: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.module = build_module(self.config, self.schema)
@@ -111,8 +114,21 @@ class ModelState:
                 "This model was loaded without data: pass adata=, or load it with CVAE.load(path, adata=adata)."
             )
         assert self.identity is not None  # it comes with the data
-        self.identity.require(self.adata)
+        if not self.looked_at:
+            self.identity.require(self.adata)
         return self.adata
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Look at the own data once for the block, which is one call of the user's, whatever it calls in turn."""
+        before = self.looked_at
+        if self.adata is not None:
+            self.own_adata()
+        self.looked_at = True
+        try:
+            yield
+        finally:
+            self.looked_at = before
 
     def own_split(self) -> Split | None:
         """Return the split of the own cells, where there are any as they were; None where it is not known."""
