@@ -38,9 +38,11 @@ class Identity:
         Place in the AnnData → checksum of what a model reads there.
     stamp
         Hash of the matrix's own memory, at that of the last look: reading it takes a tenth of the time of the
-        checksum, which is taken again only where the stamp differs. None where the matrix is on disk.
+        checksum, which is taken again only where the stamp differs. None where the matrix is on disk, or is of a
+        rare kind.
     names
-        The indexes of cells and genes at the last look: pandas changes none, it makes others.
+        The indexes of cells and genes at the last look: pandas changes none, it makes others. (What is written
+        into ``obs_names.values`` goes unseen.)
     """
 
     keys: SetupKeys
