@@ -49,6 +49,41 @@ def factors(n: int, genes: int, *, rank: int = 3, signal: float = 1.0, noise: st
     return make
 
 
+def dispersions(n: int, genes: int, between: tuple[float, float], *, rank: int = 3, depth: float = 2000.0) -> Make:
+    """Continuous factors in NB counts whose θ lie log-uniformly in a range."""
+
+    def make(seed: int) -> ad.AnnData:
+        rng = np.random.default_rng([seed, n, genes, 11])
+        low_NG = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, genes)) / np.sqrt(rank)
+        rate_NG = np.exp(rng.normal(0, 1, genes) + low_NG)
+        rate_NG *= depth * rng.lognormal(0, 0.4, (n, 1)) / rate_NG.sum(1, keepdims=True)
+        theta_G = np.exp(rng.uniform(*np.log(between), genes))
+        x = rng.poisson(rate_NG * rng.gamma(theta_G, 1 / theta_G, (n, genes)))
+        kept = x.sum(1) > 0
+        return ad.AnnData(sp.csr_matrix(x[kept].astype(np.float32)))
+
+    return make
+
+
+def peaks(n: int, n_peaks: int, *, n_types: int = 6, depth: float = 60.0) -> Make:
+    """Fragments in open chromatin peaks: rare, clumped (θ near 0.007), a tenth of the peaks specific to a cell type."""
+
+    def make(seed: int) -> ad.AnnData:
+        rng = np.random.default_rng([seed, n, n_peaks, 12])
+        open_TP = np.exp(rng.normal(0, 1, n_peaks) + 2 * (rng.random((n_types, n_peaks)) < 0.1))
+        label = rng.integers(0, n_types, n)
+        rate_NP = open_TP[label]
+        rate_NP *= depth * rng.lognormal(0, 0.4, (n, 1)) / rate_NP.sum(1, keepdims=True)
+        theta_P = np.exp(rng.normal(-5, 0.7, n_peaks))
+        x = rng.poisson(rate_NP * rng.gamma(theta_P, 1 / theta_P, (n, n_peaks)))
+        kept = x.sum(1) > 0
+        obs = pd.DataFrame({"label": pd.Categorical([f"type {t}" for t in label[kept]])})
+        obs.index = obs.index.astype(str)
+        return ad.AnnData(sp.csr_matrix(x[kept].astype(np.float32)), obs=obs)
+
+    return make
+
+
 def types(n: int, genes: int, **settings: Any) -> Make:
     """Cell types and batches, by ``ov.datasets.simulate_counts``."""
 

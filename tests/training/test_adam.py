@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from omicvae import CVAE
 from omicvae.training.adam import FlatAdam, adam, clip_factor, moments, restore_moments, update
 from omicvae.training.budget import Optimisation
 
@@ -117,8 +118,12 @@ def test_adam_is_torchs_adam(settings):
     ours, theirs = torch.nn.Linear(30, 20), torch.nn.Linear(30, 20)
     theirs.load_state_dict(ours.state_dict())
     form = torch.optim.AdamW if optimisation.optimizer == "adamw" else torch.optim.Adam
-    reference = form(theirs.parameters(), weight_decay=optimisation.weight_decay, fused=True)
-    reference.param_groups[0]["clip_norm"] = optimisation.gradient_clip_norm
+    groups = [
+        {"params": [theirs.weight], "weight_decay": optimisation.weight_decay},
+        {"params": [theirs.bias], "weight_decay": 0},
+    ]
+    reference = form(groups, fused=True)
+    reference.defaults["clip_norm"] = optimisation.gradient_clip_norm
     optimizer = adam(ours, optimisation)
     assert isinstance(optimizer, FlatAdam)
     assert not isinstance(reference, FlatAdam)
@@ -159,3 +164,25 @@ def test_adam_takes_gradients_and_keeps_copies_in_bfloat16():
     optimizers[1].zero_grad()  # back to float32
     narrow.weight.grad.fill_(1.0)
     assert optimizers[1].step_if_finite(0.0, 1e-2)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_weight_decay_falls_on_weight_matrices_alone(optimizer, fast, counts):
+    adata = counts.copy()
+    adata.obs["dose"] = range(adata.n_obs)
+    CVAE.setup_anndata(adata, batch_key="batch", continuous_covariate_keys=["dose"])
+    model = CVAE(adata, likelihood="zinb", prior="vamp", normalization="layer", dispersion="gene-batch")
+    module = model.module if fast else model.module.double()
+    made = adam(module, Optimisation(0.01, optimizer=optimizer, weight_decay=0.5))
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    loss = sum((p * 0.0).sum() for p in module.parameters())
+    update(made, loss, 0.01)
+    moved = {name for name, p in module.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {
+        "encoder.body.linears.0.linear.weight_IO",
+        "encoder.mean.weight",
+        "decoder.body.linears.0.linear.weight_IO",
+        "decoder.heads.scale.weight_IO",
+        "decoder.heads.zero_logit.weight_IO",
+    } | ({"encoder.log_variance.weight"} if before["encoder.log_variance.weight"].any() else set())

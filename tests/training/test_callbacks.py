@@ -14,10 +14,10 @@ from omicvae.training.plan import TrainingPlan
 class Run(TrainingPlan):
     """A run whose validation objective is given: one weight, which in epoch e is e, of 2 steps an epoch."""
 
-    settled_step = 0
-
-    def __init__(self):
+    def __init__(self, *, weights_final=0, rate_falls=0):
         torch.nn.Module.__init__(self)
+        self.scheduled = SimpleNamespace(settled_step=weights_final)
+        self.learning_rate = SimpleNamespace(settled_step=rate_falls)
         self.module = torch.nn.Linear(1, 1, bias=False)
         self.rows, self.steps_done, self.average = [], 0, None
 
@@ -27,11 +27,17 @@ class Run(TrainingPlan):
         yield
         self.module.weight.data -= 100 * (self.average is not None)
 
-    def epochs(self, callback, losses):
-        """Run until the losses end or the callback stops; return the number of the last epoch."""
+    def epochs(self, callback, losses, spread=0.0):
+        """Run until the losses end or the callback stops; return the number of the last epoch.
+
+        100 cells have the loss; their losses move by ``spread`` from epoch to epoch.
+        """
         trainer = SimpleNamespace(should_stop=False)
+        noise = torch.Generator().manual_seed(0)
         for loss in losses:
             self.rows.append({"loss_validation": loss})
+            moved_N = torch.randn(100, generator=noise)
+            self.validation_loss_N = loss + spread * (moved_N - moved_N.mean()) / moved_N.std()
             self.steps_done += 2
             self.module.weight.data.fill_(len(self.rows))
             callback.on_train_epoch_end(trainer, self)
@@ -53,7 +59,7 @@ class Run(TrainingPlan):
 def test_the_best_weights_are_given_back():
     run, best = Run(), BestWeights(patience=None)
     assert run.epochs(best, [5.0, 3.0, 3.0, math.nan, 4.0]) == 5
-    assert (best.best, best.best_epoch, best.stopped_early) == (3.0, 2, False)
+    assert (best.best.loss, best.best_epoch, best.stopped_early) == (3.0, 2, False)
     assert run.weight == 5.0
     best.give(run)
     assert run.weight == 2.0
@@ -63,7 +69,7 @@ def test_patience_counts_epochs_since_an_improvement_that_matters():
     run, best = Run(), BestWeights(patience=3, min_delta=0.5)
     # 9.5 is no more than min_delta below 10; the best weights are kept all the same
     assert run.epochs(best, [10.0, 9.5, 9.6, 9.7, 1.0]) == 4
-    assert (best.stopped_early, best.best, best.best_epoch) == (True, 9.5, 2)
+    assert (best.stopped_early, best.best.loss, best.best_epoch) == (True, 9.5, 2)
     best.give(run)
     assert run.weight == 2.0
     run, best = Run(), BestWeights(patience=3, min_delta=0.5)
@@ -72,15 +78,32 @@ def test_patience_counts_epochs_since_an_improvement_that_matters():
 
 @pytest.mark.parametrize(("settled", "first"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 3)])
 def test_epochs_count_once_an_update_has_seen_the_final_weights(settled, first):
-    run, best = Run(), BestWeights(patience=None)
-    run.settled_step = settled
+    run, best = Run(weights_final=settled), BestWeights(patience=None)
     run.epochs(best, [1.0, 2.0, 3.0, 4.0])
-    assert (best.best_epoch, best.best) == (first, float(first))
+    assert (best.best_epoch, best.best.loss) == (first, float(first))
+
+
+# epochs 1 to 3 with a rate that rises (the first with a weight that does), 4 and 5 while it falls; standard error 0.14
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [
+        ([1.0, 3.0, 4.0, 3.5, 3.6], 2),  # clearly better than all that came later; the first is of another objective
+        ([1.0, 3.0, 4.0, 3.1, 3.6], 4),  # by less than two standard errors
+        ([1.0, 3.0, 4.0, 2.9, 3.6], 4),
+        ([1.0, 3.0, 4.0, math.nan, math.nan], None),  # nothing to compare with: the weights of the end
+    ],
+)
+def test_weights_of_a_rising_rate_are_kept_only_if_clearly_better(losses, kept):
+    run, best = Run(weights_final=2, rate_falls=6), BestWeights(patience=1)
+    run.epochs(best, losses, spread=1.0)
+    assert best.best_epoch == kept
+    best.give(run)
+    assert run.weight == (kept or 5.0)
+    assert (best.stopped_early, best.settled.epoch) == (kept is not None, kept and 4)  # patience knows the settled ones
 
 
 def test_without_an_epoch_that_counts_the_present_weights_stay():
-    run, best = Run(), BestWeights(patience=1)
-    run.settled_step = 100
+    run, best = Run(weights_final=100), BestWeights(patience=1)
     assert run.epochs(best, [1.0, 2.0, 3.0]) == 3
     best.give(run)
     assert (run.weight, best.best_epoch) == (3.0, None)
@@ -101,7 +124,7 @@ def test_a_run_that_stops_before_its_first_step_keeps_nothing():
     run, best = Run(), BestWeights(patience=1)
     best.on_train_epoch_end(SimpleNamespace(should_stop=False), run)
     best.give(run)
-    assert (best.weights, best.best_epoch) == ({}, None)
+    assert (best.best.weights, best.best_epoch) == ({}, None)
 
 
 def test_a_resumed_run_goes_on_counting():
@@ -110,7 +133,7 @@ def test_a_resumed_run_goes_on_counting():
     again = BestWeights(patience=3)
     again.load_state_dict(copy.deepcopy(best.state_dict()))
     assert run.epochs(again, [3.5, 3.4, 1.0]) == 4
-    assert (again.best, again.best_epoch, again.stopped_early) == (3.0, 1, True)
+    assert (again.best.loss, again.best_epoch, again.stopped_early) == (3.0, 1, True)
     again.give(run)
     assert run.weight == 1.0
 
@@ -125,7 +148,7 @@ def after_epoch(callback, run, epochs, *, planned=5, stop=False):
 @pytest.mark.parametrize("stop", [None, 3])
 def test_checkpoints_follow_every_so_many_epochs_and_the_last(tmp_path, stop):
     run, best = Run(), BestWeights(patience=None)
-    best.best, best.best_epoch = 2.5, 1
+    best.settled.loss, best.settled.epoch = 2.5, 1
     writer = CheckpointWriter(tmp_path, 2, {"seed": 3})
     writer.callbacks = [best]
     seen = []
@@ -139,7 +162,9 @@ def test_checkpoints_follow_every_so_many_epochs_and_the_last(tmp_path, stop):
     assert (found["ended"], found["settings"]) == (stop is not None, {"seed": 3})
     assert found["run"]["epochs"] == seen[-1]
     assert torch.equal(found["run"]["weight"], run.module.weight)
-    assert (found["callbacks"][0]["best"], found["callbacks"][0]["best_epoch"]) == (2.5, 1)
+    again = BestWeights(patience=None)
+    again.load_state_dict(found["callbacks"][0])
+    assert (again.best.loss, again.best_epoch) == (2.5, 1)
 
 
 def test_a_full_disk_is_a_warning(tmp_path, monkeypatch, caplog):

@@ -157,3 +157,19 @@ class MLP(nn.Module):
             h = tail(linear(h, c_BC))
         assert isinstance(h, Tensor)
         return h
+
+
+def weight_matrices(network: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of linear maps of profiles, hidden units and z: those for which a normal prior is meant.
+
+    Not biases, covariate effects, normalisations, dispersions or pseudo-inputs, whose typical value is not 0.
+    """
+    modules = list(network.modules())
+    effects = {module.covariates for module in modules if isinstance(module, ConditionedLinear)}
+    found = []
+    for module in modules:
+        if isinstance(module, Linear):
+            found.append(module.weight_IO)
+        elif isinstance(module, nn.Linear) and module not in effects:
+            found.append(module.weight)
+    return found

@@ -1,7 +1,7 @@
 """Adam in one pass over all parameters: compiled on the CPU, torch's fused form elsewhere."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from omicvae._core import Bfloat16Copies
 from omicvae._core.native import bfloat16_bits, compiled, inlined, n_threads, run
+from omicvae.networks import weight_matrices
 from omicvae.training.budget import Optimisation
 
 f4 = np.float32
@@ -42,7 +43,7 @@ def _share(start, stop, part, parts):  # type: ignore[no-untyped-def]
 def _square_norm(part, parts, segments, gradient_bits, gradient, sums_P):  # type: ignore[no-untyped-def]
     """Sum the squares of each part; a square that float32 cannot hold is inf, as it would be in Adam's moments."""
     wide, total = np.empty(_BLOCK, f4), 0.0
-    for start, stop, narrow in segments:
+    for start, stop, narrow, _ in segments:
         first, last = _share(start, stop, part, parts)
         for a in range(first, last, _BLOCK):
             b = min(a + _BLOCK, last)
@@ -56,9 +57,10 @@ def _square_norm(part, parts, segments, gradient_bits, gradient, sums_P):  # typ
 def _adam(part, parts, segments, gradient_bits, copy_bits, arrays, numbers):  # type: ignore[no-untyped-def]
     """Kingma & Ba 2015, algorithm 1; ``rate`` is divided by 1 − β₁ᵗ, ``root_correction`` is 1 / √(1 − β₂ᵗ)."""
     value, gradient, mean, square = arrays
-    beta1, beta2, rate, root_correction, epsilon, scale, decay, keep = numbers
+    beta1, beta2, rate, root_correction, epsilon, scale, penalty, shrinkage = numbers
     wide = np.empty(_BLOCK, f4)
-    for start, stop, narrow in segments:
+    for start, stop, narrow, decayed in segments:
+        decay, keep = f4(decayed) * penalty, f4(1) - f4(decayed) * shrinkage
         first, last = _share(start, stop, part, parts)
         for a in range(first, last, _BLOCK):
             b, place = min(a + _BLOCK, last), narrow + a - start if narrow >= 0 else -1
@@ -79,12 +81,14 @@ class FlatAdam(torch.optim.Optimizer):
     """Adam or AdamW on parameters and gradients that lie one after the other in memory, float32 on the CPU.
 
     Making one moves the parameters into such a block and gives each its place in the block of gradients;
-    :meth:`release` takes them out again.
+    :meth:`release` takes them out again. Weight decay falls on ``decayed`` alone.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], optimisation: Optimisation) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], optimisation: Optimisation, decayed: Collection[nn.Parameter] = ()
+    ) -> None:
         chosen = [p for p in parameters if p.requires_grad]
-        self.optimisation = optimisation
+        self.optimisation, self._decayed = optimisation, frozenset(decayed)
         super().__init__(chosen, {"lr": optimisation.learning_rate, "betas": BETAS, "eps": EPSILON})
         # one block, because numpy asks for huge pages from 4 MB on: without them most of an update is page look-ups
         n_values = sum(p.numel() for p in chosen)
@@ -127,8 +131,9 @@ class FlatAdam(torch.optim.Optimizer):
         parameters, sizes = self.param_groups[0]["params"], [p.numel() for p in chosen]
         whole = torch.zeros(2, sum(sizes), dtype=torch.bfloat16)
         self._copy_bits, self._gradient_bits = whole.view(torch.uint16).numpy()
-        # first parameter, last + 1, and where its bfloat16 copies start (−1: it has none)
-        self._segments = np.array([(place.start, place.stop, -1) for place in self._places])
+        # first value, last + 1, where its bfloat16 copies start (−1: it has none), and whether it decays
+        pairs = zip(parameters, self._places, strict=True)
+        self._segments = np.array([(place.start, place.stop, -1, p in self._decayed) for p, place in pairs])
         copies: dict[Tensor, tuple[Tensor, Tensor]] = {}
         for p, stop in zip(chosen, np.cumsum(sizes), strict=True):
             copy, place = (memory[stop - p.numel() : stop].view_as(p) for memory in whole)
@@ -156,7 +161,7 @@ class FlatAdam(torch.optim.Optimizer):
         decoupled = o.optimizer == "adamw"
         numbers = (
             *(beta1, beta2, step_size, root, group["eps"], clip_factor(norm, o.gradient_clip_norm)),
-            *((0.0, 1 - learning_rate * o.weight_decay) if decoupled else (o.weight_decay, 1.0)),
+            *((0.0, learning_rate * o.weight_decay) if decoupled else (o.weight_decay, 0.0)),
         )
         bfloat16 = (self._segments, self._gradient_bits, self._copy_bits)
         run(_adam, len(self.values), *bfloat16, self._arrays, tuple(f4(x) for x in numbers), smallest=_SMALLEST_PART)
@@ -175,13 +180,15 @@ def clip_factor(norm: float, largest: float | None) -> float:
 
 
 def adam(module: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:
-    """Adam over all parameters in its fastest form for their device and type."""
-    parameters, o = list(module.parameters()), optimisation
+    """Adam over all parameters in its fastest form for their device and type; weight matrices alone decay."""
+    parameters, decayed, o = list(module.parameters()), weight_matrices(module), optimisation
     if all(p.device.type == "cpu" and p.dtype == torch.float32 for p in parameters):
-        return FlatAdam(parameters, o)
+        return FlatAdam(parameters, o, decayed)
     form = torch.optim.AdamW if o.optimizer == "adamw" else torch.optim.Adam
-    made = form(parameters, lr=o.learning_rate, betas=BETAS, eps=EPSILON, weight_decay=o.weight_decay, fused=True)
-    made.param_groups[0]["clip_norm"] = o.gradient_clip_norm
+    others = [p for p in parameters if p not in set(decayed)]
+    groups = [{"params": decayed, "weight_decay": o.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    made = form(groups, lr=o.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
+    made.defaults["clip_norm"] = o.gradient_clip_norm
     return made
 
 
@@ -200,11 +207,11 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor, learning_rate: float)
         group["lr"] = learning_rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     norm = torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt()
     # one number that is finite only if the loss and the squares of every gradient are
     bad = (~torch.isfinite(norm.square() + loss.detach())).float()
-    largest = optimizer.param_groups[0]["clip_norm"]
+    largest = optimizer.defaults["clip_norm"]
     if largest is not None:
         torch._foreach_mul_(gradients, (largest / norm.clamp_min(1e-30)).clamp_max(1.0))
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by fused Adam

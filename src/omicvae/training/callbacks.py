@@ -3,12 +3,14 @@
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
 
 from omicvae.training.checkpoint import write_checkpoint
 from omicvae.training.history import epoch_line, short_line
@@ -17,11 +19,30 @@ from omicvae.training.plan import TrainingPlan
 logger = logging.getLogger("omicvae")
 
 
+@dataclass
+class Best:
+    """The best epoch so far: its objective, that of each validation cell (nats), and the weights."""
+
+    loss: float = math.inf
+    epoch: int | None = None
+    loss_N: Tensor = field(default_factory=lambda: torch.empty(0))
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def keep(self, module: nn.Module) -> None:
+        """Copy the weights, into the same memory from the second time on."""
+        state = module.state_dict()
+        if not self.weights:
+            self.weights = {name: value.clone() for name, value in state.items()}
+        for name, value in state.items():
+            self.weights[name].copy_(value)
+
+
 class BestWeights(pl.Callback):
     """Keep the weights of the best validation objective, restore them at the end, stop when it no longer improves.
 
-    Epochs count once the weights of all terms are final and the learning rate has settled; before that objectives do
-    not compare.
+    Epochs count once the weights of all terms are final; before that objectives do not compare. While the learning rate
+    still rises a network is unfinished, and a low objective may be luck: the best of those epochs is kept only if the
+    best after them is worse by more than twice the standard error of the difference over validation cells.
 
     Parameters
     ----------
@@ -32,11 +53,24 @@ class BestWeights(pl.Callback):
 
     def __init__(self, patience: int | None, min_delta: float = 0.0) -> None:
         self.patience, self.min_delta = patience, min_delta
-        self.best = math.inf
-        self.best_epoch: int | None = None
         self.stopped_early = False
-        self.weights: dict[str, torch.Tensor] = {}
+        #: while the rate rose, and since
+        self.early, self.settled = Best(), Best()
         self._mark, self._mark_epoch = math.inf, 0  # the last improvement that patience saw
+
+    @property
+    def best(self) -> "Best":
+        """What the network is left with."""
+        if not (self.early.weights and self.settled.weights):
+            return self.settled
+        worse_N = self.settled.loss_N - self.early.loss_N
+        error = float(worse_N.std()) / math.sqrt(len(worse_N))
+        return self.early if self.settled.loss - self.early.loss > 2 * error else self.settled
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Epoch of this run whose weights the network is left with; None if none counted."""
+        return self.best.epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare the epoch that ended with the best so far."""
@@ -44,41 +78,40 @@ class BestWeights(pl.Callback):
         if not pl_module.rows:  # a callback stopped the run before its first step
             return
         epoch, loss = len(pl_module.rows), pl_module.rows[-1].get("loss_validation", math.nan)
-        if pl_module.steps_done <= pl_module.settled_step or math.isnan(loss):
+        if pl_module.steps_done <= pl_module.scheduled.settled_step or math.isnan(loss):
             return
-        if loss < self.best:
-            self.best, self.best_epoch = loss, epoch
+        rising = pl_module.steps_done <= pl_module.learning_rate.settled_step
+        best = self.early if rising else self.settled
+        if loss < best.loss:
+            best.loss, best.epoch, best.loss_N = loss, epoch, pl_module.validation_loss_N
             with pl_module.kept_weights():
-                self._keep(pl_module.module)
+                best.keep(pl_module.module)
+        if rising:
+            return
         if loss < self._mark - self.min_delta:
             self._mark, self._mark_epoch = loss, epoch
         elif self.patience is not None and epoch - self._mark_epoch >= self.patience:
             self.stopped_early = trainer.should_stop = True
 
-    def _keep(self, module: torch.nn.Module) -> None:
-        state = module.state_dict()
-        if not self.weights:
-            self.weights = {name: value.clone() for name, value in state.items()}
-        for name, value in state.items():
-            self.weights[name].copy_(value)
-
     def give(self, plan: TrainingPlan) -> None:
         """Leave the network with the best weights; with its present ones if no epoch counted."""
-        if not self.weights and plan.rows and getattr(plan, "average", None) is not None:
+        best = self.best
+        if not best.weights and plan.rows and getattr(plan, "average", None) is not None:
             with plan.kept_weights():
-                self._keep(plan.module)
-        if self.weights:
-            plan.module.load_state_dict(self.weights)
+                best.keep(plan.module)
+        if best.weights:
+            plan.module.load_state_dict(best.weights)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
-        names = ("best", "best_epoch", "stopped_early", "weights", "_mark", "_mark_epoch")
-        return {name: getattr(self, name) for name in names}
+        names = ("stopped_early", "_mark", "_mark_epoch")
+        return {name: getattr(self, name) for name in names} | {"bests": [vars(self.early), vars(self.settled)]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        for name, value in state_dict.items():
-            setattr(self, name, value)
+        self.early, self.settled = (Best(**best) for best in state_dict["bests"])
+        for name in ("stopped_early", "_mark", "_mark_epoch"):
+            setattr(self, name, state_dict[name])
 
 
 class CheckpointWriter(pl.callbacks.Checkpoint):

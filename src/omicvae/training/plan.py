@@ -187,6 +187,9 @@ class TrainingPlan(pl.LightningModule):
         self.rows[-1] |= metrics
         if self.steps_done > self.settled_step:
             self.learning_rate.observe(metrics["loss_validation"])
+        weight = self.scheduled.control.weight(self.steps_done - 1)
+        #: objective of each validation cell after the last epoch, nats
+        self.validation_loss_N = torch.from_numpy(scores.reconstruction_N + weight * scores.kl_NK.sum(1))
         self.log_dict(metrics, batch_size=len(self.split.validation))
 
     def _close_epoch(self) -> None:
