@@ -91,13 +91,13 @@ class TrainingMixin(HasState):
             Fraction of cells to train on; the others validate. 1.0 trains on all, without validation.
         early_stopping, early_stopping_patience, early_stopping_min_delta
             Stop when the validation objective has not improved, by more than so many nats per cell, for so many epochs
-            (default: a fifth of the plan, at least 10), counted once all weights are final and the rate has settled.
+            (default: a fifth of the plan, at least 10), counted once all weights are final and the rate falls.
         learning_rate, lr_schedule
             Rate and its course: ``"one_cycle"`` with this peak, ``"plateau"`` (three tenths of it whenever validation
             stalls) or ``"constant"``.
         optimizer, weight_decay, gradient_clip_norm, ema_decay
-            ``"adam"`` or ``"adamw"``; decay of the weights, None for 7 / training cells (weights ~ N(0, 1/7)); largest
-            norm of the gradient; and d of the moving average of weights that is validated and kept instead of them.
+            ``"adam"`` or ``"adamw"``; decay of the weight matrices, None for 20 / training cells (a prior
+            N(0, 1/20)); largest norm of the gradient; and d of the moving average of weights that is validated and kept instead of them.
         accelerator, devices, precision
             As in ``lightning.pytorch.Trainer``; ``"auto"`` takes a CUDA device where there is one, else the CPU, and
             float32. Offered are one device, and the precisions of ``omicvae.training.PRECISIONS``.

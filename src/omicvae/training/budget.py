@@ -84,7 +84,7 @@ def make_budget(
 
 
 def default_weight_decay(n_train: int) -> float:
-    """λ / n with λ = 20: Adam then follows the MAP estimate under weights ~ N(0, 1/λ), the loss being a mean over cells.
+    """λ / n with λ = 20: the MAP estimate under weight matrices ~ N(0, 1/λ), since the loss is a mean over cells.
 
     It matters for hundreds of cells, and fades as they become many.
     """
