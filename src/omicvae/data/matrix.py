@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from omicvae._core import DataError
+from omicvae._core.arrays import WHAT_MASKED_ENTRIES_ARE
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,9 +54,7 @@ def _refuse_masked(adata: "AnnData", layer: str | None) -> None:
         row, column = (int(where[0]) for where in mask.nonzero())
         raise DataError(
             f"The data matrix is a masked array with {count} masked entries; the first is in cell "
-            f"{adata.obs_names[row]!r}, gene {adata.var_names[column]!r}. A masked entry is missing: what lies under "
-            "the mask is no datum. Fill them with values that you stand behind (matrix.filled(value)) or leave these "
-            "cells or genes out."
+            f"{adata.obs_names[row]!r}, gene {adata.var_names[column]!r}. {WHAT_MASKED_ENTRIES_ARE}"
         )
 
 

@@ -99,7 +99,8 @@ class CellStore:
         if keys.size_factor_key is None:
             library_N = np.maximum(sums_N, 1.0)
         else:
-            library_N = size_factor_column(keys.size_factor_key, obs_column(adata, keys.size_factor_key))
+            column = obs_column(adata, keys.size_factor_key)
+            library_N = size_factor_column(keys.size_factor_key, column, schema.size_factors)
         codes_ND = np.stack(codes, axis=1) if codes else np.zeros((n_cells, 0), dtype=np.int64)
         continuous_NV = np.stack(continuous, axis=1) if continuous else np.zeros((n_cells, 0))
         compact = CompactValues.of(values, indptr)
