@@ -182,6 +182,31 @@ def finite_rows(
         start += chunk.shape[0]
 
 
+def rounded(chunk: sp.csr_matrix) -> sp.csr_matrix:
+    """Return the chunk with every entry rounded to the nearest whole number."""
+    whole = sp.csr_matrix((np.rint(chunk.data), chunk.indices, chunk.indptr), shape=chunk.shape)
+    return _canonical(whole)
+
+
+def count_sources(adata: "AnnData", layer: str | None) -> list[str]:
+    """Say how to come to counts that ``adata`` has elsewhere than in ``layer``, by the first rows of each matrix."""
+    others = {name: adata.layers[name] for name in adata.layers if name is not None} | {None: adata.X}
+    ways = [
+        f"CVAE.setup_anndata(adata, layer={name!r})"
+        for name, matrix in others.items()
+        if name != layer and _holds_counts(matrix)
+    ]
+    return ways + (["adata.raw.to_adata()"] if adata.raw is not None and _holds_counts(adata.raw.X) else [])
+
+
+def _holds_counts(matrix: Any) -> bool:
+    try:
+        values = next(iter_rows(matrix)).data
+    except (DataError, StopIteration):
+        return False
+    return bool(len(values) and values.min() > 0 and 1 < values.max() < 2**24 and (values == np.rint(values)).all())
+
+
 def _not_finite(chunk: sp.csr_matrix) -> np.ndarray:
     if chunk.data.dtype.kind != "f":
         return np.zeros(chunk.nnz, dtype=bool)
