@@ -76,7 +76,7 @@ def from_prior(model, test, seed: int) -> np.ndarray:
     module = model.module
     generator = torch.Generator(module.device).manual_seed(seed)
     torch.manual_seed(seed)  # the counts themselves are drawn by torch's global generator
-    return map_cells(module, store, None, lambda batch, start: module.sample(batch, generator), device=module.device)[0]
+    return map_cells(module, store, None, lambda batch, start: module.sample(batch, generator))[0]
 
 
 def two_sample(model, test, seed: int) -> dict:

@@ -168,6 +168,11 @@ def test_the_page_on_networks_runs_as_it_stands(run_code):
     assert all(np.isfinite(bound) for bound in left["bounds"].values())
 
 
+def test_the_page_on_methods_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "methods.md")
+    assert left["generated"].shape == (100, 50)
+
+
 def test_the_readme_example_runs(run_code, monkeypatch):
     monkeypatch.setattr(ov.CVAE, "train", functools.partialmethod(ov.CVAE.train, 3, progress_bar=False))
     monkeypatch.setattr(ov.CVAE, "diagnose", functools.partialmethod(ov.CVAE.diagnose, umap=False))

@@ -139,3 +139,12 @@ def test_there_are_five_and_the_docs_list_them():
     assert set(re.findall(r"\]\(\.\./examples/(\w+)\.ipynb\)", page)) == names
     assert set(re.findall(r"^notebooks/(\w+)$", page, flags=re.MULTILINE)) == names
     assert set(re.findall(r"\]\(examples/(\w+)\.ipynb\)", (ROOT / "README.md").read_text())) == names
+
+
+@pytest.mark.parametrize("path", [*PATHS, *sorted((ROOT / "examples").glob("*.py"))], ids=lambda path: path.name)
+def test_examples_import_the_public_package_alone(path):
+    code = path.read_text() if path.suffix == ".py" else "\n".join(cell.source for cell in cells(path, "code"))
+    modules = [node.module for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    names = [a.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import) for a in node.names]
+    assert "omicvae" in [*modules, *names]
+    assert not [name for name in [*modules, *names] if name.startswith("omicvae.")]

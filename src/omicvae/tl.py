@@ -22,6 +22,7 @@ def cvae(
     categorical_covariate_keys: Sequence[str] | None = None,
     continuous_covariate_keys: Sequence[str] | None = None,
     size_factor_key: str | None = None,
+    round_counts: bool = False,
     key_added: str = keys.LATENT,
     seed: int = 0,
     model_arguments: Mapping[str, Any] | None = None,
@@ -37,7 +38,7 @@ def cvae(
     ----------
     adata, likelihood, n_latent, seed
         As for ``CVAE``; ``model_arguments`` takes its others.
-    layer, batch_key, labels_key, categorical_covariate_keys, continuous_covariate_keys, size_factor_key
+    layer, batch_key, labels_key, categorical_covariate_keys, continuous_covariate_keys, size_factor_key, round_counts
         As for ``CVAE.setup_anndata``; without any of them an earlier set-up of ``adata`` holds.
     train_arguments
         For ``CVAE.train``.
@@ -58,7 +59,7 @@ def cvae(
 
     check_anndata(adata)
     given: dict[str, Any] = {role.name: named[role.name] for role in fields(SetupKeys)}
-    if any(value is not None for value in given.values()) or keys.SETUP not in adata.uns.get(keys.UNS, {}):
+    if any(value not in (None, False) for value in given.values()) or keys.SETUP not in adata.uns.get(keys.UNS, {}):
         CVAE.setup_anndata(adata, **given)
     model = CVAE(adata, likelihood, n_latent, seed=seed, **(model_arguments or {}))
     model.train(**(train_arguments or {}))

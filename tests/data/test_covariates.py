@@ -219,6 +219,20 @@ def test_size_factors_are_positive():
         size_factor_column("s", series([1.0, np.nan]))
 
 
+def test_size_factors_of_another_scale(caplog):
+    with pytest.raises(DataError, match=r"must be from 1e-09 to 1e\+09, but are 1e\+300 or the like in 1 of 2 cells"):
+        size_factor_column("s", series([1.0, 1e300]))
+    with pytest.raises(DataError, match="but are 1e-12 or the like"):
+        size_factor_column("s", series([1.0, 1e-12]))
+    trained = (0.4, 3.0)
+    assert size_factor_column("s", series([0.1, 20.0]), trained).tolist() == [0.1, 20.0]
+    with pytest.raises(DataError, match=r"from 0.004 to 300, but are 5000 .* of training, 0.4 to 3 there"):
+        size_factor_column("s", series([1.0, 5000.0]), trained)
+    assert not caplog.records
+    assert size_factor_column("s", series([3000.0, 9000.0])).tolist() == [3000.0, 9000.0]
+    assert "median 6000 and should lie near 1: take adata.obs['s'] / adata.obs['s'].mean()" in caplog.text
+
+
 def test_scaling(caplog):
     scaling = ContinuousScaling.fit("age", np.array([1.0, 3.0]))
     assert (scaling.mean, scaling.sd) == (2, 1)

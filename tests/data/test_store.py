@@ -1,3 +1,5 @@
+import json
+
 import anndata as ad
 import numpy as np
 import pytest
@@ -243,6 +245,18 @@ def test_queries_need_their_columns_but_no_labels(adata):
         CellStore.build(query, schema)
     with pytest.raises(DataError, match="no cells"):
         CellStore.build(adata[[]], schema)
+
+
+def test_size_factors_of_a_query_are_on_the_scale_of_training(adata):
+    schema = DataSchema.register(adata, SetupKeys(size_factor_key="size"))
+    schema = DataSchema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    query = adata.copy()
+    query.obs["size"] *= 10  # ten times deeper
+    assert CellStore.build(query, schema).library_N.tolist() == query.obs["size"].tolist()
+    for odd in (0.0, np.nan, 1e300, 20_000.0):  # the last a library size
+        query.obs.loc["cell5", "size"] = odd
+        with pytest.raises(DataError, match=r"obs\['size'\].* in 1 of 30 cells \('cell5'\)"):
+            CellStore.build(query, schema)
 
 
 def test_sizes(adata, counts):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from omicvae import metrics
+from omicvae._core import DataError
 
 #: a row a metric: how it is asked, its value where latents are the factors, and where they are noise
 ROWS = {
@@ -77,3 +78,32 @@ def test_the_order_of_cells_does_not_matter(name, truth, factors):
     score, known, _ = ROWS[name]
     order = np.random.default_rng(2).permutation(len(factors))
     assert score(truth[order], factors[order]) == pytest.approx(known, abs=0.01)
+
+
+@by_row
+@pytest.mark.parametrize("which", ["latents", "factors"])
+def test_masked_entries_are_refused(name, which, truth, factors):
+    given = {"latents": np.ma.array(truth, copy=True), "factors": np.ma.array(factors, copy=True)}
+    given[which][3] = np.ma.masked
+    with pytest.raises(DataError, match=r"have \d+ masked entries.*what lies under the mask is no datum"):
+        ROWS[name][0](given["latents"], given["factors"])
+    whole = ROWS[name][0](np.ma.array(truth), np.ma.array(factors))
+    assert whole == ROWS[name][0](truth, factors)
+
+
+def test_masked_entries_of_what_is_no_score(truth, factors):
+    masked_NK = np.ma.masked_greater(truth, 1.0)
+    groups_N = np.ma.masked_equal(factors[:, 1], 2)
+    for ask in (
+        lambda: metrics.benjamini_hochberg(np.ma.masked_greater(np.linspace(0, 1, 5), 0.7)),
+        lambda: metrics.calibration(masked_NK, [truth, truth]),
+        lambda: metrics.randomised_pit(truth, [truth, masked_NK]),
+        lambda: metrics.kmeans_classes(masked_NK, 3, np.random.default_rng(0)),
+        lambda: metrics.lisi(truth, groups_N),
+        lambda: metrics.permuted_interval(truth, groups_N),
+        lambda: metrics.purity_by_chance(groups_N),
+        lambda: metrics.probe(truth, factors[:, 0], groups=groups_N),
+        lambda: metrics.silhouette(list(masked_NK), factors[:, 0]),
+    ):
+        with pytest.raises(DataError, match="masked entries"):
+            ask()

@@ -119,3 +119,10 @@ def test_several_devices_are_refused(devices):
 def test_a_switch_is_true_or_false(value):
     with pytest.raises(SettingError, match="True or False"):
         flag("early_stopping", value)
+
+
+@pytest.mark.parametrize("value", [np.ma.masked, np.ma.array(2.0, mask=True)], ids=repr)
+def test_what_lies_under_a_mask_is_no_setting(value):
+    with pytest.raises(SettingError, match="beta must be a finite number, got masked"):
+        Objective(beta=value)
+    assert Objective(beta=np.ma.array(2.0)).beta == 2

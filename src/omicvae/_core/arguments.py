@@ -15,7 +15,8 @@ def plain(value: object) -> Any:
 
     Settings are kept in this form: what looks like a number and is none would train and then not be saved.
     """
-    return value.item() if getattr(value, "shape", None) == () else value  # type: ignore[attr-defined]
+    scalar = getattr(value, "shape", None) == () and not getattr(value, "mask", False)  # under a mask is no number
+    return value.item() if scalar else value  # type: ignore[attr-defined]
 
 
 def integral(name: str, value: object, *, minimum: int | None = None) -> int:

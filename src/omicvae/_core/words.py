@@ -23,6 +23,7 @@ FOREIGN = {
     "use_batch_norm": "normalization",
     "use_layer_norm": "normalization",
     "latent_distribution": "prior",
+    "round_counts": "it in CVAE.setup_anndata(adata, round_counts=True)",
 }
 
 

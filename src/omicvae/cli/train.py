@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_argument("--categorical-covariate-keys", nargs="+", metavar="COLUMN")
     keys.add_argument("--continuous-covariate-keys", nargs="+", metavar="COLUMN")
     keys.add_argument("--size-factor-key", metavar="COLUMN")
+    keys.add_argument("--round-counts", action="store_true", help="round counts that were corrected to fractions")
     settings = parser.add_argument_group("model")
     add(settings, "--likelihood", default="auto", help=f"auto (default) or one of {likelihood_names()}")
     settings.add_argument("--n-latent", type=int, default=10, help="latent dimensions (default: 10)")

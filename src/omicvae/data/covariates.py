@@ -23,6 +23,8 @@ logger = logging.getLogger("omicvae")
 R_INTEGER_NA = -(2**31)
 #: widths of the training range that a value may lie outside without a word, and at all
 NEAR, FARTHEST = 0.1, 2.0
+#: size factors whose means float32 holds, and how many times they may lie beyond those in training
+SIZE_FACTORS, FARTHEST_FACTOR = (1e-9, 1e9), 100.0
 _KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 _SHOWN = 5
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d*([eE][+-]?\d+)?|[eE][+-]?\d+)")
@@ -261,15 +263,29 @@ def numeric_column(key: str, column: pd.Series) -> np.ndarray:
     return values
 
 
-def size_factor_column(key: str, column: pd.Series) -> np.ndarray:
-    """Return an ``obs`` column of size factors: finite, positive float64, or raise a DataError that names the rows."""
-    values = numeric_column(key, column)
-    bad = values <= 0
+def size_factor_column(key: str, column: pd.Series, trained: tuple[float, float] | None = None) -> np.ndarray:
+    """Return an ``obs`` column of size factors, float64; ``trained`` is their range in training, for other cells.
+
+    A log line says where they are far from 1, which the encoder's log1p(x / s) is made for.
+
+    Raises
+    ------
+    DataError
+        If some are no numbers, not positive, of a size that float32 does not hold the means for, or more than
+        ``FARTHEST_FACTOR`` times beyond the range in training: another scale, mostly.
+    """
+    values, fix = numeric_column(key, column), f"adata.obs[{key!r}] / adata.obs[{key!r}].mean()"
+    low, high = SIZE_FACTORS if trained is None else (trained[0] / FARTHEST_FACTOR, trained[1] * FARTHEST_FACTOR)
+    bad = (values < low) | (values > high)
     if bad.any():
+        limit = "positive" if values.min() <= 0 else f"from {low:g} to {high:g}"
+        scale = f"near 1, such as {fix}" if trained is None else f"of training, {trained[0]:g} to {trained[1]:g} there"
         raise DataError(
-            f"Size factors obs[{key!r}] must be positive, but are {values[bad][0]:g} or the like in "
-            f"{_rows(bad, column.index)}. Remove these cells or compute the size factors again."
+            f"Size factors obs[{key!r}] must be {limit}, but are {values[bad][0]:g} or the like in "
+            f"{_rows(bad, column.index)}. Remove these cells, or compute the size factors again on the scale {scale}."
         )
+    if trained is None and not 1 / FARTHEST_FACTOR < (median := float(np.median(values))) < FARTHEST_FACTOR:
+        logger.warning("Size factors obs[%r] have the median %g and should lie near 1: take %s.", key, median, fix)
     return values
 
 

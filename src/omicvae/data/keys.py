@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from omicvae._core import SettingError
+from omicvae._core import SettingError, check_fields, flag
 
 _TUPLES = ("categorical_covariate_keys", "continuous_covariate_keys")
 
@@ -15,12 +15,12 @@ class SetupKeys:
 
     ``layer=None`` is ``adata.X``. The covariate keys may be given as any sequence of names, or as a bare string (R
     sends a vector of length one as a scalar); they are kept as tuples. Labels are for diagnosis and never enter the
-    network.
+    network. With ``round_counts`` entries are rounded to whole numbers when they are read.
 
     Raises
     ------
     SettingError
-        If a name is no string, or a column is named twice.
+        If a name is no string, a column is named twice, or ``round_counts`` is neither true nor false.
     """
 
     layer: str | None = None
@@ -29,9 +29,11 @@ class SetupKeys:
     categorical_covariate_keys: tuple[str, ...] = ()
     continuous_covariate_keys: tuple[str, ...] = ()
     size_factor_key: str | None = None
+    round_counts: bool = False
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        check_fields(self, flag, "round_counts")
+        for field in fields(self)[:-1]:
             value = getattr(self, field.name)
             normalise = _names if field.name in _TUPLES else _name
             object.__setattr__(self, field.name, normalise(field.name, value))

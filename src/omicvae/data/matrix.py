@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from omicvae._core import DataError
+from omicvae._core.arrays import WHAT_MASKED_ENTRIES_ARE
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,9 +54,7 @@ def _refuse_masked(adata: "AnnData", layer: str | None) -> None:
         row, column = (int(where[0]) for where in mask.nonzero())
         raise DataError(
             f"The data matrix is a masked array with {count} masked entries; the first is in cell "
-            f"{adata.obs_names[row]!r}, gene {adata.var_names[column]!r}. A masked entry is missing: what lies under "
-            "the mask is no datum. Fill them with values that you stand behind (matrix.filled(value)) or leave these "
-            "cells or genes out."
+            f"{adata.obs_names[row]!r}, gene {adata.var_names[column]!r}. {WHAT_MASKED_ENTRIES_ARE}"
         )
 
 
@@ -181,6 +180,31 @@ def finite_rows(
             )
         yield chunk
         start += chunk.shape[0]
+
+
+def rounded(chunk: sp.csr_matrix) -> sp.csr_matrix:
+    """Return the chunk with every entry rounded to the nearest whole number."""
+    whole = sp.csr_matrix((np.rint(chunk.data), chunk.indices, chunk.indptr), shape=chunk.shape)
+    return _canonical(whole)
+
+
+def count_sources(adata: "AnnData", layer: str | None) -> list[str]:
+    """Say how to come to counts that ``adata`` has elsewhere than in ``layer``, by the first rows of each matrix."""
+    others = {name: adata.layers[name] for name in adata.layers if name is not None} | {None: adata.X}
+    ways = [
+        f"CVAE.setup_anndata(adata, layer={name!r})"
+        for name, matrix in others.items()
+        if name != layer and _holds_counts(matrix)
+    ]
+    return ways + (["adata.raw.to_adata()"] if adata.raw is not None and _holds_counts(adata.raw.X) else [])
+
+
+def _holds_counts(matrix: Any) -> bool:
+    try:
+        values = next(iter_rows(matrix)).data
+    except (DataError, StopIteration):
+        return False
+    return bool(len(values) and values.min() > 0 and 1 < values.max() < 2**24 and (values == np.rint(values)).all())
 
 
 def _not_finite(chunk: sp.csr_matrix) -> np.ndarray:

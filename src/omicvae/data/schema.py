@@ -41,6 +41,8 @@ class DataSchema:
         Levels of the label column, which may have missing values; None without labels.
     n_cells
         Cells at set-up.
+    size_factors
+        Lowest and highest size factor of these cells; None without.
     """
 
     gene_names: tuple[str, ...]
@@ -49,6 +51,7 @@ class DataSchema:
     continuous: tuple[ContinuousScaling, ...]
     labels: CategoricalLevels | None
     n_cells: int
+    size_factors: tuple[float, float] | None = None
 
     @property
     def n_genes(self) -> int:
@@ -65,7 +68,7 @@ class DataSchema:
         ------
         DataError
             For no cells or genes, duplicate gene names, unknown columns or layer, NaN or infinite values
-            anywhere, missing covariate values, size factors that are not positive.
+            anywhere, missing covariate values, size factors that are not positive or out of range.
         """
         keys = SetupKeys() if keys is None else keys
         _check_names(adata)
@@ -78,13 +81,15 @@ class DataSchema:
         if keys.labels_key is not None:
             column = obs_column(adata, keys.labels_key)
             labels = CategoricalLevels.register(keys.labels_key, column, allow_missing=True)
+        size_factors = None
         if keys.size_factor_key is not None:
-            size_factor_column(keys.size_factor_key, obs_column(adata, keys.size_factor_key))
+            factors_N = size_factor_column(keys.size_factor_key, obs_column(adata, keys.size_factor_key))
+            size_factors = (float(factors_N.min()), float(factors_N.max()))
         chunks = iter_rows(get_matrix(adata, keys.layer))
         for _ in finite_rows(chunks, obs_names=adata.obs_names, var_names=adata.var_names):
             pass  # reading to the end is the check
         genes = tuple(str(name) for name in adata.var_names)
-        return cls(genes, keys, categorical, continuous, labels, int(adata.n_obs))
+        return cls(genes, keys, categorical, continuous, labels, int(adata.n_obs), size_factors)
 
     def fit_scaling(self, continuous_TV: np.ndarray) -> "DataSchema":
         """Return the schema with mean and SD of the training cells' continuous covariates, in the user's units."""
@@ -106,6 +111,7 @@ class DataSchema:
             continuous=tuple(ContinuousScaling(**scaling) for scaling in values["continuous"]),
             labels=None if labels is None else CategoricalLevels(**labels),
             n_cells=values["n_cells"],
+            size_factors=tuple(values["size_factors"]) if values["size_factors"] else None,
         )
 
 

@@ -4,14 +4,18 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from omicvae._core import DataError, choose
 from omicvae.data.covariates import R_INTEGER_NA
-from omicvae.data.lognormal import LogNormalisedCheck
-from omicvae.data.matrix import Entry
+from omicvae.data.matrix import Entry, count_sources
+from omicvae.data.traces import LOOKS, Traces
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 logger = logging.getLogger("omicvae")
 
@@ -41,15 +45,20 @@ class MatrixSummary:
         Largest entry, or 0 where all are negative.
     negative, fractional, non_binary
         The first entry of that kind, None where there is none.
-    looks_log_normalised
-        See :class:`omicvae.data.lognormal.LogNormalisedCheck`.
+    look
+        What they look like, a key of :data:`omicvae.data.traces.LOOKS`; None for nothing in particular.
     """
 
     maximum: float
     negative: Entry | None
     fractional: Entry | None
     non_binary: Entry | None
-    looks_log_normalised: bool
+    look: str | None
+
+    @property
+    def looks_log_normalised(self) -> bool:
+        """Whether they look like logarithms of normalised counts."""
+        return self.look in ("log1p", "log2", "log10")
 
 
 class Summariser:
@@ -61,7 +70,7 @@ class Summariser:
         self._n_cells = self._n_nonzero = self._n_zero_cells = 0
         self._maximum = 0.0
         self._gene_seen_G = np.zeros(len(var_names), dtype=bool)
-        self._log_normalised = LogNormalisedCheck()
+        self.traces = Traces()
 
     def update(self, chunk: sp.csr_matrix) -> None:
         """Take note of the next rows."""
@@ -74,33 +83,44 @@ class Summariser:
         self._gene_seen_G[chunk.indices] = True
         if chunk.nnz:
             self._maximum = max(self._maximum, float(chunk.data.max()))
-        self._log_normalised.update(chunk)
+        if self._found["fractional"] is not None:
+            self.traces.update(chunk)
 
     def result(self) -> MatrixSummary:
         """Return the facts; one log line counts all-zero cells and genes, which are fine."""
         n_zero_genes = int((~self._gene_seen_G).sum())
         if self._n_zero_cells or n_zero_genes:
             logger.info("%d all-zero cells and %d all-zero genes in the data.", self._n_zero_cells, n_zero_genes)
-        has_zeros = self._n_nonzero < self._n_cells * len(self._gene_seen_G)
-        log_normalised = has_zeros and self._found["fractional"] is not None and self._log_normalised.verdict
-        return MatrixSummary(self._maximum, **self._found, looks_log_normalised=log_normalised)
+        zero_share = 1 - self._n_nonzero / max(1, self._n_cells * len(self._gene_seen_G))
+        return MatrixSummary(self._maximum, **self._found, look=self.traces.look(zero_share))
 
 
-def choose_likelihood(summary: MatrixSummary) -> str:
+def choose_likelihood(summary: MatrixSummary, adata: "AnnData | None" = None, layer: str | None = None) -> str:
     """Name the likelihood for ``likelihood="auto"``: 0/1 → bernoulli, counts → nb, real values → gaussian.
 
-    Values that look log-normalised are a DataError, because then the counts are probably elsewhere.
+    Values that look as if they had been made of counts are a DataError, because then the counts are probably elsewhere:
+    in ``adata``, the data that ``layer`` was read from, they are looked for. Standardised values are one only where
+    there are counts; beside other real values these are said.
     """
-    if summary.looks_log_normalised:
-        raise DataError(
-            f"The data matrix looks log-normalised (scanpy's normalize_total and log1p; such as "
-            f"{summary.fractional}), and likelihood='auto' does not guess. If the raw counts are in a layer, "
-            f"call CVAE.setup_anndata(adata, layer=...); if they are in .raw, use adata.raw.to_adata(); to "
-            f"model the log-normalised values themselves, pass likelihood='gaussian'."
-        )
     if summary.non_binary is None:
         return "bernoulli"
-    return "nb" if summary.fractional is None and summary.negative is None else "gaussian"
+    if summary.fractional is None and summary.negative is None:
+        return "nb"
+    sources = [] if adata is None else count_sources(adata, layer)
+    there = f"Counts are there: use {' or '.join(sources)}" if sources else ""
+    if summary.look is None or (summary.look == "scaled" and not sources):
+        if there:
+            logger.warning("The data matrix holds real values, which likelihood='gaussian' models. %s.", there)
+        return "gaussian"
+    words, advice = LOOKS[summary.look]
+    ways = there or (
+        "If the raw counts are in a layer, call CVAE.setup_anndata(adata, layer=...); if they are in .raw, use "
+        "adata.raw.to_adata()"
+    )
+    raise DataError(
+        f"The data matrix looks {words}, such as {summary.fractional}, and likelihood='auto' does not guess. {ways}; "
+        f"{advice}to model the values as they are, pass likelihood='gaussian'."
+    )
 
 
 def check_support(summary: MatrixSummary, support: str) -> None:
@@ -121,12 +141,13 @@ def check_support(summary: MatrixSummary, support: str) -> None:
     for kind in kinds:
         entry = getattr(summary, kind)
         if entry is not None:
-            hint = " The values look log-normalised." if summary.looks_log_normalised else ""
+            words, advice = LOOKS.get(summary.look or "", ("", ""))
+            hint = f" The values look {words}." if words else ""
             if entry.value == R_INTEGER_NA:
                 hint = " That number is R's missing integer (NA)."
             raise DataError(
                 f"The likelihood needs {needs}, but the data matrix holds {entry}.{hint} Call "
-                f"CVAE.setup_anndata(adata, layer=...) with the layer that holds {needs}, or pass "
+                f"CVAE.setup_anndata(adata, layer=...) with the layer that holds {needs}; {advice}or pass "
                 f"likelihood='gaussian' to model real values."
             )
     if support == "counts" and summary.maximum > _EXACT_LIMIT:

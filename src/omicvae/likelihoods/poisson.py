@@ -82,10 +82,10 @@ def _poisson_cells(part, parts, head, rows, weight_B, value_B, memory_PWG, facto
             x, m = px[j], pm[j]
             difference = m - x
             deviance = x * scalar_log_ratio_excess(difference / x, -difference / m)
-            pm[j] = deviance - scalar_stirling_error(x) - f4(0.5) * log(x) - f4(HALF_LOG_2PI) + m
+            pm[j] = deviance - scalar_stirling_error(x) - f4(0.5) * log(x) - f4(HALF_LOG_2PI)
         for j in range(len(column)):
             slope[column[j]] += px[j]
-            total += pm[j]
+            total += np.float64(mu[column[j]]) + pm[j]  # its mean was taken off above, and float32 would round it
         value_B[b] = total
         mean_gradient(slope, mu, factor_B[b], softmax, weight_B[b])
         store(slope, head, b, part)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omicvae._core.arguments import real
+from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError
 from omicvae.metrics.labels import Array, FloatArray
 from omicvae.metrics.results import OneRow
@@ -53,7 +54,7 @@ def benjamini_hochberg(p_G: Array) -> FloatArray:
     """
     from scipy.stats import false_discovery_control
 
-    p_G = np.asarray(p_G, dtype=np.float64)
+    p_G = np.asarray(unmasked("p-values", p_G), dtype=np.float64)
     tested_G = ~np.isnan(p_G)
     if p_G.ndim != 1 or not ((p_G[tested_G] >= 0) & (p_G[tested_G] <= 1)).all():
         raise DataError("p-values must be a vector of numbers from 0 to 1, NaN where a gene was not tested.")
@@ -110,7 +111,7 @@ def effect_agreement(
 
 
 def _effects(values: Array, name: str) -> FloatArray:
-    values_G = np.asarray(values, dtype=np.float64)
+    values_G = np.asarray(unmasked(name, values), dtype=np.float64)
     if values_G.ndim != 1 or len(values_G) == 0 or not np.isfinite(values_G).all():
         raise DataError(f"The {name} must be a vector of finite numbers, one a gene; got shape {values_G.shape}.")
     return values_G

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from omicvae._core.arguments import integral, real
+from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError, SettingError
 from omicvae.metrics.labels import Array, FloatArray
 
@@ -172,7 +173,7 @@ def _gene_statistics(x_NG: Array) -> FloatArray:
 def _dense(matrix: Any, name: str) -> Array:
     """Return a finite dense matrix; scipy's and pydata's sparse arrays are expanded."""
     to_dense = getattr(matrix, "toarray", getattr(matrix, "todense", None))
-    values: Array = np.asarray(matrix if to_dense is None else to_dense())
+    values: Array = np.asarray(unmasked(f"entries of the {name}", matrix) if to_dense is None else to_dense())
     if values.ndim != 2 or values.size == 0:
         raise DataError(f"The {name} must be a matrix of cells × genes, got shape {values.shape}.")
     if not np.isfinite(values).all():

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from omicvae._core.arguments import choose
+from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError
 from omicvae.metrics.labels import Array, FloatArray, IntArray, LabelledCells, labelled_cells
 from omicvae.metrics.results import OneRow
@@ -137,7 +138,7 @@ def probe(
 
     cells = _cells_for_probe(labels_N, n_folds=n_folds, max_cells=max_cells, seed=seed)
     codes_M = cells.codes_M
-    group_M = None if groups is None else np.asarray(groups)[cells.index_M]
+    group_M = None if groups is None else np.asarray(unmasked("groups", groups))[cells.index_M]
     folds = _folds(codes_M, group_M, n_folds=n_folds, seed=seed)
     predicted_M = _predict(cells.rows(features_ND, "features"), codes_M, folds, classifier)
     return ProbeScore(

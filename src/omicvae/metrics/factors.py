@@ -8,6 +8,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from omicvae._core.arguments import integral
+from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError
 from omicvae.metrics.labels import Array, FloatArray, IntArray, as_features
 
@@ -50,7 +51,7 @@ def as_factors(factors_NF: Array | pd.DataFrame, *, n_bins: int = N_BINS) -> Fac
     n_bins = integral("n_bins", n_bins, minimum=2)
     if np.ndim(factors_NF) != 2 or 0 in np.shape(factors_NF):
         raise DataError(f"Factors must be cells × factors (two-dimensional), got shape {np.shape(factors_NF)}.")
-    table = pd.DataFrame(factors_NF).infer_objects()
+    table = pd.DataFrame(unmasked("factors", factors_NF)).infer_objects()
     columns = [_read(str(name), table.iloc[:, place], n_bins) for place, name in enumerate(table.columns)]
     values, codes, discrete = zip(*columns, strict=True)
     return Factors(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from omicvae._core.arguments import integral
+from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError
 
 Array = npt.NDArray[Any]
@@ -48,7 +49,7 @@ def labelled_cells(labels_N: Array, *, minimum: int = 1, max_cells: float = np.i
     Cells without a label (None or NaN) and classes below ``minimum`` cells are left out. Above ``max_cells``
     each class is thinned in proportion, but never below ``minimum``.
     """
-    labels_N = np.asarray(labels_N)
+    labels_N = np.asarray(unmasked("labels", labels_N))
     if labels_N.ndim != 1:
         raise DataError(f"Labels must be one value a cell (one-dimensional), got shape {labels_N.shape}.")
     known_M = np.flatnonzero(~pd.isna(labels_N))
@@ -73,7 +74,7 @@ def labelled_cells(labels_N: Array, *, minimum: int = 1, max_cells: float = np.i
 
 def as_features(features_ND: Array, n_cells: int, name: str = "features") -> FloatArray:
     """Check a cells × dimensions array and return it in float64."""
-    values_ND = np.asarray(features_ND, dtype=np.float64)
+    values_ND = np.asarray(unmasked(name, features_ND), dtype=np.float64)
     if values_ND.ndim != 2 or values_ND.shape[0] != n_cells or values_ND.shape[1] == 0:
         raise DataError(
             f"{name} must have a row for each of the {n_cells} labelled cells and at least one column, "

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError
 from omicvae.metrics.factors import as_factors
 from omicvae.metrics.labels import Array, as_features
@@ -22,7 +23,7 @@ def pcr(embedding_ND: Array, covariate_N: Array) -> float:
     Range: 0 (explains nothing) to 1 (explains all). Of a batch, lower is better. L levels that say nothing explain
     about (L − 1) / (N − 1).
     """
-    covariate_N = np.asarray(covariate_N)
+    covariate_N = np.asarray(unmasked("covariate's values", covariate_N))
     if covariate_N.ndim != 1:
         raise DataError(f"The covariate must be one value a cell (one-dimensional), got shape {covariate_N.shape}.")
     factor = as_factors(pd.DataFrame({"covariate": covariate_N}))

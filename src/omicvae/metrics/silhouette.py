@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError
 from omicvae.metrics.labels import MAX_CELLS, Array, labelled_cells
 
@@ -49,7 +50,8 @@ def silhouette_batch(
     """
     from sklearn.metrics import silhouette_samples
 
-    labels_N, batches_N = np.asarray(labels_N, dtype=object), np.asarray(batches_N, dtype=object)
+    labels_N = np.asarray(unmasked("labels", labels_N), dtype=object)
+    batches_N = np.asarray(unmasked("batches", batches_N), dtype=object)
     if labels_N.shape != batches_N.shape:
         raise DataError(f"Labels and batches must be of the same cells: shapes {labels_N.shape}, {batches_N.shape}.")
     both_N = pd.Series(labels_N).where(pd.notna(batches_N), None).to_numpy()

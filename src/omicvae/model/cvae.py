@@ -8,6 +8,7 @@ from typing import Any
 from anndata import AnnData
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
+from omicvae._core import SettingError
 from omicvae._core.words import unknown_settings
 from omicvae.data import CellStore, DataSchema, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
@@ -126,10 +127,16 @@ class CVAE(
         schema = DataSchema.register(adata, setup)
         store = CellStore.build(adata, schema)
         if likelihood == "auto":
-            named["likelihood"] = choose_likelihood(store.summary)
+            named["likelihood"] = choose_likelihood(store.summary, adata, setup.layer)
             logger.info('likelihood="auto" chose %r from the values of the data.', named["likelihood"])
         config = ModelConfig(architecture=architecture, **named_fields(ModelConfig, named))
-        check_support(store.summary, LIKELIHOODS[config.likelihood].support)
+        support = LIKELIHOODS[config.likelihood].support
+        if setup.round_counts and support != "counts":
+            raise SettingError(
+                f"round_counts=True makes counts, and likelihood={config.likelihood!r} models none. Take one "
+                "for counts, or set up without it."
+            )
+        check_support(store.summary, support)
         state = ModelState(config, schema)
         state.attach(adata, store)
         adopt(self, state)
@@ -145,6 +152,7 @@ class CVAE(
         categorical_covariate_keys: Sequence[str] | None = None,
         continuous_covariate_keys: Sequence[str] | None = None,
         size_factor_key: str | None = None,
+        round_counts: bool = False,
     ) -> None:
         """Record which layer and ``obs`` columns a model uses, and check them.
 
@@ -158,6 +166,9 @@ class CVAE(
             Column used by the diagnosis; it never enters the network.
         size_factor_key
             Positive factors s near 1; the mean of a count is then s·exp(f) instead of library · softmax(f).
+        round_counts
+            Round to whole numbers whatever is read, here and in new cells: for counts that were corrected to fractions,
+            as ambient-RNA tools and expected counts have them. ``adata`` stays as it is.
 
         Raises
         ------

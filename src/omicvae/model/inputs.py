@@ -94,7 +94,7 @@ def _without_z(
     null = build_null(config, store.schema)
     seen = np.sort(np.random.default_rng(config.seed).permutation(train)[:SEEN_CELLS])
     loglik_W = null_log_likelihood(null, store, train, judged, seed=config.seed, device=device)
-    (loglik_T,) = map_cells(null, store, seen, lambda batch, start: null(batch), device=device)
+    (loglik_T,) = map_cells(null, store, seen, lambda batch, start: null(batch))
     return -loglik_W, seen, -loglik_T, unexplained_structure(null, store, config.seed)
 
 

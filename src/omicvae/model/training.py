@@ -265,9 +265,10 @@ def _make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, bfloat1
     if not state.fits:
         state.schema = state.schema.fit_scaling(store.continuous_NV[split.train])
         state.store = store = store.with_schema(state.schema)
-        rng, rows = np.random.default_rng(derive_seed(seed, "weights", 1)), split.train
+        rng, rows, device = np.random.default_rng(derive_seed(seed, "weights", 1)), split.train, state.module.device
         state.module.initialise(
-            store.moments(rows), lambda n: store.batch(rng.choice(rows, min(n, len(rows)), replace=False))
+            store.moments(rows),
+            lambda n: store.batch(rng.choice(rows, min(n, len(rows)), replace=False), device=device),
         )
         left_out = [state.schema.gene_names[g] for g in state.module.likelihood.constant_genes.tolist()]
         if left_out:

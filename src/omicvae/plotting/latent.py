@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError
 from omicvae.plotting.axes import BLUE, FAINT, GREY, PALE, category_look, literal, new_axes, plain_frame
 
@@ -23,7 +24,7 @@ def kl_per_dimension(kl: Any, ax: "Axes | None" = None) -> "Axes":
     Bars are blue at 0.01 nats and above, grey below; the title counts the former. ``kl`` is the mean KL of each
     dimension (nats per cell), shape (K,), or a diagnosis that holds it as ``kl_per_dimension``.
     """
-    kl_K = np.asarray(getattr(kl, "kl_per_dimension", kl), dtype=float)
+    kl_K = np.asarray(unmasked("KLs", getattr(kl, "kl_per_dimension", kl)), dtype=float)
     if kl_K.ndim != 1 or len(kl_K) == 0 or not np.isfinite(kl_K).all():
         raise DataError(
             f"kl_per_dimension needs one finite KL for each dimension, got an array of shape {kl_K.shape}: {kl_K}."
@@ -61,7 +62,7 @@ def embedding(xy: Any, values: Any = None, *, title: str | None = None, ax: "Axe
     """
     import pandas as pd
 
-    xy_N2 = np.asarray(xy, dtype=float)
+    xy_N2 = np.asarray(unmasked("coordinates", xy), dtype=float)
     if xy_N2.ndim != 2 or xy_N2.shape[1] != 2:
         raise DataError(f"embedding draws coordinates of shape (cells, 2), got {xy_N2.shape}.")
     if values is not None and len(values) != len(xy_N2):

@@ -45,7 +45,8 @@ class ModelFacts:
         versions = [f"{name} {version(name)}" for name in VERSIONS]
         layers = f"{network['n_layers']} hidden layer{'s' * (network['n_layers'] != 1)} of {network['n_hidden']}"
         lines = {
-            "Data": f"{self.n_cells:,} cells × {self.n_genes:,} genes{_if(setup.get('layer'), ', layer {}')}",
+            "Data": f"{self.n_cells:,} cells × {self.n_genes:,} genes{_if(setup.get('layer'), ', layer {}')}"
+            + _if(setup.get("round_counts"), ", counts rounded to whole numbers"),
             "Split": f"{self.n_train:,} cells train, {self.n_validation:,} validate",
             "Covariates": ", ".join(self._covariates()) or "none",
             "Labels": _if(setup.get("labels_key"), "{} (for the diagnosis only)"),

@@ -42,10 +42,11 @@ def map_cells(
     *,
     entries: int | None = None,
     batch_size: int | None = None,
-    device: torch.device | str = "cpu",
     out: Any = None,
 ) -> list[Any]:
     """Apply ``function(batch, position)`` to the cells ``indices`` in order and join its outputs along cells.
+
+    Minibatches come to the device that ``module`` is on.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ def map_cells(
         Array to write the first output into: anything that takes slices of rows, such as an array on disk.
     """
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
+    device = next(module.parameters()).device
     if batch_size is None:  # torch draws 16 normal numbers at a time
         numbers = max(1, store.n_genes if entries is None else entries)
         size = int(np.clip(BATCH_ENTRIES // numbers // 16 * 16, 16, 8192))
@@ -112,8 +114,7 @@ def score_cells(
 
     With ``n_samples`` above 1 the reconstruction is the mean over as many draws, as is a KL that has no closed form.
     """
-    device = module.device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(module.device).manual_seed(seed)
 
     def score(batch: Batch, start: int) -> tuple[Tensor, Tensor]:
         posterior = module.encode(batch)
@@ -125,7 +126,7 @@ def score_cells(
             kl_BK += (prior.kl(posterior, z_BK) - kl_BK) / (n_before + 1)  # leaves a closed form as it is, to the bit
         return torch.stack(draws).mean(0), kl_BK
 
-    reconstruction_N, kl_NK = map_cells(module, store, indices, score, batch_size=batch_size, device=device)
+    reconstruction_N, kl_NK = map_cells(module, store, indices, score, batch_size=batch_size)
     return CellScores(reconstruction_N, kl_NK)
 
 
@@ -157,8 +158,7 @@ class CellPasses:
 
     def _map(self, function: Callable[[Batch, int], Tensor | tuple[Tensor, ...]], **settings: Any) -> list[Any]:
         """Apply ``function`` as :func:`map_cells` does."""
-        where: dict[str, Any] = {"batch_size": self.batch_size, "device": self.module.device}
-        return map_cells(self.module, self.store, self.rows, function, **where, **settings)
+        return map_cells(self.module, self.store, self.rows, function, batch_size=self.batch_size, **settings)
 
     def generator(self, seed: int) -> torch.Generator:
         """Make a source of noise where the network is."""

@@ -56,7 +56,7 @@ def null_log_likelihood(
     sizes = minibatch_sizes(len(train), int(np.clip(NULL_ENTRIES // store.n_genes, 32, 512)))
 
     def judge() -> NDArray[np.float64]:
-        return map_cells(model, store, judged, lambda batch, start: model(batch), device=device)[0]
+        return map_cells(model, store, judged, lambda batch, start: model(batch))[0]
 
     best_W, step = judge(), 0
     while step < NULL_STEPS:

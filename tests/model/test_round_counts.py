@@ -1,0 +1,98 @@
+"""Counts that were corrected to fractions: refused as they are, rounded where that is asked for, and in queries too."""
+
+import json
+
+import anndata as ad
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import omicvae as ov
+from omicvae._core import DataError, SettingError
+from omicvae.cli import main
+
+from .conftest import FAST
+
+
+@pytest.fixture
+def corrected(counts):
+    """Counts less an expected share of ambient ones."""
+    x = counts.X.toarray().astype(float)
+    counts.X = sp.csr_matrix(np.maximum(x - 0.05 * x.sum(1, keepdims=True) * x.sum(0) / x.sum(), 0))
+    return counts
+
+
+def made(adata, likelihood="nb", **setup):
+    ov.CVAE.setup_anndata(adata, batch_key="batch", **setup)
+    return ov.CVAE(adata, likelihood, 3, n_hidden=16)
+
+
+def test_never_unasked(corrected):
+    with pytest.raises(DataError, match=r"corrected to fractions.*setup_anndata\(adata, round_counts=True\)"):
+        made(corrected, "auto")
+    with pytest.raises(DataError, match=r"needs counts .*corrected to fractions.*round_counts=True"):
+        made(corrected)
+    assert made(corrected, "gaussian").config.likelihood == "gaussian"
+
+
+def test_a_model_of_rounded_counts_is_that_of_counts_rounded_before(corrected, tmp_path):
+    before = corrected.X.copy()
+    whole = corrected.copy()
+    whole.X = whole.X.rint()
+    whole.X.eliminate_zeros()
+    expected, model = made(whole, "auto"), made(corrected, "auto", round_counts=1.0)  # R sends numbers
+    assert model.config.likelihood == "nb"
+    for fit in (expected, model):
+        fit.train(**FAST)
+    assert (before != corrected.X).nnz == 0
+    latent = expected.get_latent_representation()
+    np.testing.assert_array_equal(model.get_latent_representation(), latent)
+
+    query = ad.AnnData(corrected.X.copy(), obs=corrected.obs.copy(), var=corrected.var.copy())
+    np.testing.assert_array_equal(model.get_latent_representation(query), latent)
+    with pytest.raises(DataError, match="needs counts"):
+        expected.get_latent_representation(query)
+    model.save(tmp_path / "model")
+    for loaded in (ov.CVAE.load(tmp_path / "model"), ov.CVAE.load(tmp_path / "model", adata=query)):
+        np.testing.assert_array_equal(loaded.get_latent_representation(query), latent)
+        np.testing.assert_array_equal(loaded.get_elbo(query, return_mean=False), model.get_elbo(return_mean=False))
+
+
+def test_what_is_no_count_is_not_rounded(counts):
+    counts.X = np.log1p(counts.X.toarray() / np.maximum(counts.X.sum(1).A1, 1)[:, None] * 1e4)
+    with pytest.raises(DataError, match=r"round_counts=True is for counts .* looks log-normalised"):
+        made(counts, round_counts=True)
+
+
+def test_settings_that_do_not_go_together(corrected):
+    with pytest.raises(SettingError, match="round_counts=True makes counts, and likelihood='gaussian' models none"):
+        made(corrected, "gaussian", round_counts=True)
+    with pytest.raises(SettingError, match="round_counts must be True or False, got 'yes'"):
+        made(corrected, round_counts="yes")
+    with pytest.raises(
+        SettingError, match=r"For round_counts write it in CVAE.setup_anndata\(adata, round_counts=True"
+    ):
+        ov.CVAE(corrected, round_counts=True)
+
+
+def test_one_call_and_the_command_line(corrected, tmp_path):
+    short = {"train_arguments": FAST, "model_arguments": {"n_hidden": 16}, "umap": False}
+    model = ov.tl.cvae(corrected, "nb", 3, batch_key="batch", round_counts=True, **short)
+    assert model.schema.keys.round_counts
+    again = ov.tl.cvae(corrected, "nb", 3, **short)  # an earlier set-up holds
+    assert again.schema.keys.round_counts
+
+    corrected.write_h5ad(tmp_path / "cells.h5ad")
+    options = ["--model", tmp_path / "model", "--out", tmp_path / "out.h5ad", "--max-epochs", 5, "--n-latent", 3]
+    assert main([str(part) for part in ("train", tmp_path / "cells.h5ad", *options, "--round-counts")]) == 0
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["data"]["keys"]["round_counts"] is True
+
+
+def test_the_layer_with_counts_is_named(counts):
+    x = counts.X.toarray()
+    counts.layers["raw_counts"] = counts.X.copy()
+    counts.X = x / np.maximum(x.sum(1, keepdims=True), 1) * 1e4
+    with pytest.raises(DataError, match=r"not logged .*setup_anndata\(adata, layer='raw_counts'\).*scanpy.pp.log1p"):
+        ov.CVAE(counts)
+    ov.CVAE.setup_anndata(counts, layer="raw_counts")
+    assert ov.CVAE(counts).config.likelihood == "nb"
