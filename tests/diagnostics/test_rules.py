@@ -40,7 +40,7 @@ def curves(**changes):
     finished = {
         **{"n_epochs": 40, "n_settled": 29, "settled": True, "n_non_finite": 0, "annealed": True},
         **{"reconstruction_end": 500.0, "reconstruction_best": 499.0, "still_improving": False},
-        **{"improvement": (0.0, 0.1)},
+        **{"improvement": (0.0, 0.1), "setback": NAN, "change": 200.0},
     }
     return SimpleNamespace(**{**finished, **changes})
 
@@ -402,7 +402,7 @@ def test_which_verdicts_are_sound_and_how_grave_they_are():
     sound = {rule.name: rule.tone for rule in RULES if rule.sound}
     assert sound == {"no_signal": "warning", "healthy": "good"}
     grave = {rule.name for rule in RULES if rule.tone == "bad"}
-    assert grave == {"diverged", "collapsed", "partial_collapse", "overfit", "under_regularised"}
+    assert grave == {"diverged", "unstable", "collapsed", "partial_collapse", "overfit", "under_regularised"}
     assert [rule.name for rule in RULES if rule.alone] == ["healthy"]
 
 
