@@ -170,9 +170,10 @@ def _is_overfit(m: Measurements) -> bool:
     gain, carried = m.gain.gain, m.reconstruction_gain
     if m.excess.too_much and carried > gain.margin and not m.gain.memorised(carried):
         return False
+    if gain.mean > 0:
+        return m.gain.memorised(gain.mean)
     known = m.gain.gap == m.gain.gap
-    no_memory = m.gain.gap <= -gain.mean / 2 if known else m.use.ignored
-    return (gain.mean <= 0 and not no_memory) or m.gain.memorised(gain.mean)
+    return gain.mean <= 0 and (m.gain.gap > -gain.mean / 2 if known else not m.use.ignored)
 
 
 def _overfit(m: Measurements) -> str:
@@ -195,9 +196,8 @@ def _wastes_kl(m: Measurements) -> bool:
 def _under_regularised(m: Measurements) -> str:
     if not m.excess.too_much:
         return (
-            f"Under-regularised: {m.usage.rate.mean:.3g} nats of KL do not pay for themselves, on the cells seen in "
-            f"training either (gain over a decoder without z {m.gain.gain.mean:+.3g}, a permuted z costs "
-            f"{m.use.cost.mean:.2g})."
+            f"Under-regularised: {m.usage.rate.mean:.3g} nats of KL do not pay for themselves (gain over a decoder "
+            f"without z {m.gain.gain.mean:+.3g}, a permuted z costs {m.use.cost.mean:.2g})."
         )
     rate, far = m.usage.rate.mean, m.excess.from_distance
     narrow = min(m.excess.from_narrowness, rate - far)  # what they win of the reconstruction is no part of the KL
