@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omicvae.diagnostics import RULES, Measurements, Remedy, Rule, Structure, judge, ranked_remedies
 from omicvae.diagnostics.decoder_use import DecoderUse
@@ -40,7 +42,7 @@ def curves(**changes):
     finished = {
         **{"n_epochs": 40, "n_settled": 29, "settled": True, "n_non_finite": 0, "annealed": True},
         **{"reconstruction_end": 500.0, "reconstruction_best": 499.0, "still_improving": False},
-        **{"improvement": (0.0, 0.1)},
+        **{"improvement": (0.0, 0.1), "setback": NAN, "change": 200.0},
     }
     return SimpleNamespace(**{**finished, **changes})
 
@@ -76,6 +78,7 @@ EMPTY, FULL = Structure(1, 0.012, 0.011, 1e-5, 5, 700, 500), Structure(1, 0.05, 
 DEAD = {"rate": 0.6, "n_active": 0, "cost": (100.0, 5.0), "gain": (-1.0, 3.0)}
 FAINT = {"rate": 0.6, "n_active": 3, "gain": (4.0, 5.0)}
 BLOWN = {"reconstruction_end": 851.0, "reconstruction_best": 500.0}
+BACK = curves(setback=101.0)
 RISES = {"still_improving": True, "improvement": (10.1, 0.1)}
 
 
@@ -113,6 +116,38 @@ RISES = {"still_improving": True, "improvement": (10.1, 0.1)}
             {"gain": (-313.0, 5.0), "curves": curves(reconstruction_end=551.0, n_epochs=4)},
         ),
         ("diverged", {"gain": (-313.0, 5.0), "curves": curves(reconstruction_end=NAN, n_epochs=0)}, {}),
+        # where cells hold no structure, a blow-up also loses a part of all that training won: 2 % of 20,000 nats
+        (
+            "diverged",
+            {"gain": (-1.0, 5.0), "structure": EMPTY, "curves": curves(**BLOWN, change=15_000)},
+            {"gain": (-1.0, 5.0), "structure": EMPTY, "curves": curves(**BLOWN, change=20_000)},
+        ),
+        # what equal cells differ by is nothing, and so is what is worth less than one fact
+        (
+            "diverged",
+            {"gain": (-12.7, 5.0), "null_sd": 0.0, "curves": curves(reconstruction_end=551.0)},
+            {
+                "gain": (-12.6, 5.0),
+                "null_sd": 0.0,
+                "curves": curves(reconstruction_end=551.0, reconstruction_best=551.0),
+            },
+        ),
+        # a smooth curve that ends where the kept weights stand has not ended; weights that are worse are another matter
+        (
+            "diverged",
+            {"gain": (-400.0, 5.0), "curves": curves(reconstruction_end=700.0, setback=101.0)},
+            {"gain": (-400.0, 5.0), "curves": curves(reconstruction_end=700.0, setback=99.0)},
+        ),
+        (
+            "diverged",
+            {"gain": (-463.0, 5.0), "curves": curves(reconstruction_end=700.0, setback=0.0)},
+            {"gain": (-461.0, 5.0), "curves": curves(reconstruction_end=700.0, setback=0.0)},
+        ),
+        # thrown back by more than cells differ, and ill
+        ("unstable", {"curves": BACK, "gain": (-1.0, 5.0)}, {"curves": BACK}),
+        ("unstable", {"curves": BACK, "gain": (-1.0, 5.0)}, {"curves": curves(setback=99.0), "gain": (-1.0, 5.0)}),
+        ("unstable", {"curves": BACK, "distance": 7.0}, {"curves": BACK, "distance": 5.0}),
+        ("unstable", {"curves": BACK, "probes": probes(draw=0.5)}, {"curves": BACK, "probes": probes()}),
         ("no_signal", {"structure": EMPTY, "gain": (4.0, 5.0)}, {"structure": FULL, "gain": (4.0, 5.0)}),
         ("no_signal", {"structure": EMPTY, "gain": (4.0, 5.0)}, {"structure": None, "gain": (4.0, 5.0)}),
         ("no_signal", {"structure": EMPTY, "gain": (4.0, 5.0)}, {"structure": EMPTY}),
@@ -167,6 +202,7 @@ RISES = {"still_improving": True, "improvement": (10.1, 0.1)}
         ("collapsed", {"rate": 0.04, "n_active": 0}, {"rate": 0.04, "n_active": 1}),
         ("collapsed", {"rate": 0.04, "n_active": 0}, {"rate": 0.06, "n_active": 0}),
         ("collapsed", {"cost": (0.3, 1.0)}, {"cost": (0.4, 1.0)}),  # below two facts, 1.386 nats
+        ("collapsed", {"rate": 20.0, "cost": (0.3, 1.0)}, {"rate": 21.0, "cost": (0.3, 1.0)}),  # names a billion cells
         ("collapsed", DEAD, {**DEAD, "n_active": 1}),
         ("collapsed", DEAD, {**DEAD, "rate": 0.7}),
         ("collapsed", DEAD, {**DEAD, "gain": (3.1, 3.0)}),
@@ -219,6 +255,9 @@ RISES = {"still_improving": True, "improvement": (10.1, 0.1)}
         ("overfit", {"gain": (0.0, 5.0)}, {"gain": (0.1, 5.0)}),
         ("overfit", {"gap": (122.0, 1.0)}, {"gap": (120.0, 1.0)}),
         ("overfit", {"gain": (0.1, 5.0), "gap": (3.1, 1.0)}, {"gain": (0.1, 5.0), "gap": (3.0, 1.0)}),
+        # as ill off on the cells that were learnt from: no memory
+        ("overfit", {"gain": (-30.0, 5.0), "gap": (15.1, 1.0)}, {"gain": (-30.0, 5.0), "gap": (14.9, 1.0)}),
+        ("overfit", {"gain": (-1.0, 5.0)}, {"gain": (-1.0, 5.0), "cost": (0.3, 1.0)}),
         # codes that lie far from the prior and carry over are dear and no memory: there the rate counts as well
         ("overfit", {"gain": (-1.0, 5.0)}, {"gain": (-1.0, 5.0), "distance": 7.0}),
         ("overfit", {"gain": (-7.1, 5.0), "distance": 7.0}, {"gain": (-6.9, 5.0), "distance": 7.0}),
@@ -238,6 +277,9 @@ RISES = {"still_improving": True, "improvement": (10.1, 0.1)}
             {"distance": 3.0, "change": {0.25: (3.01, 3.02)}},
         ),
         ("under_regularised", {"change": {0.5: (1.0, 0.1), 0.25: (6.1, 0.1)}}, {"change": {4.0: (6.1, 0.1)}}),
+        # a KL that does not pay, and nothing else to say why
+        ("under_regularised", {"gain": (-1.0, 5.0), "gap": (0.0, 1.0)}, {"gain": (-1.0, 5.0), "gap": (0.6, 1.0)}),
+        ("under_regularised", {"rate": 21.0, "cost": (0.3, 1.0)}, {"rate": 20.0, "cost": (0.3, 1.0)}),
     ],
 )
 def test_where_each_rule_begins(rule, holds, not_quite):
@@ -269,6 +311,12 @@ def test_with_nothing_known_but_that_it_is_not_finite_no_other_rule_holds():
     [
         ("diverged", {"curves": curves(n_non_finite=3), "gain": (-2.0, 1.0)}, "3 epochs were not finite.*gain -2 nats"),
         ("diverged", {"gain": (-2.0, 1.0)}, "reconstruction blew up"),
+        ("unstable", {"curves": curves(setback=228.4), "gain": (-43.0, 5.0)}, "rose 228 nats .*KL 12, gain .* -43\\)"),
+        ("no_signal", {"structure": EMPTY, "rate": 0.02}, "\\(it is 0.02 nats\\)"),
+        ("collapsed", {"cost": (0.3, 1.0)}, "the decoder ignores it: KL 12 nats"),
+        ("collapsed", DEAD, "carries next to nothing: KL 0.6 nats"),
+        ("under_regularised", {"gain": (-1.0, 5.0)}, "12 nats of KL do not pay .* -1, a permuted z costs 3e\\+02\\)"),
+        ("under_regularised", {"distance": 900.0}, "of 12 nats of KL, 12 buy nothing \\(12 for lying far .*, 0 for"),
         ("no_signal", {"structure": EMPTY}, "700 cells: .* explain 1.20% .* 1.10%.*it is 12 nats"),
         ("undertrained", {"curves": curves(settled=False)}, "after 40 epochs the KL weight had not reached"),
         ("undertrained", {"curves": curves(**RISES)}, "about 10.1 nats per cell, and the latent has won \\+40 so far"),
@@ -307,6 +355,7 @@ HALF_AS_WIDE, SMALLEST = (ELBO, {}, {"n_latent": 5, **NARROW}), (ELBO, {}, {"n_l
     ("rule", "changes", "offered"),
     [
         ("diverged", {}, [SLOWER, RAMP]),
+        ("unstable", {}, [SLOWER, RAMP]),
         ("undertrained", {}, [RAMP, LONGER, SLOWER]),
         ("collapsed", {}, [RAMP, FREE_BITS, LOWER, ({"beta": 1.0, "target_rate": 5.0}, FRESH, {})]),
         ("partial_collapse", {}, [RAMP, LOWER, LONGER, FREE_BITS]),
@@ -402,8 +451,82 @@ def test_which_verdicts_are_sound_and_how_grave_they_are():
     sound = {rule.name: rule.tone for rule in RULES if rule.sound}
     assert sound == {"no_signal": "warning", "healthy": "good"}
     grave = {rule.name for rule in RULES if rule.tone == "bad"}
-    assert grave == {"diverged", "collapsed", "partial_collapse", "overfit", "under_regularised"}
+    assert grave == {"diverged", "unstable", "collapsed", "partial_collapse", "overfit", "under_regularised"}
     assert [rule.name for rule in RULES if rule.alone] == ["healthy"]
+
+
+# headlines and their numbers
+
+sizes = st.floats(-3, 4).map(lambda power: 10.0**power)
+signed = st.one_of(st.just(0.0), sizes, sizes.map(lambda size: -size))
+pairs = st.tuples(signed, sizes)
+some_curves = st.builds(
+    curves,
+    n_epochs=st.sampled_from([0, 1, 40]),
+    n_settled=st.integers(0, 40),
+    settled=st.sampled_from([None, True, False]),
+    n_non_finite=st.sampled_from([0, 0, 0, 2]),
+    reconstruction_best=st.just(500.0),
+    reconstruction_end=sizes.map(lambda rise: 500 + rise),
+    still_improving=st.booleans(),
+    improvement=pairs,
+    setback=st.one_of(st.just(NAN), st.just(0.0), sizes),
+    change=sizes,
+)
+some_probes = st.builds(probes, st.floats(0, 1), st.floats(0, 1), gain=signed, narrow=st.booleans())
+some_measurements = st.builds(
+    at,
+    rate=sizes,
+    n_active=st.integers(0, 10),
+    cost=pairs,
+    gain=pairs,
+    gap=st.one_of(st.just((NAN, NAN)), pairs),
+    distance=sizes,
+    change=st.one_of(st.none(), st.fixed_dictionaries({0.25: pairs, 4.0: pairs})),
+    curves=some_curves,
+    null_sd=st.one_of(st.just(0.0), sizes),
+    structure=st.sampled_from([None, EMPTY, FULL]),
+    probes=st.one_of(st.none(), some_probes),
+)
+
+
+@given(some_measurements)
+def test_no_headline_contradicts_its_own_numbers(m):
+    judged = judge(RULES, m)
+    said = {rule.name: rule.headline(m) for rule in judged}
+    rate, gain, gap, curves = m.usage.rate.mean, m.gain.gain.mean, m.gain.gap, m.curves
+    assert not any("nan" in headline for headline in said.values())
+    if {"diverged", "unstable"} & set(said):  # what they leave behind is no finding of its own
+        assert set(said) <= {judged[0].name, "no_signal"}
+    if "diverged" in said:
+        assert gain <= 0
+        far = [curves.reconstruction_end - max(m.null_nll, curves.reconstruction_best), -gain - rate]
+        assert curves.n_non_finite > 0 or max(far) > max(3 * m.null_sd, np.log(2))
+    if "unstable" in said:
+        assert curves.setback > m.null_sd
+    if "no_signal" in said:
+        assert "KL near 0 is right" in said["no_signal"]
+        assert ("buy nothing" in said["no_signal"]) == (rate >= np.log(2))
+    if "undertrained" in said:
+        assert curves.n_epochs > 0
+    if "collapsed" in said:
+        assert rate < 21
+        assert m.usage.n_active == 0 or rate < np.log(2) or m.use.ignored
+        assert ("ignores it" in said["collapsed"]) == (m.use.ignored and rate >= np.log(2))
+    if "partial_collapse" in said and "predicts" in said["partial_collapse"]:
+        assert m.probes.draw.balanced_accuracy < m.probes.reference.balanced_accuracy
+    if "overfit" in said:
+        assert not gap <= 0
+        assert ("most of" in said["overfit"]) == (gain > 0)
+    if "buy nothing" in said.get("under_regularised", ""):
+        kl, *bought = map(float, re.findall(r"[\d.]+(?:e[+-]\d+)?", said["under_regularised"])[:4])
+        assert max(bought) <= 1.01 * kl
+        assert bought[0] == pytest.approx(bought[1] + bought[2], rel=0.02)
+    if "healthy" in said:
+        assert set(said) == {"healthy"}
+        assert gain > 0
+        assert rate >= np.log(2) or not m.gain.negligible
+        assert " in 0 of" not in said["healthy"]
 
 
 # the engine

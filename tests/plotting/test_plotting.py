@@ -104,6 +104,19 @@ def test_kl_bars_from_a_diagnosis():
     assert "1 of 2 dimensions" in kl_per_dimension(Diagnosis()).get_title()
 
 
+def test_kl_bars_of_a_diagnosis_are_blue_where_its_headline_counts_them():
+    class Diagnosis:
+        # a dimension may be active at a KL of 0.006 (its means vary by 0.012), and idle at one of 2 (all means at 2)
+        kl_per_dimension = np.array([0.006, 2.0, 0.5])
+        active_dimensions = np.array([True, False, True])
+
+    ax = kl_per_dimension(Diagnosis())
+    colours = [bar.get_facecolor() for bar in ax.patches]
+    assert colours[0] != colours[1] == colours[2]
+    assert "2 of 3 dimensions active" in ax.get_title()
+    assert not ax.lines
+
+
 @pytest.mark.parametrize("values", [[], [[1.0]], [np.nan, 1.0]])
 def test_kl_bars_refuse_what_is_no_list_of_kls(values):
     with pytest.raises(DataError, match="one finite KL for each dimension"):

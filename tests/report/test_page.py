@@ -48,6 +48,7 @@ def diagnosis(**changes):
         "sound": True,
         "tone": "warning",
         "kl_per_dimension": np.array([1.0, 0.001]),
+        "active_dimensions": np.array([True, False]),
         "probes": probes,
         "umap": pd.DataFrame(),
     }

@@ -1,7 +1,7 @@
 """What curves show, of our own fits and of any program's: numbers only, no verdict.
 
-The losses of another program may be nats or bits, sums or averages over genes, and its KL a sum or an average over
-dimensions. So all readings but those of our own fits (nats per cell) are ratios, counts, signs, or in the log's unit.
+Another program's losses may be nats or bits, sums or averages. So all readings but those of our own fits (nats per
+cell) are ratios, counts, signs, or in the log's unit.
 """
 
 from dataclasses import dataclass
@@ -35,8 +35,7 @@ class CurveStatistics:
     Attributes
     ----------
     table
-        E rows, one an epoch; columns ``loss_train recon_train kl_train loss_validation … kl_weight lr``, each of
-        which may be missing. NaN is "not logged", inf "logged and not finite".
+        E rows, one an epoch; columns as ``loss_train … kl_weight lr``, or fewer. NaN is "not logged", inf "not finite".
     known_weight_E
         KL weight of the epochs for which it is known, else NaN; None: as the column ``kl_weight`` has it.
     weight_source
@@ -180,10 +179,7 @@ class CurveStatistics:
 
     @cached_property
     def after_E(self) -> Array:
-        """Epochs that may be compared: those from which the weight is final, all where that was not seen.
-
-        In our own fits those alone count: before, the network is another one.
-        """
+        """Epochs that may be compared: those with the final weight, of other programs all where that was not seen."""
         return np.arange(self.n_epochs) >= (0 if self.settled is False and not self.in_nats else self.settled_at)
 
     @cached_property
@@ -207,8 +203,7 @@ class CurveStatistics:
     def improvement(self) -> tuple[float, float]:
         """What another quarter of the run (at least one epoch) would win at the final pace, nats per cell; its SE.
 
-        The line is fitted to the last quarter (at least five epochs, settled ones only). With fewer than three of
-        them the last two epochs are compared, without an error.
+        The line is fitted to the last quarter (at least five epochs, settled ones only).
         """
         seen_E = np.isfinite(self.judged_E)
         if seen_E.sum() < 2:
@@ -225,16 +220,21 @@ class CurveStatistics:
 
     @cached_property
     def rise(self) -> float:
-        """How far training ended above its start at one weight, as a share of where it started.
+        """How far training ended above its start at one weight, as a share of its start; 0 within the noise.
 
-        Of reconstruction and objective the smaller, because either alone may rise for a good reason: the
-        reconstruction pays for a KL that falls, the objective for a weight that is unknown. 0 unless it
-        stands out of the noise.
+        Of reconstruction and objective the smaller: either alone may rise for a good reason, the reconstruction to pay
+        for a KL that falls, the objective for a weight that is unknown.
         """
         curves = [*list(self._curves["train"].values())[:1], self._column("recon_train")]
         compared = [values for curve_E in curves if len(values := _finite(curve_E[self.after_E])) > 2]
         rises = (_beyond_noise(values[-1] - values[0], values, abs(values[0])) for values in compared)
         return min(rises, default=float("nan"))
+
+    @cached_property
+    def setback(self) -> float:
+        """How far loss and reconstruction of training cells rose together above their best so far at one weight."""
+        curves = np.array([self._column(name)[self.after_E] for name in ("loss_train", "recon_train")])
+        return float(np.fmax.reduce((curves - np.fmin.accumulate(curves, axis=1)).min(axis=0), initial=np.nan))
 
     @property
     def ramp_explains_rise(self) -> bool:
@@ -383,7 +383,7 @@ def _descent(time: FloatArray, value: FloatArray, late: Array, ahead: float) -> 
 
 
 def _smooth(values: FloatArray) -> FloatArray:
-    """Take running medians of three where there are rows enough: a lucky epoch is no best, a bad one no end."""
+    """Take running medians of three: a lucky epoch is no best, a bad one no end."""
     if len(values) < SMOOTHED_ROWS:
         return values
     return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=1), dtype=np.float64)

@@ -10,14 +10,14 @@ from omicvae.diagnostics.curve_statistics import late_starts
 from omicvae.diagnostics.inputs import DiagnosisInputs
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.verdict import RULES
-from omicvae.metrics.labels import FloatArray
+from omicvae.metrics.labels import Array, FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Diagnosis(BaseDiagnosis):
     """What is the matter with a fitted model.
 
-    The verdict is ``"healthy"``, ``"diverged"``, ``"undertrained"``, ``"no_signal"``, ``"collapsed"``,
+    The verdict is ``"healthy"``, ``"diverged"``, ``"unstable"``, ``"undertrained"``, ``"no_signal"``, ``"collapsed"``,
     ``"partial_collapse"``, ``"overfit"`` or ``"under_regularised"``. For a healthy fit there are no remedies, but for
     an adversary where it tells a covariate.
 
@@ -25,6 +25,8 @@ class Diagnosis(BaseDiagnosis):
     ----------
     kl_per_dimension
         Mean KL of each latent dimension, nats per cell, shape (K,); NaN where the output was not finite.
+    active_dimensions
+        Which of them are active, shape (K,): those that the evidence counts and pictures colour.
     probes
         Scores of the classification check, a row per representation and classifier; empty where it was not
         made.
@@ -33,6 +35,7 @@ class Diagnosis(BaseDiagnosis):
     """
 
     kl_per_dimension: FloatArray
+    active_dimensions: Array
     probes: pd.DataFrame
     umap: pd.DataFrame
 
@@ -56,6 +59,7 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Di
         m.rows(),
         remarks=(*_remarks(m), *late_starts(inputs.history)),
         kl_per_dimension=m.usage.kl_K,
+        active_dimensions=m.usage.active_K,
         probes=pd.DataFrame() if m.probes is None else m.probes.scores_table(),
         umap=pd.DataFrame() if m.umap is None else m.umap.scores,
     )

@@ -58,8 +58,8 @@ class ExcessKL(Check):
 
     @property
     def from_distance(self) -> float:
-        """Nats for lying far from the prior, which shifting and scaling z would save."""
-        return 0.0 if self.mismatch is None else self.mismatch.excess_kl
+        """Nats for lying far from the prior, which shifting and scaling z would save; the rate at most."""
+        return 0.0 if self.mismatch is None else min(self.mismatch.excess_kl, self.rate)
 
     @property
     def from_narrowness(self) -> float:

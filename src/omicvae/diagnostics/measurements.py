@@ -25,6 +25,14 @@ from omicvae.diagnostics.usage import LatentUsage, latent_usage
 #: that much.
 BLOW_UP_SD = 3.0
 
+#: Between-cell SDs by which training may fall behind its best at one KL weight. Learning rates up to 0.1 came to 0.6 at
+#: most, rates from 1 on to 3.4 or more; what lies between is a fault only where the fit is ill.
+THROWN_BACK_SD = 1.0
+
+#: Cells without structure differ by noise alone, in deep counts by less than a decoder misses that is off by 1 %. There
+#: a part of all that training won must be lost too: by replicates of 10⁴ to 10⁶ counts a gene 0.6 % at most.
+BLOW_UP_SHARE = 0.02
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurements:
@@ -59,9 +67,24 @@ class Measurements:
     leakage: Leakage
 
     @property
+    def without_structure(self) -> bool:
+        """Whether the data were found to hold no structure beyond the null model."""
+        return self.structure is not None and not self.structure.found
+
+    def much(self, n_sd: float) -> float:
+        """Nats that so many between-cell SDs are, one fact at least."""
+        won = self.curves.change if self.without_structure else 0.0
+        return float(np.fmax.reduce([ONE_FACT, n_sd * self.null_sd, BLOW_UP_SHARE * won]))
+
+    @property
+    def thrown_back(self) -> bool:
+        """Whether training once rose so far above its best that steps were too large."""
+        return self.curves.setback > self.much(THROWN_BACK_SD)
+
+    @property
     def training_failed(self) -> bool:
         """Whether epochs were not finite, or training reconstruction ended far above its best and the null model's."""
-        curves, limit = self.curves, BLOW_UP_SD * self.null_sd
+        curves, limit = self.curves, self.much(BLOW_UP_SD)
         # comparisons with NaN (nothing recorded) are False, as they should be
         blown_up = (
             curves.reconstruction_end > self.null_nll + limit
@@ -73,12 +96,14 @@ class Measurements:
     def explains_nothing(self) -> bool:
         """Whether reconstruction is far worse than no latent, on new cells and at the end of training alike.
 
-        After a few epochs it may be so because training has only begun.
+        After a few epochs it may be so because training has only begun, and at the end of a curve that fell all the way
+        because it has not ended.
         """
-        if 0 < self.curves.n_epochs < SETTLED_EPOCHS:
+        end, shortfall, limit = self.curves.reconstruction_end, -self.reconstruction_gain, self.much(BLOW_UP_SD)
+        unfinished = self.curves.setback <= self.much(THROWN_BACK_SD) and self.null_nll + shortfall < end + limit
+        if 0 < self.curves.n_epochs < SETTLED_EPOCHS or unfinished:
             return False
-        worse = -self.reconstruction_gain > BLOW_UP_SD * self.null_sd
-        return worse and not self.curves.reconstruction_end < self.null_nll
+        return shortfall > limit and not end < self.null_nll
 
     @property
     def reconstruction_gain(self) -> float:

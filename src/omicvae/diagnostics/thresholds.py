@@ -10,6 +10,10 @@ ONE_FACT = math.log(2)
 #: (½ + ½·√(rate/2), Pinsker): the encoder is silent whatever the other checks say.
 SILENT_RATE = 0.05
 
+#: A posterior that names each of a billion cells needs so many nats: an encoder that says more is not silent, whatever
+#: the decoder makes of it.
+NAMES_EVERY_CELL = math.log(1e9)
+
 #: Share of the gain that a quarter of the run won at its end. A straight line wins a quarter of everything in
 #: its last quarter, so under an annealed learning rate, which bends every curve down at the end, only a curve
 #: that does not slow down at all is unfinished; at a constant rate a curve that still wins a tenth is.
@@ -66,8 +70,8 @@ LOST_AGAIN = 0.05
 #: features, so the KL is cheaper than β = 1 in any convention.
 UNPRICED_WEIGHT = 1e-5
 
-#: Nats, bits, or their average over dimensions. A posterior that names each of a billion cells needs 21 nats:
-#: five times that is no code of cells but the trace of an autoencoder.
+#: Nats, bits, or their average over dimensions. Five times what a posterior needs that names each of a billion cells
+#: is no code of cells but the trace of an autoencoder.
 EXCESSIVE_KL = 100.0
 
 #: Final KL as a share of its peak from which on nothing presses it down.

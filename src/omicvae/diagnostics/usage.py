@@ -34,9 +34,14 @@ class LatentUsage(Check):
     variance_K: FloatArray
 
     @property
+    def active_K(self) -> Array:
+        """Which dimensions are active: Var_n(E[z_j | x_n]) > 0.01 (Burda et al. 2016)."""
+        return self.variance_K > ACTIVE_VARIANCE
+
+    @property
     def n_active(self) -> int:
-        """Number of active dimensions: Var_n(E[z_j | x_n]) > 0.01 (Burda et al. 2016)."""
-        return int((self.variance_K > ACTIVE_VARIANCE).sum())
+        """Number of active dimensions."""
+        return int(self.active_K.sum())
 
     @property
     def n_latent(self) -> int:

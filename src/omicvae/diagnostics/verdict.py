@@ -9,7 +9,7 @@ from omicvae.diagnostics.decoder_use import IGNORED_COST
 from omicvae.diagnostics.measurements import Measurements
 from omicvae.diagnostics.remedies import DEARER, FREE_BITS, LOWER_BETA, RAMP, SLOWER, SMALLEST, Remedy
 from omicvae.diagnostics.rules import Rule
-from omicvae.diagnostics.thresholds import ONE_FACT, SETTLED_EPOCHS
+from omicvae.diagnostics.thresholds import NAMES_EVERY_CELL, ONE_FACT, SETTLED_EPOCHS
 
 #: Cells for each dimension: of fewer, a draw in half the dimensions tells more.
 FEW_CELLS_PER_DIMENSION = 20
@@ -31,23 +31,38 @@ def _diverged(m: Measurements) -> str:
     )
 
 
+def _is_unstable(m: Measurements) -> bool:
+    """Whether steps were so large that training was thrown back, and the fit has any illness that this can cause."""
+    return m.thrown_back and any(
+        holds(m) for holds in (_is_undertrained, _is_collapsed, _is_partially_collapsed, _is_overfit, _wastes_kl)
+    )
+
+
+def _unstable(m: Measurements) -> str:
+    return (
+        f"Training was unstable: after the KL weight had settled its loss rose {m.curves.setback:.3g} nats per cell "
+        f"above what it had reached, which steps do that are too large (KL {m.usage.rate.mean:.3g}, gain over a "
+        f"decoder without z {m.gain.gain.mean:+.3g})."
+    )
+
+
 def _is_without_signal(m: Measurements) -> bool:
     """Whether the data hold nothing to encode: no structure beyond the null model, and nobody found any.
 
     Neither this model on new cells nor, where labels are given, PCA: labels that it reads are something to encode.
     """
-    if m.structure is None or m.structure.found:
-        return False
     readable = m.probes is not None and not m.probes.fallback and m.probes.learnable
-    return (m.gain.negligible or m.use.ignored) and not readable
+    return m.without_structure and (m.gain.negligible or m.use.ignored) and not readable
 
 
 def _no_signal(m: Measurements) -> str:
     assert m.structure is not None
+    rate = m.usage.rate.mean
+    spent = f"it is {rate:.2g} nats" if rate < ONE_FACT else f"here it is {rate:.2g} nats, which buy nothing"
     return (
         f"Nothing to encode was found in {m.structure.n_cells} cells: beyond covariates and depth the leading "
         f"directions across genes explain {m.structure.share:.2%} of the variance, in simulations without structure "
-        f"{m.structure.by_chance:.2%}. A KL near 0 is right for such data (it is {m.usage.rate.mean:.2g} nats)."
+        f"{m.structure.by_chance:.2%}. A KL near 0 is right for such data ({spent})."
     )
 
 
@@ -66,8 +81,7 @@ def _lags_behind_null(m: Measurements) -> bool:
     than half of it), that is lack of training.
     """
     shortfall = -m.reconstruction_gain
-    memorises = m.gain.gap > shortfall / 2  # not so where the gap is not known
-    return m.usage.n_active > 0 and shortfall > m.gain.least and not memorises
+    return m.usage.n_active > 0 and shortfall > m.gain.least and not m.gain.gap > shortfall / 2
 
 
 def _undertrained(m: Measurements) -> str:
@@ -80,9 +94,10 @@ def _undertrained(m: Measurements) -> str:
             f"{curves.improvement[0]:.3g} nats per cell, and the latent has won {gain:+.3g} so far."
         )
     if _lags_behind_null(m):
+        seen = ", those it has seen as well" if m.gain.gap == m.gain.gap else ""
         return (
             f"Undertrained: with its latent the model still explains cells worse than a decoder without one (gain "
-            f"{gain:+.3g} nats per cell), those it has seen as well."
+            f"{gain:+.3g} nats per cell){seen}."
         )
     return f"Undertrained: {curves.n_epochs} epochs are too few to tell whether the latent comes alive."
 
@@ -91,17 +106,20 @@ def _is_collapsed(m: Measurements) -> bool:
     """Whether the latent carries nothing: encoder silent, z ignored by the decoder, or nothing to be read.
 
     The rate is no estimate that few cells blur, and the cost of a permuted z has a small error exactly where the
-    decoder ignores z; so a wide gain of eight validation cells is no ground for this verdict.
+    decoder ignores z; so a wide gain of eight validation cells is no ground for this verdict. An encoder that says more
+    than would name each of a billion cells has not fallen silent, whether or not the decoder listens.
     """
     no_gain, below_one_fact = m.gain.negligible, m.usage.rate.mean < ONE_FACT
     faint = m.usage.n_active == 0 and below_one_fact and (no_gain or m.use.cost.mean < IGNORED_COST)
     unreadable = m.probes is not None and m.probes.counts and m.probes.at_chance
-    return m.usage.silent or m.use.ignored or faint or (below_one_fact and no_gain and unreadable)
+    ignored = m.use.ignored and m.usage.rate.mean < NAMES_EVERY_CELL
+    return m.usage.silent or ignored or faint or (below_one_fact and no_gain and unreadable)
 
 
 def _collapsed(m: Measurements) -> str:
+    how = "the decoder ignores it" if m.use.ignored and m.usage.rate.mean >= ONE_FACT else "it carries next to nothing"
     text = (
-        f"The latent space has collapsed: KL {m.usage.rate.mean:.2g} nats per cell, {m.usage.n_active} of "
+        f"The latent space has collapsed, {how}: KL {m.usage.rate.mean:.2g} nats per cell, {m.usage.n_active} of "
         f"{m.usage.n_latent} dimensions active, a permuted z costs {m.use.cost.mean:.2g} nats, gain over a decoder "
         f"without z {m.gain.gain.mean:+.3g}."
     )
@@ -115,14 +133,18 @@ def _is_partially_collapsed(m: Measurements) -> bool:
 
     Codes that memorise and buy nothing are read badly too, for another reason.
     """
-    only_memorised = m.gain.gain.mean <= 0 and m.gain.memorised(0.0)
-    lost = m.probes is not None and m.probes.information_lost and not only_memorised
     faint = m.usage.rate.mean < ONE_FACT and m.gain.negligible
-    return lost or m.excess.too_wide or faint
+    return _loses_information(m) or m.excess.too_wide or faint
+
+
+def _loses_information(m: Measurements) -> bool:
+    only_memorised = m.gain.gain.mean <= 0 and m.gain.memorised(0.0)
+    return m.probes is not None and m.probes.information_lost and not only_memorised
 
 
 def _partial(m: Measurements) -> str:
-    if m.probes is not None and m.probes.information_lost:
+    if _loses_information(m):
+        assert m.probes is not None
         return (
             f"The latent space is partly collapsed: a posterior draw predicts {m.probes.key} with balanced accuracy "
             f"{m.probes.draw.balanced_accuracy:.2f}, PCA with as many dimensions "
@@ -142,36 +164,56 @@ def _partial(m: Measurements) -> str:
 def _is_overfit(m: Measurements) -> bool:
     """Whether codes do not pay on new cells, or memorising costs over three times what they buy there.
 
-    Codes that carry over and are only too dear, because they lie far from the prior, are no memory.
+    Codes that carry over and are only too dear, because they lie far from the prior, are no memory; nor are those that
+    pay as little on the cells they were learnt from, or, where that is not known, that the decoder ignores.
     """
     gain, carried = m.gain.gain, m.reconstruction_gain
     if m.excess.too_much and carried > gain.margin and not m.gain.memorised(carried):
         return False
-    return gain.mean <= 0 or m.gain.memorised(gain.mean)
+    if gain.mean > 0:
+        return m.gain.memorised(gain.mean)
+    known = m.gain.gap == m.gain.gap
+    return gain.mean <= 0 and (m.gain.gap > -gain.mean / 2 if known else not m.use.ignored)
 
 
 def _overfit(m: Measurements) -> str:
-    gap = m.gain.gap
+    gain, gap = m.gain.gain.mean, m.gain.gap
     known = f"train–validation gap {gap:.3g} nats per cell" if gap == gap else "gap unknown"
+    what = "most of what it encodes" if gain > 0 else "what it encodes"
     return (
-        "The model overfits: what it encodes does not carry over to new cells (gain over a decoder without z "
-        f"{m.gain.gain.mean:+.3g} nats, {known})."
+        f"The model overfits: {what} does not carry over to new cells (gain over a decoder without z {gain:+.3g} nats, "
+        f"{known})."
     )
 
 
+def _wastes_kl(m: Measurements) -> bool:
+    """Whether too much of the KL buys nothing, or all of it where no other illness says why it does not pay."""
+    unpaid = m.gain.gain.mean <= 0 or m.use.ignored
+    others = (_is_undertrained, _is_collapsed, _is_partially_collapsed, _is_overfit)
+    return m.excess.too_much or (unpaid and not any(holds(m) for holds in others))
+
+
 def _under_regularised(m: Measurements) -> str:
+    if not m.excess.too_much:
+        return (
+            f"Under-regularised: {m.usage.rate.mean:.3g} nats of KL do not pay for themselves (gain over a decoder "
+            f"without z {m.gain.gain.mean:+.3g}, a permuted z costs {m.use.cost.mean:.2g})."
+        )
+    rate, far = m.usage.rate.mean, m.excess.from_distance
+    narrow = min(m.excess.from_narrowness, rate - far)  # what they win of the reconstruction is no part of the KL
     return (
-        f"Under-regularised: of {m.usage.rate.mean:.3g} nats of KL, {m.excess.total:.3g} buy nothing "
-        f"({m.excess.from_distance:.3g} for lying far from the prior, {m.excess.from_narrowness:.3g} for posteriors "
-        f"that are too narrow; gain over a decoder without z {m.gain.gain.mean:+.3g}); "
+        f"Under-regularised: of {rate:.3g} nats of KL, {far + narrow:.3g} buy nothing ({far:.3g} for lying far from "
+        f"the prior, {narrow:.3g} for posteriors that are too narrow; gain over a decoder without z "
+        f"{m.gain.gain.mean:+.3g}); "
         f"draws from the prior miss where the cells are."
     )
 
 
 def _healthy(m: Measurements) -> str:
+    where = f" in {m.usage.n_active} of {m.usage.n_latent} dimensions" if m.usage.n_active else ""
     text = (
-        f"The latent space is alive: KL {m.usage.rate.mean:.3g} nats per cell in {m.usage.n_active} of "
-        f"{m.usage.n_latent} dimensions, gain over a decoder without z {m.gain.gain.mean:+.3g} nats."
+        f"The latent space is alive: KL {m.usage.rate.mean:.3g} nats per cell{where}, gain over a decoder without z "
+        f"{m.gain.gain.mean:+.3g} nats."
     )
     if m.probes is not None and m.probes.counts:
         text += (
@@ -196,9 +238,13 @@ def _adversary(m: Measurements) -> tuple[Remedy, ...]:
     return (remedies.adversary(m.leakage.leaking),) if m.leakage.leaking else ()
 
 
+#: What steps that are too large leave behind.
+SYMPTOMS = ("unstable", "undertrained", "collapsed", "partial_collapse", "overfit", "under_regularised")
+
 #: In this order the first rule that holds is the verdict and every later one that holds is a finding.
 RULES: tuple[Rule[Measurements], ...] = (
-    Rule("diverged", _is_diverged, _diverged, lambda m: (SLOWER, RAMP)),
+    Rule("diverged", _is_diverged, _diverged, lambda m: (SLOWER, RAMP), implies=SYMPTOMS),
+    Rule("unstable", _is_unstable, _unstable, lambda m: (SLOWER, RAMP), implies=SYMPTOMS),
     # before "undertrained": no training finds what is not there
     Rule(
         "no_signal",
@@ -223,7 +269,7 @@ RULES: tuple[Rule[Measurements], ...] = (
         lambda m: (RAMP, *_smaller(m, any_size=False), LOWER_BETA, _longer(m), FREE_BITS),
     ),
     Rule("overfit", _is_overfit, _overfit, lambda m: (RAMP, *_smaller(m, any_size=True), DEARER)),
-    Rule("under_regularised", lambda m: m.excess.too_much, _under_regularised, lambda m: (RAMP, _longer(m), DEARER)),
+    Rule("under_regularised", _wastes_kl, _under_regularised, lambda m: (RAMP, _longer(m), DEARER)),
     # what remains; a gain at or below 0 never gets here: "overfit" holds then
     Rule("healthy", lambda m: True, _healthy, _adversary, sound=True, tone="good", alone=True),
 )

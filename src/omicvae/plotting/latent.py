@@ -11,9 +11,8 @@ from omicvae.plotting.axes import BLUE, FAINT, GREY, PALE, category_look, litera
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# A dimension below this KL (nats) tells cells apart no better than noise does; Burda et al. (2016) use 0.01
-# as well, for the variance of posterior means.
-ACTIVE = 0.01
+# Where the KL is all that is known, a dimension below this (nats) tells cells apart no better than noise does.
+SPEAKS = 0.01
 # Bars below it are drawn at it (nats): the axis is logarithmic, and everything here is equally empty.
 FLOOR = 1e-4
 
@@ -21,8 +20,8 @@ FLOOR = 1e-4
 def kl_per_dimension(kl: Any, ax: "Axes | None" = None) -> "Axes":
     """Draw the KL of each latent dimension as bars, largest first, on a logarithmic axis.
 
-    Bars are blue at 0.01 nats and above, grey below; the title counts the former. ``kl`` is the mean KL of each
-    dimension (nats per cell), shape (K,), or a diagnosis that holds it as ``kl_per_dimension``.
+    ``kl`` is a diagnosis, whose active dimensions (see :class:`Diagnosis`) are blue and others grey; or the mean KL of
+    each dimension (nats per cell), shape (K,), blue at 0.01 nats and above. The title counts the blue bars.
     """
     kl_K = np.asarray(unmasked("KLs", getattr(kl, "kl_per_dimension", kl)), dtype=float)
     if kl_K.ndim != 1 or len(kl_K) == 0 or not np.isfinite(kl_K).all():
@@ -30,18 +29,21 @@ def kl_per_dimension(kl: Any, ax: "Axes | None" = None) -> "Axes":
             f"kl_per_dimension needs one finite KL for each dimension, got an array of shape {kl_K.shape}: {kl_K}."
         )
     ax = new_axes(width=4.4)[0] if ax is None else ax
-    sorted_K = np.sort(kl_K)[::-1]
-    active_K = sorted_K >= ACTIVE
-    colours = np.where(active_K, BLUE, FAINT)
+    order_K = np.argsort(-kl_K, kind="stable")
+    sorted_K, active = kl_K[order_K], getattr(kl, "active_dimensions", None)
+    blue_K = sorted_K >= SPEAKS if active is None else np.asarray(active, dtype=bool)[order_K]
+    colours = np.where(blue_K, BLUE, FAINT)
     rank_K = np.arange(1, len(kl_K) + 1)
     ax.bar(rank_K, np.maximum(sorted_K, FLOOR) - FLOOR / 2, bottom=FLOOR / 2, color=list(colours), width=0.8)
-    ax.axhline(ACTIVE, color=GREY, linewidth=1, linestyle="--")
+    if active is None:
+        ax.axhline(SPEAKS, color=GREY, linewidth=1, linestyle="--")
     ax.set_yscale("log")
-    ax.set_ylim(FLOOR / 2, max(10 * ACTIVE, 2 * float(sorted_K[0])))
+    ax.set_ylim(FLOOR / 2, max(10 * SPEAKS, 2 * float(sorted_K[0])))
     ax.set_xlim(0.4, len(kl_K) + 0.6)
     ax.set_xlabel("latent dimension, sorted")
     ax.set_ylabel("KL (nats per cell)")
-    ax.set_title(f"KL {kl_K.sum():.3g}, {active_K.sum()} of {len(kl_K)} dimensions ≥ {ACTIVE}")
+    meaning = f"≥ {SPEAKS}" if active is None else "active"
+    ax.set_title(f"KL {kl_K.sum():.3g}, {blue_K.sum()} of {len(kl_K)} dimensions {meaning}")
     ax.xaxis.get_major_locator().set_params(integer=True)
     plain_frame(ax)
     return ax

@@ -48,12 +48,12 @@ def latent_figures(diagnosis: "Diagnosis") -> Iterator[Figure]:
     kl_K = np.asarray(diagnosis.kl_per_dimension, dtype=float)
     if len(kl_K) and np.isfinite(kl_K).all():
         yield _figure(
-            pl.kl_per_dimension(kl_K, _panel()),
+            pl.kl_per_dimension(diagnosis, _panel()),
             "kl-dimensions",
             "KL of each latent dimension",
-            "Each bar is a latent dimension, largest first: blue ones tell something about the cell, grey ones below "
-            "the dashed line (0.01 nats) nothing. Some unused dimensions do no harm; if all are unused, "
-            "the latent is empty.",
+            "Each bar is a latent dimension, largest first: blue ones are active, their posterior means differ between "
+            "cells (variance above 0.01); grey ones are not. Some unused dimensions do no harm; if all are unused, the "
+            "latent is empty.",
         )
     probes = diagnosis.probes
     if len(probes):
