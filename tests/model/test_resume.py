@@ -288,6 +288,33 @@ def test_another_model_other_settings_and_a_used_folder_are_refused(make, tmp_pa
     make().train(**FAST, resume_from=tmp_path)  # the same settings may be given again
 
 
+@pytest.mark.parametrize("place", ["X", "var_names", "batch", "age", "size", "layer"])
+def test_a_run_goes_on_with_the_same_data_only(counts, tmp_path, place):
+    counts.obs["size"] = np.linspace(0.5, 1.5, counts.n_obs)
+    counts.layers["counts"] = counts.X.copy()
+    keys = {"batch_key": "batch", "continuous_covariate_keys": ["age"], "size_factor_key": "size"}
+
+    def train(adata, layer="counts", **settings):
+        ov.CVAE.setup_anndata(adata, layer=layer, **keys)
+        model = ov.CVAE(adata, "nb", 3, n_hidden=16)
+        model.train(progress_bar=False, accelerator="cpu", **settings)
+        return model
+
+    train(counts, max_epochs=2, objective={"warmup_epochs": 1}, checkpoint_dir=tmp_path)
+    other = counts.copy()
+    if place == "X":
+        other.layers["counts"].data[0] += 1
+    elif place == "var_names":
+        other.var_names = other.var_names[::-1]
+    elif place != "layer":
+        other.obs[place] = other.obs[place].to_numpy()[::-1]
+    with pytest.raises(SettingError, match=f"its data differ in.*{'layers' if place == 'X' else place}"):
+        train(other, layer=None if place == "layer" else "counts", resume_from=tmp_path)
+    renamed = counts.copy()
+    renamed.obs_names = [f"sample-{name}" for name in renamed.obs_names]
+    assert len(train(renamed, resume_from=tmp_path).history) == 2  # to a network cells have no names
+
+
 def test_what_was_frozen_does_not_start_with_the_step_count_of_the_rest(make):
     """Adam corrects new moments for their start: without it the first updates are several times too long."""
     model, steps = make(), []

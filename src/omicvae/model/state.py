@@ -25,10 +25,12 @@ class ModelState:
 
     Attributes
     ----------
-    adata, store, fingerprint
-        The model's own cells, as they were given and as the network sees them, and a checksum of their matrix.
+    adata, store
+        The model's own cells, as they were given and as the network sees them.
     identity
-        What else tells them from others; :meth:`own_adata`, the one gate to them, holds it against what they are now.
+        What tells them from others; :meth:`own_adata`, the one gate to them, holds it against what they are now.
+    parts
+        Its checksums, known without the data too.
     split
         Rows of the own cells; None before training and for other cells than those of the training.
     moments
@@ -44,8 +46,8 @@ class ModelState:
     module: ConditionalVAE = field(init=False)
     adata: AnnData | None = None
     store: CellStore | None = None
-    fingerprint: str | None = None
     identity: Identity | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
     split: Split | None = None
     fits: list[FitResult] = field(default_factory=list)
     objective: dict[str, Any] = field(default_factory=dict)
@@ -56,12 +58,10 @@ class ModelState:
     def __post_init__(self) -> None:
         self.module = build_module(self.config, self.schema)
 
-    def attach(self, adata: AnnData, store: CellStore) -> None:
+    def attach(self, adata: AnnData, store: CellStore, identity: Identity) -> None:
         """Make ``adata`` the model's own data."""
         own_memory(adata)
-        self.adata, self.store = adata, store
-        self.identity = Identity.of(adata, self.schema.keys)
-        self.fingerprint = self.identity.matrix
+        self.adata, self.store, self.identity, self.parts = adata, store, identity, identity.parts
 
     def restart(self) -> None:
         """Make new weights and forget all training."""

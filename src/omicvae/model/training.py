@@ -151,7 +151,7 @@ class TrainingMixin(HasState):
         folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
         if folder is not None:
             every = integral("checkpoint_every", checkpoint_every, minimum=1)
-            writer = CheckpointWriter(Path(folder), every, {**_identity(state), "run": settings.to_dict()})
+            writer = CheckpointWriter(Path(folder), every, {**_identity(state), "parts": state.parts, "run": settings.to_dict()})
         hard = hardware(accelerator, devices, settings.precision)
         with state.all_or_nothing():
             plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
@@ -206,8 +206,12 @@ def _begun(
         return _continued(settings, state, fresh), None
     checkpoint = read_checkpoint(Path(resume_from))
     saved, own = checkpoint["settings"], _identity(state)
-    if other := [name for name in own if own[name] != saved[name]]:
-        shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
+    other = [name for name in own if own[name] != saved[name]]
+    shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
+    assert state.identity is not None  # it comes with the data
+    if places := state.identity.differing(saved["parts"]):
+        shown = "; ".join(filter(None, [shown, f"its data differ in {', '.join(places)}"]))
+    if shown:
         raise SettingError(
             f"The checkpoint is of another model ({shown}). Make the model as it was when that run was started, "
             "on the same data."
@@ -217,7 +221,7 @@ def _begun(
 
 def _identity(state: ModelState) -> dict[str, Any]:
     """Return what must be the same for a run to be resumed, as JSON gives it back."""
-    own = {"config": state.config.to_dict(), "data": state.fingerprint, "epochs_before": len(state.history)}
+    own = {"config": state.config.to_dict(), "epochs_before": len(state.history)}
     plain: dict[str, Any] = json.loads(json.dumps(own))
     return plain
 
