@@ -235,6 +235,24 @@ def test_every_state_is_resumed(make, tmp_path, settings):
     np.testing.assert_array_equal(*(m.history.drop(columns="cells_per_second") for m in (whole, resumed)))
 
 
+def test_a_schedule_of_the_users_own_is_resumed_though_it_lies_elsewhere_in_memory(make, tmp_path):
+    class Own:
+        settled_step = 1
+
+        def __call__(self, step):
+            return min(1.0, step)
+
+    whole, resumed = make(), make()
+    whole.train(
+        **FAST, objective={"schedule": Own()}, checkpoint_dir=tmp_path, checkpoint_every=5, callbacks=[Callback()]
+    )
+    (tmp_path / "epoch-000008.safetensors").unlink(missing_ok=True)
+    resumed.train(objective={"schedule": Own()}, resume_from=tmp_path, progress_bar=False, callbacks=[Callback()])
+    np.testing.assert_array_equal(whole.get_latent_representation(), resumed.get_latent_representation())
+    resumed.train(**FAST)  # at the final weight
+    assert resumed.history["kl_weight"].iloc[-1] == 1
+
+
 def test_an_ended_run_resumes_to_itself(make, tmp_path):
     whole, resumed = make(), make()
     whole.train(**FAST, checkpoint_dir=tmp_path, checkpoint_every=3)

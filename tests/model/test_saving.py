@@ -159,7 +159,10 @@ def test_a_model_loaded_with_changed_cells_says_in_what_they_differ(fitted, coun
     else:
         other.obs[place] = other.obs[place].to_numpy()[::-1]
     loaded = ov.CVAE.load(tmp_path / "m", adata=other)
-    assert f"differ from those that the model was made of in adata.{place if place == 'var_names' else 'obs'}" in caplog.text
+    assert (
+        f"differ from those that the model was made of in adata.{place if place == 'var_names' else 'obs'}"
+        in caplog.text
+    )
     assert loaded.validation_indices is None
     with pytest.raises(NotSupportedError, match="in their order"):
         loaded.diagnose(umap=False)

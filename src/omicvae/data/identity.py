@@ -44,12 +44,15 @@ class Identity:
     names
         The indexes of cells and genes at the last look: pandas changes none, it makes others. (What is written
         into ``obs_names.values`` goes unseen.)
+    looked_at
+        Whether the user's present call has looked.
     """
 
     keys: SetupKeys
     parts: dict[str, str]
     stamp: tuple[Any, ...] | None
     names: tuple[pd.Index, ...]
+    looked_at: bool = False
 
     @classmethod
     def of(cls, adata: "AnnData", keys: SetupKeys) -> Self:

@@ -1,7 +1,6 @@
 """From configuration and schema to a network; the same function serves a new and a loaded model."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import torch
@@ -16,11 +15,6 @@ from omicvae.training import derive_seed, own_surroundings, private_generators
 
 #: Dropout of the encoder by default, and below so many cells, which it would memorise (``benchmarks/small_data.py``)
 DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
-
-
-def named_fields(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the fields of a settings class out of all arguments of a call, by name."""
-    return {setting.name: arguments[setting.name] for setting in fields(kind) if setting.name in arguments}
 
 
 @dataclass(frozen=True, slots=True)

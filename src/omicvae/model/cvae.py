@@ -8,10 +8,11 @@ from typing import Any
 from anndata import AnnData
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
+from omicvae._core import named_fields
 from omicvae._core.words import unknown_settings
 from omicvae.data import CellStore, DataSchema, Identity, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
-from omicvae.model.config import DROPOUT_RATE, SMALL_CELLS, SMALL_DROPOUT_RATE, ModelConfig, named_fields
+from omicvae.model.config import DROPOUT_RATE, SMALL_CELLS, SMALL_DROPOUT_RATE, ModelConfig
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.host import RefusalsMixin, adopt

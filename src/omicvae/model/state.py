@@ -37,8 +37,6 @@ class ModelState:
         Of the optimiser, for a run that goes on.
     known
         Results that :meth:`once` keeps.
-    looked_at
-        Whether the own cells have been looked at in the user's present call.
     """
 
     config: ModelConfig
@@ -53,7 +51,6 @@ class ModelState:
     objective: dict[str, Any] = field(default_factory=dict)
     moments: Mapping[str, Tensor] | None = None
     known: dict[Hashable, Any] = field(default_factory=dict)
-    looked_at: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.module = build_module(self.config, self.schema)
@@ -114,21 +111,23 @@ class ModelState:
                 "This model was loaded without data: pass adata=, or load it with CVAE.load(path, adata=adata)."
             )
         assert self.identity is not None  # it comes with the data
-        if not self.looked_at:
+        if not self.identity.looked_at:
             self.identity.require(self.adata)
         return self.adata
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """Look at the own data once for the block, which is one call of the user's, whatever it calls in turn."""
-        before = self.looked_at
-        if self.adata is not None:
-            self.own_adata()
-        self.looked_at = True
+        """Look at the own data, if any, once for the block: a call of the user's and the models it makes."""
+        identity = self.identity
+        if identity is None or identity.looked_at:
+            yield
+            return
+        self.own_adata()
+        identity.looked_at = True
         try:
             yield
         finally:
-            self.looked_at = before
+            identity.looked_at = False
 
     def own_split(self) -> Split | None:
         """Return the split of the own cells, where there are any as they were; None where it is not known."""

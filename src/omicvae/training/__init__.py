@@ -10,12 +10,13 @@ from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
 from omicvae.training.null_model import covariate_design, null_log_likelihood, unexplained_structure
 from omicvae.training.plan import Split, TrainingPlan
 from omicvae.training.seeds import derive_seed, private_generators
-from omicvae.training.settings import RunSettings, check_trainer_arguments
+from omicvae.training.settings import TRAIN_SIZE, RunSettings, check_trainer_arguments
 from omicvae.training.surroundings import own_surroundings
 
 __all__ = [
     "LEARNING_RATES",
     "PRECISIONS",
+    "TRAIN_SIZE",
     "Budget",
     "CellPasses",
     "CellScores",
