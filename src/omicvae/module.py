@@ -117,6 +117,8 @@ class ConditionalVAE(nn.Module):
             n_covariates=width if a.encode_covariates else 0,
             dropout_rate=a.dropout_rate,
             log_variance_bounds=a.log_variance_bounds,
+            # the decoder's first layer is linear: see MLP
+            mean_bias=a.normalization != "batch",
             **shared,
         )
         self.decoder = Decoder(

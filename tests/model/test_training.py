@@ -141,7 +141,7 @@ def test_a_second_run_keeps_the_split_and_the_final_weight(counts):
     model = make(counts)
     model.train(**FAST, objective={"beta": 3.0, "free_bits": 0.1})
     validation = model.validation_indices
-    model.train(**FAST, seed=9, train_size=0.5)
+    model.train(**FAST, seed=9)
     np.testing.assert_array_equal(model.validation_indices, validation)
     assert (model.history["kl_weight"].iloc[6:] == 3.0).all()
     assert model.objective["free_bits"] == 0.1

@@ -157,7 +157,9 @@ def explicit_obstacle(mlp: MLP) -> str | None:
 
 
 def gradient(parameter: Tensor) -> Tensor:
-    """Return where the gradient of ``parameter`` lies."""
+    """Return where the gradient of ``parameter`` lies; of a bias that is none, memory that nobody reads."""
+    if not parameter.requires_grad:
+        return torch.empty_like(parameter)
     assert parameter.grad is not None
     return parameter.grad
 
