@@ -175,7 +175,9 @@ def test_nothing_is_trained_that_changes_nothing(normalization, encoding, deeply
     settings |= {"covariate_encoding": encoding, "deeply_inject_covariates": deeply_inject, "dropout_rate": 0.0}
     torch.manual_seed(0)
     likelihood = LIKELIHOODS["gaussian"](8)
-    module = ConditionalVAE(likelihood, StandardNormal(3), Architecture(**settings), n_genes=8, n_levels=(3, 1)).double()
+    module = ConditionalVAE(
+        likelihood, StandardNormal(3), Architecture(**settings), n_genes=8, n_levels=(3, 1)
+    ).double()
     module.encoder.log_variance.weight.data.normal_()
     x_BG, codes_BD = torch.randn(64, 8).double(), torch.stack([torch.arange(64) % 3, torch.zeros(64).long()], 1)
     cells = Batch(x_BG, torch.ones(64, 1).double(), codes_BD, torch.empty(64, 0).double())
@@ -183,7 +185,9 @@ def test_nothing_is_trained_that_changes_nothing(normalization, encoding, deeply
     heads = module.decode(posterior.sample(), cells)
     ((heads["mean"] - x_BG) ** 2).mean().backward()
     own = {id(p) for p in likelihood.parameters()}
-    slopes = {name: p.grad.abs().max().item() for name, p in module.named_parameters() if id(p) not in own and p.numel()}
+    slopes = {
+        name: p.grad.abs().max().item() for name, p in module.named_parameters() if id(p) not in own and p.numel()
+    }
     assert len(slopes) > 10
     assert {name for name, slope in slopes.items() if slope < 1e-10} == set()
     assert ("encoder.mean.bias" in slopes) == (normalization != "batch")

@@ -19,7 +19,6 @@ from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
 from omicvae.training.history import epoch_index, history_frame
 from omicvae.training.plan import TrainingPlan
-from omicvae.training.seeds import private_generators
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def fit(
         **trainer_arguments,
     }
     module.train()
-    with private_generators(), quiet_lightning(), own_threads():
+    with quiet_lightning(), own_threads():
         trainer = pl.Trainer(max_epochs=budget.max_epochs, **settings)
         if resume_from is not None:
             _resume(trainer, plan, [best, *callbacks], resume_from)
