@@ -1,11 +1,15 @@
 """Fits beside each other in threads are those one after the other, and the user's generators stay as they are."""
 
+import logging
 import random
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 import omicvae as ov
 
@@ -47,6 +51,39 @@ def test_fits_in_threads_are_those_one_after_the_other(counts, kind, tmp_path):
     for one, other in zip(one_by_one, beside, strict=True):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_what_the_process_has_one_of_is_given_back_by_the_last_thread(counts):
+    """Runs that overlap would each give back what the other had set."""
+    log, filters, turns = logging.getLogger("lightning.pytorch"), list(warnings.filters), [Event() for _ in range(3)]
+
+    class Overlap(Callback):
+        def __init__(self, says, waits_for):
+            self.says, self.waits_for = says, waits_for
+
+        def on_train_start(self, trainer, plan):
+            turns[self.says].set()
+            assert turns[self.waits_for].wait(60)
+
+    def first():
+        ov.CVAE(counts.copy(), "nb", 2).train(**TRAIN, callbacks=Overlap(0, 1))
+        turns[2].set()
+
+    def second():
+        assert turns[0].wait(60)
+        ov.CVAE(counts.copy(), "nb", 2).train(**TRAIN, callbacks=Overlap(1, 2))
+
+    level = log.level
+    torch.set_default_dtype(torch.float64)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for run in [pool.submit(first), pool.submit(second)]:
+                run.result()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert log.level == level
+    assert warnings.filters == filters
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -50,7 +50,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class Dropout(nn.Module):
     """Zero a unit with probability p and divide the others by 1 − p (Srivastava et al. 2014), in training.
 
-    Units cost 16 random bits each, on a CPU a sixth of the time of torch's own draw; p is a multiple of 2⁻¹⁶.
+    On a CPU units cost 16 random bits each, a sixth of the time of torch's own draw; p is then a multiple of 2⁻¹⁶.
 
     Attributes
     ----------
@@ -67,9 +67,9 @@ class Dropout(nn.Module):
         self.threshold = min(round(p * 2**16), 2**16 - 1)
         self.scale = 1 / (1 - self.threshold / 2**16)
 
-    def draws(self, n_rows: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-        """Draw uniform integers, uint16 (B, H)."""
-        fours = torch.empty(-(-n_rows * width // 4), dtype=torch.int64, device=device)
+    def draws(self, n_rows: int, width: int) -> Tensor:
+        """Draw uniform integers on the CPU, uint16 (B, H)."""
+        fours = torch.empty(-(-n_rows * width // 4), dtype=torch.int64)
         fours.random_(-(2**63), None, generator=self.generator)
         return fours.view(torch.uint16)[: n_rows * width].view(n_rows, width)
 
@@ -77,7 +77,9 @@ class Dropout(nn.Module):
         """Map (B, H) to (B, H)."""
         if not self.training or self.threshold == 0:
             return x
-        return x * ((self.draws(len(x), x.shape[1], x.device).int() >= self.threshold) * self.scale).to(x.dtype)
+        if x.device.type != "cpu":
+            return x * torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator) / (1 - self.p)
+        return x * ((self.draws(*x.shape).int() >= self.threshold) * self.scale).to(x.dtype)
 
 
 class NormActivationDropout(nn.Module):
