@@ -66,14 +66,16 @@ def test_what_the_process_has_one_of_is_given_back_by_the_last_thread(counts):
             assert turns[self.waits_for].wait(60)
 
     def first():
+        torch.set_num_threads(2)
         ov.CVAE(counts.copy(), "nb", 2).train(**TRAIN, callbacks=Overlap(0, 1))
         turns[2].set()
+        assert torch.get_num_threads() == 2
 
     def second():
         assert turns[0].wait(60)
         ov.CVAE(counts.copy(), "nb", 2).train(**TRAIN, callbacks=Overlap(1, 2))
 
-    level = log.level
+    level, n_threads = log.level, torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
     try:
         with ThreadPoolExecutor(2) as pool:
@@ -82,6 +84,7 @@ def test_what_the_process_has_one_of_is_given_back_by_the_last_thread(counts):
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(n_threads)
     assert log.level == level
     assert warnings.filters == filters
 
