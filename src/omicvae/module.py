@@ -19,6 +19,7 @@ from omicvae._core import (
     integral,
     real,
 )
+from omicvae._core.noise import DrawingFrom
 from omicvae.likelihoods import Likelihood
 from omicvae.networks import (
     ACTIVATIONS,
@@ -117,6 +118,8 @@ class ConditionalVAE(nn.Module):
             n_covariates=width if a.encode_covariates else 0,
             dropout_rate=a.dropout_rate,
             log_variance_bounds=a.log_variance_bounds,
+            # the decoder's first layer is linear: see MLP
+            mean_bias=a.normalization != "batch",
             **shared,
         )
         self.decoder = Decoder(
@@ -181,7 +184,9 @@ class ConditionalVAE(nn.Module):
 
     def sample(self, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
         """Draw z from the prior and x from p(x | z, c), for the covariates and library of ``batch``; (B, G)."""
-        return self.distribution(self.prior_at(batch).sample(len(batch), generator), batch).sample()
+        distribution = self.distribution(self.prior_at(batch).sample(len(batch), generator), batch)
+        with DrawingFrom(generator):
+            return distribution.sample()
 
 
 class NullModel(nn.Module):

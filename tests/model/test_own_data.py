@@ -208,6 +208,16 @@ def test_levels_that_mean_the_same_number_are_told_apart():
         model.get_latent_representation()
 
 
+def test_construction_reads_the_matrix_once(counts, monkeypatch):
+    from omicvae.data import identity
+
+    ov.CVAE.setup_anndata(counts, batch_key="batch")
+    taken, fingerprint = [], identity.fingerprint
+    monkeypatch.setattr(identity, "fingerprint", lambda *given: (taken.append(1), fingerprint(*given))[1])
+    ov.CVAE(counts, "nb", 2)
+    assert len(taken) == 1
+
+
 def test_a_call_looks_at_the_data_once_or_twice(own, monkeypatch):
     looks, require = [], Identity.require
     monkeypatch.setattr(Identity, "require", lambda *given: (looks.append(1), require(*given))[1])
@@ -217,6 +227,9 @@ def test_a_call_looks_at_the_data_once_or_twice(own, monkeypatch):
         lambda: model.differential_expression(groupby="batch", group1=first, group2=second),
         lambda: model.diagnose(umap=False),
         lambda: model.get_elbo(),
+        lambda: model.train(**FAST),
+        lambda: ov.rescue(model, max_attempts=1, **FAST),
+        lambda: model.train(**FAST, rescue={"max_attempts": 1}),
     ):
         looks.clear()
         call()

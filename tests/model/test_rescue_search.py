@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import omicvae as ov
-from omicvae._core.errors import NotSupportedError, SettingError
+from omicvae._core.errors import DataError, NotSupportedError, SettingError
 from omicvae.diagnostics import Remedy
 from omicvae.model import rescue_search
 from omicvae.model.rescue_search import Attempt
@@ -186,3 +186,22 @@ def test_what_cannot_be_rescued_says_so(cells):
     model.train(2, train_size=1.0, objective={"schedule": "constant"}, progress_bar=False)
     with pytest.raises(SettingError, match="compares fits on validation cells"):
         ov.rescue(model)
+    with pytest.raises(SettingError, match="compares fits on validation cells"):  # the split is kept
+        model.train(2, rescue=True)
+    assert len(model.fits) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"max_attempts": 0}, "max_attempts must be at least 1"),
+        ({"max_seconds": "soon"}, "max_seconds must be a finite number"),
+        ({"labels_key": "cell_typ"}, "no column 'cell_typ'"),
+        ("yes", "rescue must be True or False"),
+    ],
+)
+def test_limits_are_judged_before_the_fit(cells, given, words):
+    model = ov.CVAE(cells)
+    with pytest.raises((SettingError, DataError), match=words):
+        model.train(2, rescue=given)
+    assert not model.fits

@@ -235,6 +235,24 @@ def test_every_state_is_resumed(make, tmp_path, settings):
     np.testing.assert_array_equal(*(m.history.drop(columns="cells_per_second") for m in (whole, resumed)))
 
 
+def test_a_schedule_of_the_users_own_is_resumed_though_it_lies_elsewhere_in_memory(make, tmp_path):
+    class Own:
+        settled_step = 1
+
+        def __call__(self, step):
+            return min(1.0, step)
+
+    whole, resumed = make(), make()
+    whole.train(
+        **FAST, objective={"schedule": Own()}, checkpoint_dir=tmp_path, checkpoint_every=5, callbacks=[Callback()]
+    )
+    (tmp_path / "epoch-000008.safetensors").unlink(missing_ok=True)
+    resumed.train(objective={"schedule": Own()}, resume_from=tmp_path, progress_bar=False, callbacks=[Callback()])
+    np.testing.assert_array_equal(whole.get_latent_representation(), resumed.get_latent_representation())
+    resumed.train(**FAST)  # at the final weight
+    assert resumed.history["kl_weight"].iloc[-1] == 1
+
+
 def test_an_ended_run_resumes_to_itself(make, tmp_path):
     whole, resumed = make(), make()
     whole.train(**FAST, checkpoint_dir=tmp_path, checkpoint_every=3)
@@ -286,6 +304,33 @@ def test_another_model_other_settings_and_a_used_folder_are_refused(make, tmp_pa
     with pytest.raises(SettingError, match="checkpoints of another run"):
         make().train(**FAST, checkpoint_dir=tmp_path)
     make().train(**FAST, resume_from=tmp_path)  # the same settings may be given again
+
+
+@pytest.mark.parametrize("place", ["X", "var_names", "batch", "age", "size", "layer"])
+def test_a_run_goes_on_with_the_same_data_only(counts, tmp_path, place):
+    counts.obs["size"] = np.linspace(0.5, 1.5, counts.n_obs)
+    counts.layers["counts"] = counts.X.copy()
+    keys = {"batch_key": "batch", "continuous_covariate_keys": ["age"], "size_factor_key": "size"}
+
+    def train(adata, layer="counts", **settings):
+        ov.CVAE.setup_anndata(adata, layer=layer, **keys)
+        model = ov.CVAE(adata, "nb", 3, n_hidden=16)
+        model.train(progress_bar=False, accelerator="cpu", **settings)
+        return model
+
+    train(counts, max_epochs=2, objective={"warmup_epochs": 1}, checkpoint_dir=tmp_path)
+    other = counts.copy()
+    if place == "X":
+        other.layers["counts"].data[0] += 1
+    elif place == "var_names":
+        other.var_names = other.var_names[::-1]
+    elif place != "layer":
+        other.obs[place] = other.obs[place].to_numpy()[::-1]
+    with pytest.raises(SettingError, match=f"its data differ in.*{'layers' if place == 'X' else place}"):
+        train(other, layer=None if place == "layer" else "counts", resume_from=tmp_path)
+    renamed = counts.copy()
+    renamed.obs_names = [f"sample-{name}" for name in renamed.obs_names]
+    assert len(train(renamed, resume_from=tmp_path).history) == 2  # to a network cells have no names
 
 
 def test_what_was_frozen_does_not_start_with_the_step_count_of_the_rest(make):

@@ -148,3 +148,24 @@ def test_a_model_loaded_with_other_cells_does_not_pretend_to_know_its_split(fitt
     assert loaded.get_latent_representation().shape == (len(rows), 3)
     with pytest.raises(NotSupportedError, match="in their order"):
         loaded.diagnose(umap=False)
+
+
+@pytest.mark.parametrize("place", ["var_names", "batch", "age"])
+def test_a_model_loaded_with_changed_cells_says_in_what_they_differ(fitted, counts, tmp_path, caplog, place):
+    fitted.save(tmp_path / "m")
+    other = counts.copy()
+    if place == "var_names":
+        other.var_names = other.var_names[::-1]
+    else:
+        other.obs[place] = other.obs[place].to_numpy()[::-1]
+    loaded = ov.CVAE.load(tmp_path / "m", adata=other)
+    assert (
+        f"differ from those that the model was made of in adata.{place if place == 'var_names' else 'obs'}"
+        in caplog.text
+    )
+    assert loaded.validation_indices is None
+    with pytest.raises(NotSupportedError, match="in their order"):
+        loaded.diagnose(umap=False)
+    caplog.clear()
+    assert ov.CVAE.load(tmp_path / "m", adata=counts).validation_indices is not None
+    assert not caplog.records

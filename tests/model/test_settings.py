@@ -23,6 +23,7 @@ VALUES = {
     "n_hidden_decoder": 8,
     "n_layers_decoder": 1,
     "max_epochs": 2,
+    "train_size": 0.9,
     "early_stopping_patience": 5,
     "learning_rate": 0.01,
     "weight_decay": 0.1,

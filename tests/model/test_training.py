@@ -141,7 +141,7 @@ def test_a_second_run_keeps_the_split_and_the_final_weight(counts):
     model = make(counts)
     model.train(**FAST, objective={"beta": 3.0, "free_bits": 0.1})
     validation = model.validation_indices
-    model.train(**FAST, seed=9, train_size=0.5)
+    model.train(**FAST, seed=9)
     np.testing.assert_array_equal(model.validation_indices, validation)
     assert (model.history["kl_weight"].iloc[6:] == 3.0).all()
     assert model.objective["free_bits"] == 0.1
@@ -160,6 +160,23 @@ def prior_with(change):
             return Density(p.mean_BK, p.log_variance_BK)
 
     return Changed(3)
+
+
+def test_a_second_run_takes_no_other_split_and_is_judged_by_its_own(counts):
+    model = ov.CVAE(counts, "nb", 2, n_hidden=8)
+    model.train(**FAST, train_size=0.5)
+    split = model.validation_indices
+    with pytest.raises(SettingError, match=r"train_size=0\.8 has 96 cells train, and in the run before 60 did"):
+        model.train(**FAST, train_size=0.8)
+    model.train(**FAST, train_size=0.5)
+    model.train(**FAST, early_stopping_patience=3)
+    np.testing.assert_array_equal(model.validation_indices, split)
+    model.train(**FAST, train_size=1.0, fresh=True)
+    for given in ({"early_stopping_patience": 3}, {"lr_schedule": "plateau"}):
+        with pytest.raises(SettingError, match="no cells validate"):
+            model.train(**FAST, **given)
+        model.train(**FAST, **given, train_size=0.5, fresh=True)
+        model.train(**FAST, train_size=1.0, fresh=True)
 
 
 def test_a_single_bad_step_is_skipped_and_counted(counts, caplog):

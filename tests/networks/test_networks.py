@@ -164,3 +164,30 @@ def test_dropout_keeps_the_expected_share_and_the_mean(p):
     again = torch.nn.Parameter(ones.clone())
     dropout(again).sum().backward()
     assert torch.equal(again.grad, out)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("encoding", COVARIATE_ENCODINGS)
+@pytest.mark.parametrize("deeply_inject", [True, False])
+def test_nothing_is_trained_that_changes_nothing(normalization, encoding, deeply_inject):
+    """A bias whose constant a normalisation takes away again has a gradient of rounding alone, which Adam scales up."""
+    settings = {"n_latent": 3, "n_hidden": 16, "n_layers": 2, "normalization": normalization}
+    settings |= {"covariate_encoding": encoding, "deeply_inject_covariates": deeply_inject, "dropout_rate": 0.0}
+    torch.manual_seed(0)
+    likelihood = LIKELIHOODS["gaussian"](8)
+    module = ConditionalVAE(
+        likelihood, StandardNormal(3), Architecture(**settings), n_genes=8, n_levels=(3, 1)
+    ).double()
+    module.encoder.log_variance.weight.data.normal_()
+    x_BG, codes_BD = torch.randn(64, 8).double(), torch.stack([torch.arange(64) % 3, torch.zeros(64).long()], 1)
+    cells = Batch(x_BG, torch.ones(64, 1).double(), codes_BD, torch.empty(64, 0).double())
+    posterior = module.encode(cells)
+    heads = module.decode(posterior.sample(), cells)
+    ((heads["mean"] - x_BG) ** 2).mean().backward()
+    own = {id(p) for p in likelihood.parameters()}
+    slopes = {
+        name: p.grad.abs().max().item() for name, p in module.named_parameters() if id(p) not in own and p.numel()
+    }
+    assert len(slopes) > 10
+    assert {name for name, slope in slopes.items() if slope < 1e-10} == set()
+    assert ("encoder.mean.bias" in slopes) == (normalization != "batch")

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 import omicvae as ov
-from omicvae._core import SettingError
+from omicvae._core import SettingError, named_fields
 from omicvae.objective import Objective
 from omicvae.training import RunSettings, default_weight_decay
 
@@ -55,7 +55,7 @@ def test_a_resumed_run_takes_its_settings_from_the_file():
 
 def test_settings_are_found_by_name_among_other_arguments():
     named = {**RunSettings(seed=2).to_dict(), "self": None, "progress_bar": True}
-    assert RunSettings.of(named) == RunSettings(seed=2)
+    assert RunSettings(**named_fields(RunSettings, named)) == RunSettings(seed=2)
 
 
 class Own:

@@ -1,6 +1,6 @@
 """What every layer shares: value types, errors, AnnData keys, argument checks."""
 
-from omicvae._core.arguments import check_fields, choose, flag, integral, plain, real
+from omicvae._core.arguments import check_fields, choose, flag, integral, named_fields, plain, real
 from omicvae._core.errors import (
     DataError,
     NotSupportedError,
@@ -35,6 +35,7 @@ __all__ = [
     "choose",
     "flag",
     "integral",
+    "named_fields",
     "plain",
     "real",
 ]

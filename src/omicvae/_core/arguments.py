@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -67,6 +68,11 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool | int | float) or value not in (0, 1):
         raise SettingError(f"{name} must be True or False, got {value!r}.")
     return bool(value)
+
+
+def named_fields(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the fields of a settings class out of all arguments of a call, by name."""
+    return {setting.name: arguments[setting.name] for setting in fields(kind) if setting.name in arguments}
 
 
 def check_fields(settings: Any, check: Callable[..., object], *names: str, **bounds: Any) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from omicvae._core.errors import SavingError
 
@@ -12,7 +13,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     The temporary file is in the same folder, because a rename is atomic only within one file system.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.partial")  # its own in every thread and process
     try:
         write(temporary)
         with open(temporary, "rb+") as file:

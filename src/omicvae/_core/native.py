@@ -172,8 +172,9 @@ def own_threads() -> Iterator[None]:
     """
     global _inside, _torch_threads
     with _entering:
+        own = torch.get_num_threads()  # each thread of the user's has its number, and a new one torch's last
         if _inside == 0:
-            _torch_threads = torch.get_num_threads()
+            _torch_threads = own
         _inside += 1
         torch.set_num_threads(1)
     try:
@@ -181,8 +182,7 @@ def own_threads() -> Iterator[None]:
     finally:
         with _entering:
             _inside -= 1
-            if _inside == 0:
-                torch.set_num_threads(_torch_threads)
+            torch.set_num_threads(own if _inside else _torch_threads)
 
 
 def _in_forked_child() -> None:

@@ -215,5 +215,8 @@ class LatentPosterior:
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw z = mean + sd · ε with ε ~ N(0, I) (Kingma & Welling 2014), differentiable in both."""
-        noise = torch.empty_like(self.mean_BK).normal_(generator=generator)
-        return self.mean_BK + self.sd_BK * noise
+        return self.at(torch.empty_like(self.mean_BK).normal_(generator=generator))
+
+    def at(self, noise_BK: Tensor) -> Tensor:
+        """Return z for a given ε."""
+        return self.mean_BK + self.sd_BK * noise_BK

@@ -1,7 +1,7 @@
 """Whether an AnnData still holds what a model has read from it: matrix, names and their order, columns in use."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from omicvae._core import DataError
 from omicvae._core.native import compiled, run
-from omicvae.data.covariates import loose_name
+from omicvae.data.covariates import loose_name, obs_column
 from omicvae.data.fingerprint import fingerprint
 from omicvae.data.keys import SetupKeys
 from omicvae.data.matrix import get_matrix
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BLOCK = 1 << 14
 #: odd, so that a product with it loses nothing (Steele, Lea & Flood 2014)
 MULTIPLIER = 0xBF58476D1CE4E5B9
+CELL_NAMES = "adata.obs_names"
 
 
 @dataclass(slots=True, eq=False)
@@ -43,12 +44,15 @@ class Identity:
     names
         The indexes of cells and genes at the last look: pandas changes none, it makes others. (What is written
         into ``obs_names.values`` goes unseen.)
+    looked_at
+        Whether the user's present call has looked.
     """
 
     keys: SetupKeys
     parts: dict[str, str]
     stamp: tuple[Any, ...] | None
     names: tuple[pd.Index, ...]
+    looked_at: bool = False
 
     @classmethod
     def of(cls, adata: "AnnData", keys: SetupKeys) -> Self:
@@ -61,6 +65,11 @@ class Identity:
     def matrix(self) -> str:
         """Checksum of the matrix."""
         return self.parts[matrix_place(self.keys.layer)]
+
+    def differing(self, before: Mapping[str, str]) -> list[str]:
+        """Places in which the data are others to a network than those of ``before``; to it cells have no names."""
+        places = dict.fromkeys((*before, *self.parts))
+        return [place for place in places if place != CELL_NAMES and before.get(place) != self.parts.get(place)]
 
     def require(self, adata: "AnnData") -> None:
         """Raise a DataError that names what has changed; results would be those of the data as they were."""
@@ -96,7 +105,7 @@ def matrix_place(layer: str | None) -> str:
 def name_parts(adata: "AnnData") -> dict[str, str]:
     """Checksums of the names of cells and genes, in their order."""
     return {
-        "adata.obs_names": checksum_of_texts(adata.obs_names),
+        CELL_NAMES: checksum_of_texts(adata.obs_names),
         "adata.var_names": checksum_of_texts(adata.var_names),
     }
 
@@ -108,7 +117,7 @@ def column_parts(adata: "AnnData", keys: SetupKeys) -> dict[str, str]:
     checksums = dict.fromkeys(keys.categorical_keys, checksum_of_levels)
     checksums |= dict.fromkeys(keys.continuous_covariate_keys + factors, checksum_of_numbers)
     for key, checksum in checksums.items():
-        parts[f"adata.obs[{key!r}]"] = checksum(adata.obs[key]) if key in adata.obs else "none"
+        parts[f"adata.obs[{key!r}]"] = checksum(obs_column(adata, key)) if key in adata.obs else "none"
     return parts
 
 

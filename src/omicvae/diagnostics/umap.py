@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from omicvae._core.together import together
 from omicvae.diagnostics.evidence import Check, Row
 from omicvae.metrics import neighbourhood_purity, purity_by_chance, silhouette
 from omicvae.metrics.labels import MAX_CELLS, Array, FloatArray, labelled_cells
@@ -70,10 +72,7 @@ def umap_coordinates(features_ND: Array, *, seed: int = 0) -> FloatArray:
     n_neighbors = min(15, len(values_ND) - 1)
     # exact neighbours from here: umap's own search for small data calls Python once per pair of cells
     distance_Nk, index_Nk = NearestNeighbors(n_neighbors=n_neighbors).fit(values_ND).kneighbors(values_ND)
-    with warnings.catch_warnings():
-        # umap announces that TensorFlow is missing and that new cells could not be added: no matter
-        warnings.simplefilter("ignore", ImportWarning)
-        warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)
+    with _quiet_umap():
         from umap import UMAP
 
         mapper = UMAP(
@@ -86,6 +85,16 @@ def umap_coordinates(features_ND: Array, *, seed: int = 0) -> FloatArray:
             n_jobs=1,
         )
         return np.asarray(mapper.fit_transform(values_ND), dtype=np.float64)
+
+
+@together
+@contextmanager
+def _quiet_umap() -> Iterator[None]:
+    """Keep back that TensorFlow is missing and that new cells could not be added: no matter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)
+        warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)
+        yield
 
 
 def _start(values_ND: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -1,26 +1,19 @@
 """From configuration and schema to a network; the same function serves a new and a loaded model."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-import torch
-
 from omicvae._core import SettingError, check_fields, choose, integral, plain
+from omicvae._core.noise import DrawingFrom
 from omicvae.data import DataSchema
 from omicvae.likelihoods import LIKELIHOODS, Likelihood
 from omicvae.module import Architecture, ConditionalVAE, NullModel
 from omicvae.networks import covariate_width
 from omicvae.priors import PRIORS
-from omicvae.training import derive_seed, own_surroundings, private_generators
+from omicvae.training import generator_for, own_surroundings
 
 #: Dropout of the encoder by default, and below so many cells, which it would memorise (``benchmarks/small_data.py``)
 DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
-
-
-def named_fields(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the fields of a settings class out of all arguments of a call, by name."""
-    return {setting.name: arguments[setting.name] for setting in fields(kind) if setting.name in arguments}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +77,7 @@ def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
         covariate_width=covariate_width(n_levels, n_continuous, encoding=architecture.covariate_encoding),
         n_pseudo_inputs=config.n_pseudo_inputs,
     )
-    with own_surroundings(), private_generators():
-        torch.manual_seed(derive_seed(config.seed, "weights"))
+    with own_surroundings(), DrawingFrom(generator_for(config.seed, "weights")):
         return ConditionalVAE(
             _build_likelihood(config, schema), PRIORS[config.prior](**of_prior), architecture, **sizes
         )

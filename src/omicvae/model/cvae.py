@@ -8,11 +8,11 @@ from typing import Any
 from anndata import AnnData
 from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
 
-from omicvae._core import SettingError
+from omicvae._core import SettingError, named_fields
 from omicvae._core.words import unknown_settings
-from omicvae.data import CellStore, DataSchema, SetupKeys, check_support, choose_likelihood
+from omicvae.data import CellStore, DataSchema, Identity, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
-from omicvae.model.config import DROPOUT_RATE, SMALL_CELLS, SMALL_DROPOUT_RATE, ModelConfig, named_fields
+from omicvae.model.config import DROPOUT_RATE, SMALL_CELLS, SMALL_DROPOUT_RATE, ModelConfig
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.host import RefusalsMixin, adopt
@@ -116,29 +116,29 @@ class CVAE(
         if dropout_rate is None:
             named["dropout_rate"] = SMALL_DROPOUT_RATE if adata.n_obs < SMALL_CELLS else DROPOUT_RATE
         architecture = Architecture(**named_fields(Architecture, named))
-        setup = recorded_setup(adata)
-        if setup is None:
+        identity = recorded_setup(adata)
+        if identity is None:
             logger.warning(
                 "adata was not set up: using adata.X and no covariates. For batches, other covariates or a layer, call "
                 "CVAE.setup_anndata(adata, ...) first."
             )
             type(self).setup_anndata(adata)
-            setup = SetupKeys()
-        schema = DataSchema.register(adata, setup)
+            identity = Identity.of(adata, SetupKeys())
+        schema = DataSchema.register(adata, identity.keys)
         store = CellStore.build(adata, schema)
         if likelihood == "auto":
-            named["likelihood"] = choose_likelihood(store.summary, adata, setup.layer)
+            named["likelihood"] = choose_likelihood(store.summary, adata, identity.keys.layer)
             logger.info('likelihood="auto" chose %r from the values of the data.', named["likelihood"])
         config = ModelConfig(architecture=architecture, **named_fields(ModelConfig, named))
         support = LIKELIHOODS[config.likelihood].support
-        if setup.round_counts and support != "counts":
+        if identity.keys.round_counts and support != "counts":
             raise SettingError(
                 f"round_counts=True makes counts, and likelihood={config.likelihood!r} models none. Take one "
                 "for counts, or set up without it."
             )
         check_support(store.summary, support)
         state = ModelState(config, schema)
-        state.attach(adata, store)
+        state.attach(adata, store, identity)
         adopt(self, state)
 
     @classmethod

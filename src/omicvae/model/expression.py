@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scvi.model.base import RNASeqMixin
 
 from omicvae._core import DataError, NotSupportedError, SettingError, integral, real
+from omicvae._core.noise import numpy_seeded
 from omicvae.model.state import HasState
 
 
@@ -154,7 +155,7 @@ class ExpressionMixin(HasState):
         """Differential expression of counts as in scvi-tools (Lopez et al. 2018; Boyeau et al. 2019).
 
         Arguments are those of ``scvi.model.SCVI.differential_expression``. Only for count likelihoods: its fold
-        changes are ratios of ρ.
+        changes are ratios of ρ. The pairs of cells that scvi-tools compares are drawn by the model's seed.
         """
         self.state.require_trained("differential_expression()")
         if self.module.likelihood.support != "counts":
@@ -169,7 +170,7 @@ class ExpressionMixin(HasState):
                 "differential_expression() names genes by their place: the data's genes must be the model's, in its "
                 "order. Load the model with adata[:, list(model.schema.gene_names)].copy()."
             )
-        with self.state.one_look():
+        with self.state.one_look(), numpy_seeded(self.state.seed_for("differences")):
             return RNASeqMixin.differential_expression(self, adata, **arguments)
 
     def _validate_anndata(self, adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:

@@ -106,7 +106,7 @@ def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...
     """
     store, module = state.cells(), state.module
     n_latent, support = state.config.architecture.n_latent, module.likelihood.support
-    mean_NK, variance_NK = CellPasses(module, store).encode(lambda q: (q.mean_BK, q.log_variance_BK.exp()))
+    mean_NK, variance_NK = CellPasses(module, store).encode(lambda q, start: (q.mean_BK, q.log_variance_BK.exp()))
     sd_NK = np.sqrt(variance_NK)
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
     pca_NK = state.once(

@@ -58,12 +58,12 @@ class LatentMixin(HasState):
         """
         matching = {"unseen": unseen, "missing_genes": missing_genes}
         passes = self.state.passes("get_latent_representation()", adata, indices, batch_size, **matching)
-        generator = passes.generator(self.state.seed_for("latent", seed))
+        draw = passes.draws(self.state.seed_for("latent", seed))
 
-        def read(q: LatentPosterior) -> Tensor | tuple[Tensor, ...]:
+        def read(q: LatentPosterior, start: int) -> Tensor | tuple[Tensor, ...]:
             if return_dist:
                 return q.mean_BK, q.log_variance_BK.exp()
-            return q.mean_BK if give_mean else q.sample(generator)
+            return q.mean_BK if give_mean else draw(q, start, 0)
 
         outputs = passes.encode(read)
         return (outputs[0], outputs[1]) if return_dist else outputs[0]

@@ -4,23 +4,62 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import pandas as pd
+from anndata import AnnData
 
-from omicvae._core import SettingError, integral
+from omicvae._core import SettingError, check_fields, flag, integral, real
 from omicvae._core.errors import TrainingError
+from omicvae.data import obs_column
 from omicvae.diagnostics import Diagnosis, Remedy
 from omicvae.model.host import adopt
+from omicvae.training import Split
 
 log = logging.getLogger("omicvae")
 
-#: What a rescue may be given within ``train(rescue={...})``.
-LIMITS = ("labels_key", "max_attempts", "max_seconds")
-
 #: Terms of the objective that a remedy leaves as they are: they are what the user wants, not what went wrong.
 KEPT_TERMS = ("adversary", "discriminator", "total_correlation")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a rescue judges, and when it ends; its arguments document them.
+
+    Raises
+    ------
+    SettingError
+        On an impossible setting.
+    """
+
+    labels_key: str | None = None
+    max_attempts: int = 6
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, integral, "max_attempts", minimum=1)
+        check_fields(self, real, "max_seconds", minimum=0)
+
+    @classmethod
+    def of(cls, given: bool | Mapping[str, Any]) -> Self | None:
+        """Take what ``train(rescue=...)`` is given; None for no rescue."""
+        if not isinstance(given, Mapping):
+            return cls() if flag("rescue", given) else None
+        names = [field.name for field in fields(cls)]
+        if not set(given) <= set(names):
+            raise SettingError(f"rescue takes True or a mapping with {', '.join(names)}, got {sorted(given)}.")
+        return cls(**given)
+
+    def check(self, adata: AnnData, split: Split) -> None:
+        """Raise where the data have no such labels, or no cells validate."""
+        if not len(split.validation):
+            raise SettingError(
+                "A rescue compares fits on validation cells, and train_size=1.0 leaves none. Leave some, as with 0.9 "
+                "(after a first run: model.train(fresh=True, train_size=0.9))."
+            )
+        if self.labels_key is not None:
+            obs_column(adata, self.labels_key)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,18 +225,19 @@ def rescue(
     SettingError
         If there are no validation cells to compare fits on.
     """
-    max_attempts, state = integral("max_attempts", max_attempts, minimum=1), model.state
-    state.require_trained("rescue()")
-    if state.split is not None and not len(state.split.validation):
-        raise SettingError(
-            "rescue() compares fits on validation cells, and train_size=1.0 left none. Train anew: "
-            "model.train(fresh=True, train_size=0.9)."
-        )
-    started = time.perf_counter()
+    limits, state = Limits(labels_key, max_attempts, max_seconds), model.state
+    with state.one_look():
+        limits.check(state.own_adata(), state.require_split("rescue()"))
+        return _search(model, limits, train_arguments)
+
+
+def _search(model: Any, limits: Limits, train_arguments: Mapping[str, Any]) -> Rescue:
+    """Try remedies until one is sound, or a limit is reached."""
+    labels_key, started = limits.labels_key, time.perf_counter()
     attempts, models, tried = [_judge(model, None, labels_key, started)], [model], set[str]()
-    while not attempts[-1].sound and len(attempts) <= max_attempts:
+    while not attempts[-1].sound and len(attempts) <= limits.max_attempts:
         remedy = next(_untried(attempts, tried), None)
-        if remedy is None or (max_seconds is not None and time.perf_counter() - started >= max_seconds):
+        if remedy is None or (limits.max_seconds is not None and time.perf_counter() - started >= limits.max_seconds):
             break
         tried.add(_key(remedy))
         other, attempt = try_remedy(model, remedy, labels_key, train_arguments)

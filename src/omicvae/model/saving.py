@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,11 +18,13 @@ from safetensors.torch import save
 
 from omicvae._core import SavingError
 from omicvae._core.files import refused, write_atomically
-from omicvae.data import DataSchema
+from omicvae.data import DataSchema, Identity
 from omicvae.model.config import ModelConfig
 from omicvae.model.host import adopt
 from omicvae.model.state import HasState, ModelState
 from omicvae.training import FitResult, Split
+
+log = logging.getLogger("omicvae")
 
 SCHEMA_VERSION = 1
 STATE = "model.json"
@@ -70,7 +73,7 @@ class SavingMixin(HasState):
             record = {
                 "schema_version": SCHEMA_VERSION,
                 "omicvae_version": version("omicvae"),
-                "fingerprint": own.fingerprint,
+                "parts": own.parts,
                 "config": own.config.to_dict(),
                 "data": own.schema.to_dict(),
                 "objective": own.objective,
@@ -112,11 +115,23 @@ class SavingMixin(HasState):
             state, saved = _restored(folder, record)
         adata = saved if adata is None else adata
         if adata is not None:
-            state.attach(adata, state.cells(adata))
-        if state.fingerprint != record["fingerprint"]:  # row numbers mean something for these cells alone
-            state.split = None
+            _attach(state, adata)
         model: Self = adopt(cls.__new__(cls), state)
         return model
+
+
+def _attach(state: ModelState, adata: AnnData) -> None:
+    """Give a model that was read its data; other cells than those of its training leave its split unknown."""
+    saved, n_cells = state.parts, state.schema.n_cells
+    state.attach(adata, state.cells(adata), identity := Identity.of(adata, state.schema.keys))
+    if other := identity.differing(saved):
+        state.split = None  # row numbers mean something for those cells alone
+        if adata.n_obs == n_cells:
+            log.warning(
+                "The data given differ from those that the model was made of in %s, and are taken as other cells: "
+                "which of them trained is not known.",
+                ", ".join(other),
+            )
 
 
 def _part(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -178,7 +193,7 @@ def _restored(folder: Path, record: Mapping[str, Any]) -> tuple[ModelState, AnnD
         raise ValueError(f"the checksum of {record['weights']} is another one")
     tensors = read_tensors(content)
     state = ModelState(ModelConfig.from_dict(record["config"]), DataSchema.from_dict(record["data"]))
-    state.fingerprint = record["fingerprint"]  # so that a save of the model keeps its split
+    state.parts = record["parts"]  # so that a save of the model keeps its split
     state.module.load_state_dict(_part("module.", tensors))
     state.module.eval()
     state.fits = [FitResult.from_dict(fit) for fit in record["fits"]]

@@ -5,7 +5,7 @@ import json
 from anndata import AnnData
 
 from omicvae._core import DataError, keys
-from omicvae.data import SetupKeys, fingerprint, get_matrix, matrix_place
+from omicvae.data import Identity, SetupKeys, fingerprint, matrix_place
 
 #: how to come to an AnnData from what is given for one, by the name of its type
 WAYS = {
@@ -43,8 +43,8 @@ def record_setup(adata: AnnData, setup: SetupKeys) -> None:
     adata.uns[keys.UNS] = {**adata.uns.get(keys.UNS, {}), keys.SETUP: json.dumps(record)}
 
 
-def recorded_setup(adata: AnnData) -> SetupKeys | None:
-    """Return the keys recorded by ``setup_anndata``, also on a copy or a subset; None where there are none.
+def recorded_setup(adata: AnnData) -> Identity | None:
+    """Look at data as ``setup_anndata`` recorded them, also a copy or a subset; None where there is no record.
 
     Raises
     ------
@@ -55,17 +55,11 @@ def recorded_setup(adata: AnnData) -> SetupKeys | None:
     if text is None:
         return None
     record = json.loads(str(text))
-    setup = SetupKeys(**record["keys"])
-    get_matrix(adata, setup.layer)  # the layer may have been dropped since: say so first
-    if record["shape"] == list(adata.shape):
-        check_unchanged(adata, setup.layer, record["fingerprint"])
-    return setup
-
-
-def check_unchanged(adata: AnnData, layer: str | None, expected: str | None) -> None:
-    """Compare the matrix with the fingerprint taken earlier."""
-    if fingerprint(adata, layer) != expected:
+    identity = Identity.of(adata, SetupKeys(**record["keys"]))
+    if record["shape"] == list(adata.shape) and record["fingerprint"] != identity.matrix:
         raise DataError(
-            f"{matrix_place(layer)} has changed since it was set up. If the new values are the ones to model, call "
-            "CVAE.setup_anndata(adata, ...) again; if not, restore them or keep counts in a layer and pass layer=."
+            f"{matrix_place(identity.keys.layer)} has changed since it was set up. If the new values are the ones to "
+            "model, call CVAE.setup_anndata(adata, ...) again; if not, restore them or keep counts in a layer and pass "
+            "layer=."
         )
+    return identity

@@ -25,18 +25,18 @@ class ModelState:
 
     Attributes
     ----------
-    adata, store, fingerprint
-        The model's own cells, as they were given and as the network sees them, and a checksum of their matrix.
+    adata, store
+        The model's own cells, as they were given and as the network sees them.
     identity
-        What else tells them from others; :meth:`own_adata`, the one gate to them, holds it against what they are now.
+        What tells them from others; :meth:`own_adata`, the one gate to them, holds it against what they are now.
+    parts
+        Its checksums, known without the data too.
     split
         Rows of the own cells; None before training and for other cells than those of the training.
     moments
         Of the optimiser, for a run that goes on.
     known
         Results that :meth:`once` keeps.
-    looked_at
-        Whether the own cells have been looked at in the user's present call.
     """
 
     config: ModelConfig
@@ -44,24 +44,21 @@ class ModelState:
     module: ConditionalVAE = field(init=False)
     adata: AnnData | None = None
     store: CellStore | None = None
-    fingerprint: str | None = None
     identity: Identity | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
     split: Split | None = None
     fits: list[FitResult] = field(default_factory=list)
     objective: dict[str, Any] = field(default_factory=dict)
     moments: Mapping[str, Tensor] | None = None
     known: dict[Hashable, Any] = field(default_factory=dict)
-    looked_at: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.module = build_module(self.config, self.schema)
 
-    def attach(self, adata: AnnData, store: CellStore) -> None:
+    def attach(self, adata: AnnData, store: CellStore, identity: Identity) -> None:
         """Make ``adata`` the model's own data."""
         own_memory(adata)
-        self.adata, self.store = adata, store
-        self.identity = Identity.of(adata, self.schema.keys)
-        self.fingerprint = self.identity.matrix
+        self.adata, self.store, self.identity, self.parts = adata, store, identity, identity.parts
 
     def restart(self) -> None:
         """Make new weights and forget all training."""
@@ -114,21 +111,23 @@ class ModelState:
                 "This model was loaded without data: pass adata=, or load it with CVAE.load(path, adata=adata)."
             )
         assert self.identity is not None  # it comes with the data
-        if not self.looked_at:
+        if not self.identity.looked_at:
             self.identity.require(self.adata)
         return self.adata
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """Look at the own data once for the block, which is one call of the user's, whatever it calls in turn."""
-        before = self.looked_at
-        if self.adata is not None:
-            self.own_adata()
-        self.looked_at = True
+        """Look at the own data, if any, once for the block: a call of the user's and the models it makes."""
+        identity = self.identity
+        if identity is None or identity.looked_at:
+            yield
+            return
+        self.own_adata()
+        identity.looked_at = True
         try:
             yield
         finally:
-            self.looked_at = before
+            identity.looked_at = False
 
     def own_split(self) -> Split | None:
         """Return the split of the own cells, where there are any as they were; None where it is not known."""

@@ -4,20 +4,21 @@ import inspect
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 
-from omicvae._core import SettingError, TrainingError, choose, integral
+from omicvae._core import SettingError, TrainingError, choose, integral, named_fields
 from omicvae.data import train_validation_split
-from omicvae.model.rescue_search import LIMITS, Attempt
+from omicvae.model.rescue_search import Attempt, Limits
 from omicvae.model.rescue_search import rescue as mend
 from omicvae.model.state import HasState, ModelState
-from omicvae.objective import HELD, Objective
+from omicvae.objective import Objective
 from omicvae.training import (
+    TRAIN_SIZE,
     Checkpoint,
     CheckpointWriter,
     RunSettings,
@@ -52,7 +53,7 @@ class TrainingMixin(HasState):
         *,
         objective: Objective | Mapping[str, Any] | None = None,
         batch_size: int = 128,
-        train_size: float = 0.9,
+        train_size: float | None = None,
         early_stopping: bool = True,
         early_stopping_patience: int | None = None,
         early_stopping_min_delta: float = 0.0,
@@ -88,7 +89,8 @@ class TrainingMixin(HasState):
         batch_size
             Cells in a minibatch.
         train_size
-            Fraction of cells to train on; the others validate. 1.0 trains on all, without validation.
+            Fraction of cells to train on (None: 0.9); the others validate. 1.0 trains on all, without validation. A
+            second call keeps the split and takes no other fraction.
         early_stopping, early_stopping_patience, early_stopping_min_delta
             Stop when the validation objective has not improved, by more than so many nats per cell, for so many epochs
             (default: a fifth of the plan, at least 10), counted once all weights are final and the rate falls.
@@ -137,24 +139,21 @@ class TrainingMixin(HasState):
             If too many steps had a loss or gradient that was not finite; the model is usable.
         """
         check_trainer_arguments(trainer_arguments, inspect.signature(self.train).parameters)
-        settings, state = RunSettings.of(locals()), self.state
-        state.own_adata()  # before anything else is looked at
+        settings, state = RunSettings(**named_fields(RunSettings, locals())), self.state
         choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
-        limits: dict[str, Any] = dict(rescue) if isinstance(rescue, Mapping) else {}
-        if not set(limits) <= set(LIMITS):
-            raise SettingError(f"rescue takes True or a mapping with {', '.join(LIMITS)}, got {sorted(limits)}.")
-        if rescue and train_size == 1:
-            raise SettingError(
-                "rescue compares fits on validation cells, and train_size=1.0 leaves none. Leave some, as with 0.9."
-            )
-        settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
-        folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
-        if folder is not None:
-            every = integral("checkpoint_every", checkpoint_every, minimum=1)
-            writer = CheckpointWriter(Path(folder), every, {**_identity(state), "run": settings.to_dict()})
-        hard = hardware(accelerator, devices, settings.precision)
-        with state.all_or_nothing():
-            plan = _make_plan(settings, state, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
+        limits = Limits.of(rescue)
+        with state.one_look(), state.all_or_nothing():
+            settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
+            folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
+            if folder is not None:
+                every = integral("checkpoint_every", checkpoint_every, minimum=1)
+                about = {**_identity(state), "parts": state.parts, "run": settings.to_dict()}
+                writer = CheckpointWriter(Path(folder), every, about)
+            hard = hardware(accelerator, devices, settings.precision)
+            split = _split(settings, state, fresh)
+            if limits is not None:
+                limits.check(state.own_adata(), split)
+            plan = _make_plan(settings, state, split, fresh=fresh, bfloat16_products=hard.pop("bfloat16_products"))
             result = fit(
                 plan,
                 settings.best_weights(plan.budget.max_epochs),
@@ -169,10 +168,10 @@ class TrainingMixin(HasState):
         state.fits.append(result)
         state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
         self.attempts, self.is_trained_, failure = (), True, result.failure
-        if rescue:
+        if limits is not None:
             kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
             hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
-            outcome = mend(self, **limits, **{**kept, **hardware_too, **trainer_arguments})
+            outcome = mend(self, **asdict(limits), **{**kept, **hardware_too, **trainer_arguments})
             self.state, self.attempts = outcome.model.state, outcome.attempts
             failure = outcome.attempts[outcome.chosen].failure
         if failure:
@@ -206,8 +205,12 @@ def _begun(
         return _continued(settings, state, fresh), None
     checkpoint = read_checkpoint(Path(resume_from))
     saved, own = checkpoint["settings"], _identity(state)
-    if other := [name for name in own if own[name] != saved[name]]:
-        shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
+    other = [name for name in own if own[name] != saved[name]]
+    shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
+    assert state.identity is not None  # it comes with the data
+    if places := state.identity.differing(saved["parts"]):
+        shown = "; ".join(filter(None, [shown, f"its data differ in {', '.join(places)}"]))
+    if shown:
         raise SettingError(
             f"The checkpoint is of another model ({shown}). Make the model as it was when that run was started, "
             "on the same data."
@@ -217,7 +220,7 @@ def _begun(
 
 def _identity(state: ModelState) -> dict[str, Any]:
     """Return what must be the same for a run to be resumed, as JSON gives it back."""
-    own = {"config": state.config.to_dict(), "data": state.fingerprint, "epochs_before": len(state.history)}
+    own = {"config": state.config.to_dict(), "epochs_before": len(state.history)}
     plain: dict[str, Any] = json.loads(json.dumps(own))
     return plain
 
@@ -230,7 +233,7 @@ def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSett
     kept = "Adam's moments" if state.moments else "a new optimiser (moments are not saved with a model)"
     if settings.objective is None:
         weight = float(state.history["kl_weight"].iloc[-1])
-        goal = Objective.parse({**state.objective, **HELD}).held(weight)
+        goal = Objective.held_from(state.objective, weight)
         settings = replace(settings, objective=goal)
         kept += f", the KL weight held at {weight:.4g}"
     log.warning(
@@ -242,15 +245,37 @@ def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSett
     return settings
 
 
-def _make_plan(settings: RunSettings, state: ModelState, *, fresh: bool, bfloat16_products: bool) -> TrainingPlan:
-    """Fix split, budget and objective of a run, and initialise the network before the first one."""
+def _split(settings: RunSettings, state: ModelState, fresh: bool) -> Split:
+    """Return the split of a run, a function of seed and size; one that goes on keeps it.
+
+    Raises
+    ------
+    SettingError
+        If it should have another size, or leaves no validation cells for what waits for them.
+    """
+    kept, size, store = None if fresh else state.split, settings.train_size, state.cells()
+    split = kept
+    if split is None or size is not None:
+        rng = np.random.default_rng(derive_seed(int(settings.seed or 0), "split"))
+        share = TRAIN_SIZE if size is None else size
+        split = Split(*train_validation_split(store.n_cells, train_size=share, strata=store.codes_ND, rng=rng))
+    if kept is not None and len(kept.train) != len(split.train):
+        raise SettingError(
+            f"train_size={size:g} has {len(split.train)} cells train, and in the run before {len(kept.train)} did. "
+            "What has trained must not validate, so a run that goes on keeps its split: leave train_size out, or "
+            "start again with fresh=True."
+        )
+    split = split if kept is None else kept
+    settings.check_effects(validated=len(split.validation) > 0)
+    return split
+
+
+def _make_plan(
+    settings: RunSettings, state: ModelState, split: Split, *, fresh: bool, bfloat16_products: bool
+) -> TrainingPlan:
+    """Fix budget and objective of a run, and initialise the network before the first one."""
     store, seed = state.cells(), int(settings.seed or 0)
     goal = Objective.parse(settings.objective)
-    split = None if fresh else state.split  # what has been trained on must not validate later
-    if split is None:  # the same in every run with the same seed and size
-        rng = np.random.default_rng(derive_seed(seed, "split"))
-        size = settings.train_size
-        split = Split(*train_validation_split(store.n_cells, train_size=size, strata=store.codes_ND, rng=rng))
     n_train, n_genes, n_latent = len(split.train), state.module.n_genes, state.config.architecture.n_latent
     budget = make_budget(n_train, settings.batch_size, settings.optimisation(n_train), max_epochs=settings.max_epochs)
     scheduled = goal.scheduled(budget.total_steps, budget.steps_per_epoch, n_genes=n_genes, n_latent=n_latent)

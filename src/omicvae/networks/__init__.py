@@ -5,7 +5,7 @@ I; normalisations start at scale 1 and shift 0; embeddings at N(0, 1). Two place
 head starts at zero, and the biases of the decoder's heads are set from the training cells before the first step.
 """
 
-from omicvae.networks.blocks import ACTIVATIONS, NORMALIZATIONS, weight_matrices
+from omicvae.networks.blocks import ACTIVATIONS, NORMALIZATIONS, Dropout, weight_matrices
 from omicvae.networks.covariates import COVARIATE_ENCODINGS, CovariateEncoding, covariate_width
 from omicvae.networks.decoder import Decoder
 from omicvae.networks.discriminators import LatentClassifier, RealnessScore
@@ -18,6 +18,7 @@ __all__ = [
     "NORMALIZATIONS",
     "CovariateEncoding",
     "Decoder",
+    "Dropout",
     "Encoder",
     "LatentClassifier",
     "RealnessScore",

@@ -51,7 +51,14 @@ class Dropout(nn.Module):
     """Zero a unit with probability p and divide the others by 1 − p (Srivastava et al. 2014), in training.
 
     On a CPU units cost 16 random bits each, a sixth of the time of torch's own draw; p is then a multiple of 2⁻¹⁶.
+
+    Attributes
+    ----------
+    generator
+        What draws, on the device of the data; None for torch's global one. A run has one of its own.
     """
+
+    generator: torch.Generator | None = None
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -60,10 +67,10 @@ class Dropout(nn.Module):
         self.threshold = min(round(p * 2**16), 2**16 - 1)
         self.scale = 1 / (1 - self.threshold / 2**16)
 
-    @staticmethod
-    def draws(n_rows: int, width: int) -> Tensor:
-        """Draw uniform integers, uint16 (B, H), from torch's global generator of the CPU."""
-        fours = torch.empty(-(-n_rows * width // 4), dtype=torch.int64).random_(-(2**63), None)
+    def draws(self, n_rows: int, width: int) -> Tensor:
+        """Draw uniform integers on the CPU, uint16 (B, H)."""
+        fours = torch.empty(-(-n_rows * width // 4), dtype=torch.int64)
+        fours.random_(-(2**63), None, generator=self.generator)
         return fours.view(torch.uint16)[: n_rows * width].view(n_rows, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,7 +78,7 @@ class Dropout(nn.Module):
         if not self.training or self.threshold == 0:
             return x
         if x.device.type != "cpu":
-            return F.dropout(x, self.p)
+            return x * torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator) / (1 - self.p)
         return x * ((self.draws(*x.shape).int() >= self.threshold) * self.scale).to(x.dtype)
 
 

@@ -10,26 +10,27 @@ from omicvae._core import Batch
 
 
 class OneHot(nn.Module):
-    """Indicator vector of a level."""
+    """Indicator vector of a level. A single level tells nothing, and has no entry."""
 
     def __init__(self, n_levels: int) -> None:
         super().__init__()
+        self.n_levels = n_levels
         self.width = self.width_of(n_levels)
 
     @staticmethod
     def width_of(n_levels: int) -> int:
-        """Width of the encoding, L."""
-        return n_levels
+        """Width of the encoding, L or 0."""
+        return n_levels if n_levels > 1 else 0
 
     def forward(self, codes_B: Tensor) -> Tensor:
         """Map codes (B,) to indicators (B, L)."""
-        return F.one_hot(codes_B, self.width).float()
+        return F.one_hot(codes_B, self.n_levels)[:, : self.width].float()
 
 
 class LevelEmbedding(nn.Module):
     """Learned vector of a level; its width grows slowly with the number of levels, as min(16, ⌈L / 2⌉ + 1).
 
-    Vectors start at N(0, 1) draws, as torch has them.
+    Vectors start at N(0, 1) draws, as torch has them. A single level tells nothing, and has a vector without entries.
     """
 
     def __init__(self, n_levels: int) -> None:
@@ -39,8 +40,8 @@ class LevelEmbedding(nn.Module):
 
     @staticmethod
     def width_of(n_levels: int) -> int:
-        """Width of the encoding, E."""
-        return min(16, (n_levels + 1) // 2 + 1)
+        """Width of the encoding, E or 0."""
+        return min(16, (n_levels + 1) // 2 + 1) if n_levels > 1 else 0
 
     def forward(self, codes_B: Tensor) -> Tensor:
         """Map codes (B,) to vectors (B, E)."""

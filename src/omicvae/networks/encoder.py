@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from omicvae._core import LatentPosterior, SparseRows
@@ -11,11 +12,21 @@ from omicvae.networks.blocks import MLP, full_precision
 LOG_VARIANCE_BOUNDS = (-14.5, 5.0)
 
 
+class LatentHead(nn.Linear):
+    """Linear map to the latent's dimensions; without ``bias`` that is a buffer of zeros, under the same name."""
+
+    def __init__(self, n_hidden: int, n_latent: int, *, bias: bool = True) -> None:
+        super().__init__(n_hidden, n_latent)
+        if not bias:
+            del self.bias
+            self.register_buffer("bias", torch.zeros(n_latent))
+
+
 class Encoder(nn.Module):
     """MLP with a mean head and a log-variance head (Kingma & Welling 2014).
 
     The log variance is clamped to ``log_variance_bounds``. Its head starts at zero weights, so the untrained
-    posterior has unit variance.
+    posterior has unit variance. ``mean_bias`` is for a decoder that does not take a constant away from z again.
     """
 
     def __init__(
@@ -26,13 +37,14 @@ class Encoder(nn.Module):
         n_layers: int,
         *,
         log_variance_bounds: tuple[float, float] = LOG_VARIANCE_BOUNDS,
+        mean_bias: bool = True,
         **block: Any,
     ) -> None:
         super().__init__()
         self.log_variance_bounds = log_variance_bounds
         self.body = MLP(n_in, n_hidden, n_layers, **block)
-        self.mean = nn.Linear(n_hidden, n_latent)
-        self.log_variance = nn.Linear(n_hidden, n_latent)
+        self.mean = LatentHead(n_hidden, n_latent, bias=mean_bias)
+        self.log_variance = LatentHead(n_hidden, n_latent)
         nn.init.zeros_(self.log_variance.weight)
         nn.init.zeros_(self.log_variance.bias)
 

@@ -157,7 +157,9 @@ def explicit_obstacle(mlp: MLP) -> str | None:
 
 
 def gradient(parameter: Tensor) -> Tensor:
-    """Return where the gradient of ``parameter`` lies."""
+    """Return where the gradient of ``parameter`` lies; of a bias that is none, memory that nobody reads."""
+    if not parameter.requires_grad:
+        return torch.empty_like(parameter)
     assert parameter.grad is not None
     return parameter.grad
 
@@ -315,9 +317,10 @@ class Heads:
 
 
 class Posterior:
-    """The encoder's heads with the KL from N(0, I), for at most ``n_cells`` cells at a time."""
+    """The encoder's heads with the KL from N(0, I), for at most ``n_cells`` cells at a time; ``generator`` draws z."""
 
-    def __init__(self, encoder: Encoder, n_cells: int) -> None:
+    def __init__(self, encoder: Encoder, n_cells: int, generator: torch.Generator | None = None) -> None:
+        self._generator = generator
         n_latent, n_hidden = encoder.mean.weight.shape
         # noise, mean, log variance, z, KL, and the loss's derivative in the KL
         self._latent = torch.empty(6, n_cells, n_latent)
@@ -336,7 +339,7 @@ class Posterior:
             self._sizes[n] = tuple((tensor, tensor.numpy()) for tensor in tensors)
         self._hidden, self._now = h_BH.numpy(), self._sizes[n]
         (noise_BK, noise), (_, mean), (_, log_variance), (z_BK, z), (kl_BK, kl), *_ = self._now
-        noise_BK.normal_()
+        noise_BK.normal_(generator=self._generator)
         out = (mean, log_variance, z, kl)
         run(_posterior, n, self._hidden, self._parameters, noise, self._bounds, *out, smallest=_SMALLEST_PART)
         return z_BK, kl_BK

@@ -10,13 +10,12 @@ from omicvae.objective.adversarial import (
     hinge_loss,
 )
 from omicvae.objective.kl import FREE_BITS_MODES, KLControl, regularised_kl
-from omicvae.objective.objective import HELD, Objective, ScheduledObjective
+from omicvae.objective.objective import Objective, ScheduledObjective
 from omicvae.objective.schedules import SCHEDULES, Cyclical, Ramp, Schedule
 from omicvae.objective.total_correlation import total_correlation
 
 __all__ = [
     "FREE_BITS_MODES",
-    "HELD",
     "SCHEDULES",
     "Adversary",
     "Cyclical",

@@ -1,5 +1,6 @@
 """``Objective``: what training minimises, as the user states it, and its form for one planned run."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -152,20 +153,25 @@ class Objective(Settings):
 
         A controller starts at ``kl_weight``, where it was; adversaries are new networks and start at once.
         """
-        changes = dict(HELD)
-        if self.target_rate is not None:
+        return self.held_from(self.to_dict(), kl_weight)
+
+    @classmethod
+    def held_from(cls, settings: Mapping[str, Any], kl_weight: float) -> "Objective":
+        """Return :meth:`held` of the objective that :meth:`to_dict` gave; an own schedule object is not needed."""
+        goal, changes = cls.parse({**settings, **HELD}), dict[str, Any]()
+        if goal.target_rate is not None:
             changes["beta"] = kl_weight
         for name in ADVERSARIES:
-            adversary = getattr(self, name)
+            adversary = getattr(goal, name)
             if adversary is not None:
                 changes[name] = replace(adversary, start=0.0, start_epochs=None, start_steps=None)
-        return replace(self, **changes)
+        return replace(goal, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain mapping of the fields; an own schedule object is shown by its repr."""
+        """Plain mapping of the fields; an own schedule object is shown by its repr, without a place in memory."""
         state = asdict(self)
         if not isinstance(self.schedule, str):
-            state["schedule"] = repr(self.schedule)
+            state["schedule"] = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(self.schedule))
         return state
 
     def scheduled(self, total_steps: int, steps_per_epoch: int, *, n_genes: int, n_latent: int) -> "ScheduledObjective":

@@ -37,8 +37,8 @@ class ConditionalNormal(Prior):
         super().__init__()
         if width == 0:
             raise SettingError(
-                'prior="conditional" needs covariates, and the model has none. Name some in setup_anndata '
-                '(batch_key=, ...), or take prior="standard".'
+                'prior="conditional" needs covariates, and the model has none of two levels or more. Name some in '
+                'setup_anndata (batch_key=, ...), or take prior="standard".'
             )
         self.mean_CK = nn.Parameter(torch.zeros(width, n_latent))
         self.log_variance_CK = nn.Parameter(torch.zeros(width, n_latent))

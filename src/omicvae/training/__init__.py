@@ -9,13 +9,14 @@ from omicvae.training.history import history_frame
 from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
 from omicvae.training.null_model import covariate_design, null_log_likelihood, unexplained_structure
 from omicvae.training.plan import Split, TrainingPlan
-from omicvae.training.seeds import derive_seed, private_generators
-from omicvae.training.settings import RunSettings, check_trainer_arguments
+from omicvae.training.seeds import derive_seed, generator_for
+from omicvae.training.settings import TRAIN_SIZE, RunSettings, check_trainer_arguments
 from omicvae.training.surroundings import own_surroundings
 
 __all__ = [
     "LEARNING_RATES",
     "PRECISIONS",
+    "TRAIN_SIZE",
     "Budget",
     "CellPasses",
     "CellScores",
@@ -33,6 +34,7 @@ __all__ = [
     "derive_seed",
     "evaluating",
     "fit",
+    "generator_for",
     "hardware",
     "has_checkpoint",
     "history_frame",
@@ -40,7 +42,6 @@ __all__ = [
     "map_cells",
     "null_log_likelihood",
     "own_surroundings",
-    "private_generators",
     "read_checkpoint",
     "score_cells",
     "unexplained_structure",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import Batch, SettingError
+from omicvae._core.noise import DrawingFrom
 from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
 from omicvae.networks import LatentClassifier, RealnessScore
@@ -31,8 +32,9 @@ class AdversaryTraining(nn.Module, ABC):
         super().__init__()
         self.name, self.network, self.settings, self.phase = name, network, settings, phase
 
-    def configure(self) -> None:
-        """Make the optimiser, once the network is on its device."""
+    def configure(self, generator: torch.Generator | None = None) -> None:
+        """Make the optimiser, once the network is on its device; ``generator`` draws what it plays with."""
+        self.generator = generator
         self.optimizer = adam(self.network, Optimisation(self.settings.learning_rate))
 
     def cost(
@@ -106,8 +108,9 @@ class DiscriminatorTraining(AdversaryTraining):
 
     def _term(self, module: ConditionalVAE, batch: Batch, z_BK: Tensor) -> tuple[Tensor, Tensor]:
         likelihood = module.likelihood
-        distribution = module.distribution(module.prior_at(batch).sample(len(batch)), batch)
-        sample_BG, mean_BG = distribution.sample(), distribution.mean
+        distribution = module.distribution(module.prior_at(batch).sample(len(batch), self.generator), batch)
+        with DrawingFrom(self.generator):
+            sample_BG, mean_BG = distribution.sample(), distribution.mean
         generated_BG = likelihood.features(mean_BG + (sample_BG - mean_BG).detach(), batch.library_B1)
         c_BC = module.covariates(batch).detach()
         self._seen = (likelihood.features(batch.x_BG, batch.library_B1), generated_BG.detach(), c_BC)

@@ -22,6 +22,8 @@ class AutogradStep:
         Training cells.
     adversaries
         Their training; each updates itself after the cVAE, once its phase has begun.
+    generator
+        Draws z; None for torch's global one.
     """
 
     def __init__(
@@ -31,9 +33,10 @@ class AutogradStep:
         scheduled: ScheduledObjective,
         n_cells: int,
         adversaries: Sequence[AdversaryTraining] = (),
+        generator: torch.Generator | None = None,
     ) -> None:
         self.module, self.optimizer, self.scheduled = module, optimizer, scheduled
-        self.n_cells, self.adversaries = n_cells, adversaries
+        self.n_cells, self.adversaries, self.generator = n_cells, adversaries, generator
         norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
         both = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
         self._statistics = [value for value in both if value is not None]
@@ -47,7 +50,7 @@ class AutogradStep:
         batch, module, scheduled = prepared.batch, self.module, self.scheduled
         statistics = [value.clone() for value in self._statistics]
         posterior = module.encode(batch)
-        z_BK = posterior.sample()
+        z_BK = posterior.sample(self.generator)
         heads = module.decode(z_BK, batch)
         kl_BK = module.prior_at(batch).kl(posterior, z_BK)
         reconstruction, kl = -module.likelihood.cell_log_prob(batch, heads).mean(), kl_BK.detach().sum() / len(batch)

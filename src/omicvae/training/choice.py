@@ -1,6 +1,7 @@
 """The one place that chooses how a fit takes its steps, and says why."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -26,15 +27,16 @@ def choose_step(
     *,
     precision: str = "32-true",
     bfloat16_products: bool = False,
+    generator: torch.Generator | None = None,
 ) -> tuple[Step, str]:
     """Return the fastest step that covers a fit with minibatches of ``sizes`` cells, and a few words on the choice."""
     reason = obstacle(module, scheduled, sizes, precision)
     if reason is None and isinstance(optimizer, FlatAdam):
-        step = ExplicitStep(
-            module, optimizer, scheduled, max(sizes), bfloat16_products=bfloat16_products, density=store.density
-        )
+        how: dict[str, Any] = {"bfloat16_products": bfloat16_products, "density": store.density}
+        step = ExplicitStep(module, optimizer, scheduled, max(sizes), generator=generator, **how)
         return step, "explicit step" + (", products with genes' weights in bfloat16" if bfloat16_products else "")
-    return AutogradStep(module, optimizer, scheduled, sum(sizes), adversaries), f"autograd step: {reason}"
+    autograd = AutogradStep(module, optimizer, scheduled, sum(sizes), adversaries, generator)
+    return autograd, f"autograd step: {reason}"
 
 
 def obstacle(module: ConditionalVAE, scheduled: ScheduledObjective, sizes: Sequence[int], precision: str) -> str | None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omicvae._core import Batch, LatentPosterior, integral
+from omicvae._core.noise import DrawingByCell, cell_noise, cell_streams
 from omicvae.data import CellStore
 from omicvae.diagnostics import POWERS, tempered
 from omicvae.module import ConditionalVAE
-from omicvae.training.seeds import private_generators
 from omicvae.training.surroundings import own_surroundings
 
 # numbers in an evaluation batch: large enough to fill the cores, small enough for their memory to be used again by the
@@ -59,9 +59,9 @@ def map_cells(
     """
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
     device = next(module.parameters()).device
-    if batch_size is None:  # torch draws 16 normal numbers at a time
+    if batch_size is None:
         numbers = max(1, store.n_genes if entries is None else entries)
-        size = int(np.clip(BATCH_ENTRIES // numbers // 16 * 16, 16, 8192))
+        size = int(np.clip(BATCH_ENTRIES // numbers, 16, 8192))
     else:
         size = integral("batch_size", batch_size, minimum=1)
     joined: list[Any] = []
@@ -78,6 +78,21 @@ def map_cells(
             for column, array in zip(joined, arrays, strict=True):
                 column[start : start + len(array)] = array
     return joined
+
+
+#: what draws z from q of a minibatch: the position of its first cell, the number of the draw
+Draws = Callable[[LatentPosterior, int, int], Tensor]
+
+
+def posterior_draws(store: CellStore, indices: NDArray[np.int64] | None, seed: int) -> Draws:
+    """Return what draws from the posteriors of the cells ``indices``; a cell's noise is that of its row."""
+    rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
+
+    def draw(q: LatentPosterior, start: int, number: int) -> Tensor:
+        n, n_latent = q.mean_BK.shape
+        return q.at(torch.from_numpy(cell_noise(rows[start : start + n], n_latent, seed, number)).to(q.mean_BK))
+
+    return draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +129,14 @@ def score_cells(
 
     With ``n_samples`` above 1 the reconstruction is the mean over as many draws, as is a KL that has no closed form.
     """
-    generator = torch.Generator(module.device).manual_seed(seed)
+    device, draw = next(module.parameters()).device, posterior_draws(store, indices, seed)
 
     def score(batch: Batch, start: int) -> tuple[Tensor, Tensor]:
         posterior = module.encode(batch)
         prior, draws = module.prior_at(batch), []
         kl_BK = torch.zeros_like(posterior.mean_BK)
         for n_before in range(n_samples):
-            z_BK = posterior.sample(generator)
+            z_BK = draw(posterior, start, n_before)
             draws.append(module.reconstruction(z_BK, batch))
             kl_BK += (prior.kl(posterior, z_BK) - kl_BK) / (n_before + 1)  # leaves a closed form as it is, to the bit
         return torch.stack(draws).mean(0), kl_BK
@@ -160,17 +175,17 @@ class CellPasses:
         """Apply ``function`` as :func:`map_cells` does."""
         return map_cells(self.module, self.store, self.rows, function, batch_size=self.batch_size, **settings)
 
-    def generator(self, seed: int) -> torch.Generator:
-        """Make a source of noise where the network is."""
-        return torch.Generator(self.module.device).manual_seed(seed)
+    def draws(self, seed: int) -> Draws:
+        """Return what draws from the posteriors of these cells."""
+        return posterior_draws(self.store, self.rows, seed)
 
-    def encode(self, read: Callable[[LatentPosterior], Tensor | tuple[Tensor, ...]]) -> list[Any]:
-        """Return what ``read`` takes from q(z | x, c), such as its mean or a draw; each (N, K)."""
+    def encode(self, read: Callable[[LatentPosterior, int], Tensor | tuple[Tensor, ...]]) -> list[Any]:
+        """Return what ``read`` takes from q(z | x, c) and the first position, such as a mean or a draw; each (N, K)."""
         module, store, entries = self.module, self.store, None
         if module.device.type == "cpu":  # a non-zero is a gene and a value, and a layer keeps what it was given
             numbers = round(2 * (store.density * store.n_genes + module.architecture.n_hidden))
             entries = min(numbers, store.n_genes)
-        return self._map(lambda batch, start: read(module.encode(batch)), entries=entries)
+        return self._map(lambda batch, start: read(module.encode(batch), start), entries=entries)
 
     def prior_moments(self) -> list[NDArray[np.float32]]:
         """Mean and SD of p(z | c), each (N, K)."""
@@ -207,14 +222,14 @@ class CellPasses:
 
     def marginal_log_likelihood(self, *, seed: int, n_samples: int) -> NDArray[np.float64]:
         """Return log (1/S) Σ_s p(x | z_s, c) p(z_s | c) / q(z_s | x, c), nats, (N,) (Burda et al. 2016)."""
-        module, generator = self.module, self.generator(seed)
+        module, draw = self.module, self.draws(seed)
 
         def marginal(batch: Batch, start: int) -> Tensor:
             q, prior = module.encode(batch), module.prior_at(batch)
             normal = torch.distributions.Normal(q.mean_BK, q.sd_BK)
             weights = []
-            for _ in range(n_samples):
-                z_BK = q.sample(generator)
+            for s in range(n_samples):
+                z_BK = draw(q, start, s)
                 log_ratio_B = prior.log_prob(z_BK) - normal.log_prob(z_BK).sum(-1)
                 weights.append(log_ratio_B - module.reconstruction(z_BK, batch))
             return torch.logsumexp(torch.stack(weights), 0) - np.log(n_samples)
@@ -245,11 +260,11 @@ class CellPasses:
         out
             As for :func:`map_cells`.
         """
-        module, generator = self.module, self.generator(seed)
+        module, draw = self.module, self.draws(seed)
 
         def expression(batch: Batch, start: int) -> Tensor:
             q = module.encode(batch)
-            draws = [q.mean_BK] if n_samples is None else [q.sample(generator) for _ in range(n_samples)]
+            draws = [q.mean_BK] if n_samples is None else [draw(q, start, s) for s in range(n_samples)]
             values = []
             for z_BK in draws:
                 heads = [module.decode(z_BK, _as_batch(batch, code)) for code in batch_codes]
@@ -263,12 +278,15 @@ class CellPasses:
         self, genes: Sequence[int], batch_code: int | None = None, *, seed: int, n_samples: int
     ) -> NDArray[np.float32]:
         """Draw x̂ ~ p(x | z, c) with z ~ q(z | x, c) and each cell's own library; (N, G), or (N, G, S) of several."""
+        module, draw = self.module, self.draws(seed)
+        rows = np.arange(self.store.n_cells) if self.rows is None else self.rows
 
         def sample(batch: Batch, start: int) -> Tensor:
-            q, target = self.module.encode(batch), _as_batch(batch, batch_code)
-            draws = [self.module.distribution(q.sample(), target).sample()[:, genes] for _ in range(n_samples)]
+            q, target, draws = module.encode(batch), _as_batch(batch, batch_code), []
+            for s in range(n_samples):
+                distribution = module.distribution(draw(q, start, s), target)
+                with DrawingByCell(cell_streams(rows[start : start + len(batch)], seed, s), module.device):
+                    draws.append(distribution.sample()[:, genes])
             return torch.stack(draws, dim=-1) if n_samples > 1 else draws[0]
 
-        with private_generators():
-            torch.manual_seed(seed)
-            return self._map(sample)[0]
+        return self._map(sample)[0]

@@ -33,6 +33,7 @@ class ExplicitStep:
         scheduled: ScheduledObjective,
         n_cells: int,
         *,
+        generator: torch.Generator | None = None,
         bfloat16_products: bool = False,
         density: float = 0.0,
     ) -> None:
@@ -45,7 +46,7 @@ class ExplicitStep:
             widest.append(blocks[0][0].linear.weight_IO)
         copies = optimizer.bfloat16_copies(widest if bfloat16_products else [])  # type: ignore[arg-type]
         self._encoder = [Hidden(*block, n_cells, copies, first=depth == 0) for depth, block in enumerate(blocks)]
-        self._posterior = Posterior(encoder, n_cells)
+        self._posterior = Posterior(encoder, n_cells, generator)
         self._decoder = [Hidden(*block, n_cells) for block in decoder.body.blocks()]
         self._heads = Heads(decoder.heads, n_cells, copies)
         self._own_gradients = [gradient(parameter) for parameter in module.likelihood.parameters()]

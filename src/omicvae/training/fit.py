@@ -15,11 +15,11 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from omicvae._core import NotSupportedError, SavingError, SettingError, choose, integral
 from omicvae._core.native import own_threads
+from omicvae._core.together import together
 from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
 from omicvae.training.history import epoch_index, history_frame
 from omicvae.training.plan import TrainingPlan
-from omicvae.training.seeds import private_generators
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def fit(
         **trainer_arguments,
     }
     module.train()
-    with private_generators(), quiet_lightning(), own_threads():
+    with quiet_lightning(), own_threads():
         trainer = pl.Trainer(max_epochs=budget.max_epochs, **settings)
         if resume_from is not None:
             _resume(trainer, plan, [best, *callbacks], resume_from)
@@ -223,6 +223,7 @@ def multiplies_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in known)
 
 
+@together
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's notes on devices and its use of old torch names out of the user's output."""

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from omicvae._core.native import own_threads
+from omicvae._core.noise import DrawingFrom
 from omicvae.data import CellStore, minibatch_sizes
 from omicvae.diagnostics import Structure, structure
 from omicvae.metrics.linear import residuals
@@ -16,7 +17,7 @@ from omicvae.training.adam import adam, update
 from omicvae.training.budget import Optimisation
 from omicvae.training.evaluation import evaluating, map_cells
 from omicvae.training.learning_rate import OneCycle
-from omicvae.training.seeds import derive_seed, private_generators
+from omicvae.training.seeds import derive_seed
 
 # the null model is a generalised linear model started at the moments: a few hundred steps settle it
 NULL_STEPS = 400
@@ -94,11 +95,12 @@ def unexplained_structure(null: NullModel, store: CellStore, seed: int) -> Struc
                 yield _shuffled_genes(left_NG, store.codes_ND[rows], rng)
             return
         sized = store.schema.keys.size_factor_key is not None
-        with evaluating(null), private_generators():
-            torch.manual_seed(derive_seed(seed, "structure", 1))
+        generator = torch.Generator(batch.x_BG.device).manual_seed(derive_seed(seed, "structure", 1))
+        with evaluating(null):
             distribution = null.distribution(batch)
             for _ in range(N_SIMULATIONS):
-                sample_BG = distribution.sample()
+                with DrawingFrom(generator):
+                    sample_BG = distribution.sample()
                 # like the cells, by their own totals: where one gene gains, all others lose
                 library_B1 = batch.library_B1 if sized else sample_BG.sum(1, keepdim=True).clamp_min(1)
                 yield likelihood.features(sample_BG, library_B1)[:, genes].cpu().numpy()

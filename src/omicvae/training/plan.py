@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from omicvae._core.noise import DrawingFrom
 from omicvae.data import CellStore, minibatch_sizes
 from omicvae.module import ConditionalVAE
+from omicvae.networks import Dropout
 from omicvae.objective import ScheduledObjective
 from omicvae.training.adam import FlatAdam, adam, moments, restore_moments
 from omicvae.training.adversaries import make_adversaries
@@ -24,7 +26,7 @@ from omicvae.training.checkpoint import Checkpoint
 from omicvae.training.choice import choose_step
 from omicvae.training.evaluation import score_cells
 from omicvae.training.non_finite import explain_non_finite
-from omicvae.training.seeds import derive_seed, private_generators
+from omicvae.training.seeds import derive_seed, generator_for
 from omicvae.training.step import StepTotals
 
 logger = logging.getLogger("omicvae")
@@ -78,8 +80,7 @@ class TrainingPlan(pl.LightningModule):
         self.cell_names = cell_names
         self.first_epoch = first_epoch
         self.bfloat16_products = bfloat16_products
-        with private_generators():
-            torch.manual_seed(derive_seed(seed, "adversaries"))
+        with DrawingFrom(generator_for(seed, "adversaries")):
             self.adversaries = make_adversaries(scheduled, module, store, split.train)
         self.networks = nn.ModuleList(self.adversaries)  # Lightning moves them to the device with the rest
         self.rows: list[dict[str, float]] = []
@@ -104,8 +105,10 @@ class TrainingPlan(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters of the cVAE, and one for each adversary, where the run left them if it goes on."""
         self.optimizer = adam(self.module, self.budget.optimisation)
+        self.noise = torch.Generator(self.device)
+        self._drop_units_by(self.noise)
         for adversary in self.adversaries:
-            adversary.configure()
+            adversary.configure(self.noise)
         if self._start_moments is not None:
             restore_moments(self.module, self.optimizer, dict(self._start_moments))
         self.step, self.step_reason = choose_step(
@@ -117,6 +120,7 @@ class TrainingPlan(pl.LightningModule):
             self.adversaries,
             precision=str(self.trainer.precision),
             bfloat16_products=self.bfloat16_products,
+            generator=self.noise,
         )
         logger.info("Training by the %s.", self.step_reason)
         decay, optimizer = self.budget.optimisation.ema_decay, self.optimizer
@@ -140,7 +144,7 @@ class TrainingPlan(pl.LightningModule):
 
     def training_step(self, chunk: int, chunk_idx: int) -> None:
         """Run the minibatches of chunk number ``chunk``."""
-        torch.manual_seed(derive_seed(self.seed, "noise", self.current_epoch, chunk))
+        self.noise.manual_seed(derive_seed(self.seed, "noise", self.current_epoch, chunk))
         minibatches = self._minibatches[chunk * CHUNK : (chunk + 1) * CHUNK]
         for first in range(0, len(minibatches), GROUP):
             group = minibatches[first : first + GROUP]
@@ -165,6 +169,12 @@ class TrainingPlan(pl.LightningModule):
         self.end_moments = {} if optimizer is None else moments(self.module, optimizer)
         if isinstance(optimizer, FlatAdam):
             optimizer.release()
+        self._drop_units_by(None)
+
+    def _drop_units_by(self, generator: torch.Generator | None) -> None:
+        for part in self.module.modules():
+            if isinstance(part, Dropout):
+                part.generator = generator
 
     def kept_weights(self) -> AbstractContextManager[None]:
         """Put the weights in place that this run keeps: their moving average where there is one."""

@@ -1,8 +1,5 @@
 """Seeds for every purpose, derived from one number so that no purpose disturbs another."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 
@@ -17,6 +14,7 @@ PURPOSES = [
     "diagnosis",
     "adversaries",
     "structure",
+    "differences",
 ]
 
 
@@ -26,8 +24,6 @@ def derive_seed(seed: int, purpose: str, *path: int) -> int:
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-@contextmanager
-def private_generators() -> Iterator[None]:
-    """Run with torch's global generators and give them back as they were: dropout draws from them."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
+def generator_for(seed: int, purpose: str, *path: int) -> torch.Generator:
+    """Make a generator of the CPU that starts at :func:`derive_seed`; torch's global ones are the user's."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, *path))

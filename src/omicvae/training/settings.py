@@ -4,7 +4,7 @@ import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import lightning.pytorch as pl
@@ -26,6 +26,10 @@ CHUNKED = {
     "val_check_interval": "validation comes after every epoch",
     "num_sanity_val_steps": "there is no validation before the first epoch",
 }
+
+#: share of the cells that trains where none is given
+TRAIN_SIZE = 0.9
+NO_VALIDATION = "no cells validate (train_size=1)"
 
 
 def check_trainer_arguments(arguments: Mapping[str, Any], own: Iterable[str]) -> None:
@@ -60,7 +64,7 @@ class RunSettings:
     max_epochs: int | None = None
     objective: Objective | Mapping[str, Any] | None = None
     batch_size: int = 128
-    train_size: float = 0.9
+    train_size: float | None = None
     early_stopping: bool = True
     early_stopping_patience: int | None = None
     early_stopping_min_delta: float = 0.0
@@ -84,26 +88,21 @@ class RunSettings:
         if self.objective is not None:
             object.__setattr__(self, "objective", Objective.parse(self.objective))
         self.optimisation(n_train=1)
-        self._check_effects()
+        self.check_effects(validated=self.train_size != 1)
 
-    def _check_effects(self) -> None:
-        """Refuse what would do nothing: whoever gives a setting expects it to act."""
+    def check_effects(self, *, validated: bool) -> None:
+        """Refuse what would do nothing with or without validation: whoever gives a setting expects it to act."""
         judged = self.early_stopping_patience is not None or self.early_stopping_min_delta != 0
-        if judged and not (self.early_stopping and self.train_size < 1):
-            reason = "with early_stopping=False" if not self.early_stopping else "with train_size=1: no cells validate"
+        if judged and not (self.early_stopping and validated):
+            reason = "with early_stopping=False" if not self.early_stopping else f"where {NO_VALIDATION}"
             raise SettingError(
                 f"early_stopping_patience and early_stopping_min_delta would have no effect {reason}. Leave them out."
             )
-        if self.lr_schedule == "plateau" and self.train_size == 1:
+        if self.lr_schedule == "plateau" and not validated:
             raise SettingError(
-                'lr_schedule="plateau" waits for the validation loss, and with train_size=1 no cells validate. Leave '
-                'some, as with 0.9, or choose "one_cycle" or "constant".'
+                f'lr_schedule="plateau" waits for the validation loss, and {NO_VALIDATION}. Leave some, as with 0.9 '
+                '(and fresh=True after a first run), or choose "one_cycle" or "constant".'
             )
-
-    @classmethod
-    def of(cls, named: Mapping[str, Any]) -> Self:
-        """Take the settings out of all arguments of a call, by name."""
-        return cls(**{setting.name: named[setting.name] for setting in fields(cls)})
 
     def optimisation(self, n_train: int) -> Optimisation:
         """How weights follow gradients, with so many training cells."""

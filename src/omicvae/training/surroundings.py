@@ -5,7 +5,21 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+from omicvae._core.together import together
+
 CPU = torch.device("cpu")
+
+
+@together
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Make float32 torch's default, which all threads share."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 @contextmanager
@@ -14,13 +28,10 @@ def own_surroundings() -> Iterator[None]:
 
     A caller may stand in ``torch.inference_mode()`` or ``no_grad()``, have another default dtype, or a default device.
     """
-    dtype = torch.get_default_dtype()
     with ExitStack() as stack:
         if torch.get_default_device() != CPU:  # its mode costs time at each call of torch
             stack.enter_context(CPU)
-        if dtype != torch.float32:
-            stack.callback(torch.set_default_dtype, dtype)
-            torch.set_default_dtype(torch.float32)
+        stack.enter_context(float32_by_default())
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         yield
