@@ -18,6 +18,11 @@ from omicvae.training import derive_seed, own_surroundings, private_generators
 DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
 
 
+def default_dropout(n_cells: int) -> float:
+    """Dropout of the encoder where none is given."""
+    return SMALL_DROPOUT_RATE if n_cells < SMALL_CELLS else DROPOUT_RATE
+
+
 def named_fields(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Take the fields of a settings class out of all arguments of a call, by name."""
     return {setting.name: arguments[setting.name] for setting in fields(kind) if setting.name in arguments}

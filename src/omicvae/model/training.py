@@ -35,9 +35,6 @@ from omicvae.training import (
 
 log = logging.getLogger("omicvae")
 
-#: What the attempts of a rescue take over from the run; length, rate and stopping are what may have been wrong.
-RESCUED_SETTINGS = ("batch_size", "precision", "optimizer", "weight_decay", "ema_decay", "seed")
-
 
 class TrainingMixin(HasState):
     """``train``."""
@@ -147,6 +144,7 @@ class TrainingMixin(HasState):
             raise SettingError(
                 "rescue compares fits on validation cells, and train_size=1.0 leaves none. Leave some, as with 0.9."
             )
+        given = settings.given()
         settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
         folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
         if folder is not None:
@@ -166,13 +164,15 @@ class TrainingMixin(HasState):
                 **hard,
                 **trainer_arguments,
             )
-        state.fits.append(result)
+        checkpoints = None if folder is None else str(folder)
+        state.fits.append(
+            replace(result, settings=given if checkpoint is None else settings.given(), checkpoints=checkpoints)
+        )
         state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
         self.attempts, self.is_trained_, failure = (), True, result.failure
         if rescue:
-            kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
-            hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
-            outcome = mend(self, **limits, **{**kept, **hardware_too, **trainer_arguments})
+            how = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
+            outcome = mend(self, **limits, **how, **trainer_arguments)
             self.state, self.attempts = outcome.model.state, outcome.attempts
             failure = outcome.attempts[outcome.chosen].failure
         if failure:

@@ -122,7 +122,7 @@ def covariate_design(store: CellStore, rows: NDArray[np.int64] | slice = slice(N
     if len(columns) > 1 and 10 * (joint_N.max() + 1) <= len(joint_N):
         columns = [joint_N]
     one_hot = [np.eye(int(codes_N.max()) + 1)[codes_N] for codes_N in columns]
-    continuous_NV = np.asarray(store.per_cell[2][rows], dtype=np.float64)
+    continuous_NV = np.asarray(store.standardised_NV[rows], dtype=np.float64)
     return np.hstack([*one_hot, *(continuous_NV**power for power in (1, 2, 3))])
 
 
