@@ -51,7 +51,7 @@ def test_a_short_run_is_offered_to_go_on(model, tmp_path):
     model.train(3, objective=GOAL, **RUN, **QUIET)
     model.save(tmp_path / "model")
     for fit in (model, ov.CVAE.load(tmp_path / "model", adata=model.adata)):
-        (onward,) = (remedy for remedy in fit.diagnose(umap=False).remedies if not remedy.starts_anew)
+        (onward,) = (remedy for remedy in fit.diagnose(umap=False).remedies if remedy.goes_on)
         before, rate = len(fit.history), fit.history["kl_weight"].iloc[-1]
         fit.train(objective=onward, **onward.arguments, **QUIET)
         assert len(fit.history) == before + onward.arguments["max_epochs"] > before
@@ -88,7 +88,7 @@ def test_an_interrupted_run_without_checkpoints_gets_the_epochs_that_it_lacks(mo
     model.train(8, batch_size=32, callbacks=Interrupt(), **QUIET)
     first = model.diagnose(umap=False).remedies[0]
     assert first.arguments == {"batch_size": 32, "max_epochs": 6}
-    assert not first.starts_anew
+    assert first.goes_on
 
 
 def test_an_adversary_is_offered_for_what_it_does_not_yet_remove(model):

@@ -91,6 +91,7 @@ def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryD
             statistics,
             _evidence(statistics),
             remarks=(*_remarks(statistics), *placeholders),
+            curves=table,
             cannot_tell=tuple(_open_questions(statistics)),
             history=table,
         )

@@ -19,7 +19,7 @@ class Diagnosis(BaseDiagnosis):
 
     The verdict is ``"healthy"``, ``"diverged"``, ``"undertrained"``, ``"no_signal"``, ``"collapsed"``,
     ``"partial_collapse"``, ``"overfit"`` or ``"under_regularised"``. For a healthy fit there are no remedies, but for
-    an adversary where it tells a covariate.
+    an adversary where it tells a covariate, and a weaker discriminator where that has won.
 
     Attributes
     ----------
@@ -54,6 +54,7 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Di
         RULES,
         m,
         m.rows(),
+        curves=inputs.history,
         remarks=(*_remarks(m), *late_starts(inputs.history)),
         kl_per_dimension=m.usage.kl_K,
         probes=pd.DataFrame() if m.probes is None else m.probes.scores_table(),

@@ -44,9 +44,9 @@ class Remedy(Mapping[str, Any]):
         return len(self.settings)
 
     @property
-    def starts_anew(self) -> bool:
-        """Whether it is a run of new weights, rather than one that goes on."""
-        return "resume_from" not in self.arguments and bool(self.model or self.arguments.get("fresh"))
+    def goes_on(self) -> bool:
+        """Whether it trains the model as it is further."""
+        return not (self.model or self.arguments.get("fresh"))
 
     def of_run(self, own: "Remedy") -> "Remedy":
         """Return the remedy for a run with settings of its ``own``: all of them, but for what the remedy changes.
@@ -59,6 +59,9 @@ class Remedy(Mapping[str, Any]):
         if "adversary" in self and "adversary" in own:
             both = {*own["adversary"].get("covariates", ()), *self["adversary"]["covariates"]}
             settings["adversary"] = {**own["adversary"], "covariates": sorted(both)}
+        if "discriminator" in self and "discriminator" in own:  # what is weak enough already is made no stronger
+            had, weaker = own["discriminator"], self["discriminator"]
+            settings["discriminator"] = {**had, **{n: min(value, had.get(n, value)) for n, value in weaker.items()}}
         parts = [settings, *(value for value in settings.values() if isinstance(value, Mapping))]
         timed = any(name.endswith(TIMES) for part in parts for name in part)
         kept = {name: value for name, value in own.arguments.items() if timed or name != "max_epochs"}
@@ -114,6 +117,13 @@ SLOWER = Remedy(
     ELBO,
     "A lower learning rate with clipped gradients keeps every step small.",
     {**FRESH, "learning_rate": 1e-3, "gradient_clip_norm": 10.0},
+    kl_stays=True,
+)
+
+WEAKER_DISCRIMINATOR = Remedy(
+    {**ELBO, "discriminator": {"learning_rate": 1e-4, "updates": 1, "n_hidden": 32}},
+    "A small discriminator that learns slowly lets the decoder keep up; one that has won teaches it nothing.",
+    FRESH,
     kl_stays=True,
 )
 

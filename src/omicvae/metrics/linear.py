@@ -33,8 +33,8 @@ def pca_scores(x_NG: "Array | sp.csr_matrix", n_components: int, *, seed: int) -
     if isinstance(x_NG, np.ndarray):
         solver = "randomized"
         # by powers of two, which costs no digit: the squares of 1e30 and of 1e-30 are beyond single precision
-        x_NG = np.ldexp(x_NG, -np.frexp(np.maximum(-low_G, high_G))[1])
-        sd_G = x_NG.std(0)
-        x_NG = (x_NG - x_NG.mean(0)) / np.where(sd_G > 0, sd_G, 1.0)
+        scaled_NG: Array = np.ldexp(x_NG, -np.frexp(np.maximum(-low_G, high_G))[1])
+        sd_G = scaled_NG.std(0)
+        x_NG = (scaled_NG - scaled_NG.mean(0)) / np.where(sd_G > 0, sd_G, 1.0)
     scores_NK: NDArray[np.float32] = PCA(n_components, svd_solver=solver, random_state=seed).fit_transform(x_NG)
     return scores_NK.astype(np.float32)

@@ -97,8 +97,10 @@ def _untried(attempts: Sequence[Attempt], tried: Set[str]) -> Iterator[Remedy]:
     for attempt in sorted(attempts, key=lambda attempt: attempt.rank, reverse=True):
         lengthened = attempt.remedy is not None and "max_epochs" in attempt.remedy.arguments
         for remedy in attempt.diagnosis.remedies:
-            if not remedy.starts_anew or (lengthened and "max_epochs" in remedy.arguments):
-                continue  # every attempt is a new model, and twice the length is enough
+            if remedy.goes_on or "resume_from" in remedy.arguments:
+                continue  # every attempt is a new model
+            if lengthened and "max_epochs" in remedy.arguments:
+                continue  # twice the length is enough
             on_top = remedy if attempt.remedy is None else _on_top(attempt.remedy, remedy)
             if _key(on_top) not in tried:
                 yield on_top

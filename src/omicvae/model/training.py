@@ -171,7 +171,7 @@ class TrainingMixin(HasState):
         state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
         self.attempts, self.is_trained_, failure = (), True, result.failure
         if rescue:
-            how = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
+            how: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
             outcome = mend(self, **limits, **how, **trainer_arguments)
             self.state, self.attempts = outcome.model.state, outcome.attempts
             failure = outcome.attempts[outcome.chosen].failure
