@@ -12,6 +12,8 @@ COMMAS = re.compile(r"(?<![\w.,])(?<!\d:)\d{1,60}(?:[.,]\d{1,60}){0,20},\d{1,60}
 THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 DECIMAL = re.compile(r"\d+,\d+|[1-9]\d{0,2}(?:\.\d{3})+,\d+")
 POINT = re.compile(r"\d+\.\d+|[1-9]\d{0,2}(?:,\d{3})+\.\d+")
+#: A comma within a number.
+BETWEEN = re.compile(r"\d,\d")
 #: "1,152" may be either, and so may "1.152".
 EITHER, EITHER_POINT = re.compile(r"[1-9]\d{0,2},\d{3}"), re.compile(r"[1-9]\d{0,2}\.\d{3}")
 #: Microsoft's and glibc's NaN and infinity: "1.#QNAN", "-1.#IND", "1.#INF", "-nan(ind)".
@@ -25,7 +27,7 @@ def plain_numbers(text: str, *, decimal_commas: bool = False) -> str:
     """
     if "#" in text or "(" in text:
         text = NOT_FINITE.sub(lambda found: "inf" if (found["word"] or "").upper() == "INF" else "nan", text)
-    return COMMAS.sub(lambda found: _plain(found[0], decimal_commas), text) if "," in text else text
+    return COMMAS.sub(lambda found: _plain(found[0], decimal_commas), text) if BETWEEN.search(text) else text
 
 
 def has_decimal_commas(numbers: Iterable[str]) -> bool:

@@ -146,13 +146,13 @@ def _from_rows(source: Iterable[Any]) -> Log:
 def _plain_cells(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rewrite the numbers in cells of text as Python reads them; what a comma is, the known columns say together."""
     texts = [(name, value) for row in rows for name, value in row.items() if isinstance(value, str)]
+    if not any("," in value or "#" in value or "(" in value for _, value in texts):
+        return rows
     commas = has_decimal_commas(value.strip() for name, value in texts if column_of(name))
-    if texts:
-        rows = [
-            {n: plain_numbers(v, decimal_commas=commas) if isinstance(v, str) else v for n, v in row.items()}
-            for row in rows
-        ]
-    return rows
+    return [
+        {name: plain_numbers(v, decimal_commas=commas) if isinstance(v, str) else v for name, v in row.items()}
+        for row in rows
+    ]
 
 
 def _from_string(source: str) -> Log:

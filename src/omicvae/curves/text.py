@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
 from omicvae.curves.names import EPOCH, STEP, TRAIN, VALIDATION, WITHOUT_CELLS, column_of, log_name
-from omicvae.curves.numbers import has_decimal_commas, plain_numbers
+from omicvae.curves.numbers import BETWEEN, has_decimal_commas, plain_numbers
 from omicvae.curves.table import Log
 
 Values = dict[str, float]
@@ -22,8 +22,10 @@ PAIR = re.compile(
     rf"({WORD}(?:[ ]{{1,9}}{WORD}){{0,2}})\s{{0,9}}[:=]?\s{{0,9}}(?<![\w.])({NUMBER})(?!\d|[\w.]*[A-Za-z])",
     re.IGNORECASE,
 )
-#: A comma within a number, and a value however it is printed: "gpus 0,1" is none, as it has no known name.
-BETWEEN = re.compile(r"\d,\d")
+DIGITS = re.compile(r"(\d{1,60})")
+#: Lines of longer shapes are not remembered.
+LONGEST_SHAPE = 2000
+#: A value however it is printed: "gpus 0,1" is none, as it has no known name.
 PRINTED = re.compile(rf"({WORD}(?:[ ]{{1,9}}{WORD}){{0,2}})\s{{0,9}}[:=]?\s{{0,9}}(?<![\w.])(\d[\d.,]{{0,60}}\b)")
 EPOCH_NUMBER = re.compile(r"\bep(?:och)?s?\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\s*epoch\s+(\d+)\s*/\s*\d+\s*", re.IGNORECASE)
@@ -95,7 +97,8 @@ def plain_lines(text: str) -> list[str]:
     """
     lines: list[str] = []
     texts = ANSI.sub("", text).replace("\r\n", "\n").split("\n")
-    values = (pair for line in texts if BETWEEN.search(line) for pair in PRINTED.finditer(line))
+    printed = (line for line in texts if BETWEEN.search(line)) if BETWEEN.search(text) else ()
+    values = (pair for line in printed for pair in PRINTED.finditer(line))
     decimal_commas = has_decimal_commas(pair[2] for pair in values if _named(pair[1], ""))
     for line in texts:
         if "\r" not in line:
@@ -116,15 +119,43 @@ def parse_values(line: str, cells: str = "") -> Values:
     ``val loss=0.75 kl=0.1`` the KL is of validation cells; ``cells`` is such a word of a heading. A per cent sign
     divides by 100.
     """
-    found: Values = {}
-    for segment in line.split("|"):
+    parts = DIGITS.split(line)  # text, digits, text, digits …
+    shape = "0".join(parts[::2])
+    read = _fields if len(shape) <= LONGEST_SHAPE else _fields.__wrapped__
+    return {
+        name + "".join(parts[in_name]) + after_name: float(sign + "".join(parts[in_number]) + after) / divisor
+        for (name, in_name, after_name), (sign, in_number, after), divisor in read(shape, cells)
+    }
+
+
+#: A piece of a line: the text before its first digit, the parts of the line up to its last, and the text after it.
+Piece = tuple[str, slice, str]
+
+
+@lru_cache(maxsize=1024)
+def _fields(shape: str, cells: str) -> tuple[tuple[Piece, Piece, int], ...]:
+    """Find name, number and divisor of the values in a line whose runs of digits are 0.
+
+    Lines of a log mostly differ in their digits alone.
+    """
+    found, start = [], 0
+    for segment in shape.split("|"):
         word, read_to = cells, 0
         for pair in PAIR.finditer(segment):
             word = _last_cells(segment[read_to : pair.end(1)]) or word
             read_to = pair.end()
             if name := _named(pair[1], word):
-                found[name] = float(pair[2].rstrip("%")) / (100 if pair[2].endswith("%") else 1)
-    return found
+                at = shape.count("0", 0, start + pair.start(2))
+                number, divisor = pair[2].rstrip("%"), 100 if pair[2].endswith("%") else 1
+                found.append((_piece(name, at - name.count("0")), _piece(number, at), divisor))
+        start += len(segment) + 1
+    return tuple(found)
+
+
+def _piece(text: str, first: int) -> Piece:
+    """Cut a text whose first run of digits is number ``first`` in its line."""
+    before, *after = text.split("0")
+    return before, slice(2 * first + 1, 2 * (first + len(after))), after[-1] if after else ""
 
 
 @cache
