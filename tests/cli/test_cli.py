@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -285,3 +286,50 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path, arguments, buffered):
         assert process.stderr.read() == b""
         # argparse itself overlooks that its help is not read
         assert process.wait() in ((0, 141) if arguments == ["--help"] else (141,))
+
+
+def test_remedies_are_commands_that_run_as_they_stand(tmp_path, capsys):
+    import omicvae as ov
+
+    adata = ov.datasets.simulate_counts(120, 30, n_types=3, n_batches=2, seed=0)
+    adata.write_h5ad(tmp_path / "my data.h5ad")
+    files = [str(tmp_path / "my data.h5ad"), "--out", str(tmp_path / "out.h5ad"), "--model", str(tmp_path / "model")]
+    network = [
+        "--batch-key",
+        "batch",
+        "--likelihood",
+        "zinb",
+        "--n-latent",
+        "3",
+        "--network",
+        "n_hidden=16",
+        "prior=vamp",
+    ]
+    goal = ["--objective", "beta=4", 'adversary={"covariates":["batch"]}', "--training", "batch_size=32"]
+    assert main(["train", *files, *network, *goal, "--max-epochs", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "model.train(" not in printed
+    commands = [found.replace("\\\n", "") for found in re.findall(r"omicvae (train (?:.* \\\n)*.*)", printed)]
+    assert len(commands) > 2
+    onward = next(command for command in commands if "--go-on" in command)
+    anew = next(command for command in commands if "learning_rate" in command)
+    for command, beta, epochs in ((onward, 4, 22), (anew, 4, None)):
+        words = shlex.split(command)
+        assert main(words if epochs else [*words, "--max-epochs", "2"]) == 0
+        model = ov.CVAE.load(words[words.index("--model") + 1], adata=adata)
+        assert model.config.prior == "vamp"
+        assert model.config.likelihood == "zinb"
+        assert model.config.architecture.n_latent == 3
+        assert model.schema.keys.batch_key == "batch"
+        assert model.objective["beta"] == beta
+        assert model.objective["adversary"]["covariates"] == ["batch"]
+        assert len(model.history) == (epochs or 2)
+    with_key = [*shlex.split(onward), "--batch-key", "batch"]
+    assert main(with_key) == 2
+    assert "--go-on trains the model as it is: leave out batch_key" in capsys.readouterr().err
+
+
+def test_remedies_for_a_log_are_commands_too(tmp_path, capsys):
+    (tmp_path / "log.csv").write_text("epoch,loss,kl\n1,100,5\n2,90,4\n3,80,3\n4,70,2\n")
+    assert main(["diagnose", str(tmp_path / "log.csv")]) == 0
+    assert "omicvae train DATA --out OUT --model MODEL --max-epochs 20" in capsys.readouterr().out

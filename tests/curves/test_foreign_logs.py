@@ -343,3 +343,35 @@ def test_shuffled_rows_are_one_run():
     table = pd.DataFrame({"epoch": np.repeat(range(12), 3), "loss": 90 - np.arange(36), "kl": 3 + 0.1 * np.arange(36)})
     shuffled = diagnose_history(table.iloc[rng.permutation(36)])
     assert len(shuffled.history) == 12
+
+
+def test_what_a_comma_is_the_values_of_losses_say_together():
+    thousands = "gpus 0,1\n" + "\n".join(f"epoch {e} loss=1,{152 - e}, kl={e}" for e in range(1, 5))
+    assert list(read_log(thousands)["loss_train"]) == [1151, 1150, 1149, 1148]
+    points = "\n".join(f"epoch {e} gpus 0,1 loss=0.{95 - e} kl=1,152" for e in range(1, 5))
+    table = read_log(points)
+    assert list(table["kl_train"]) == [1152] * 4
+    assert list(table["loss_train"]) == [0.94, 0.93, 0.92, 0.91]
+    commas = "\n".join(f"epoch {e} loss=1,{152 - e} kl=0,{e}" for e in range(1, 5))
+    assert list(read_log(commas)["loss_train"]) == [1.151, 1.150, 1.149, 1.148]
+
+
+@pytest.mark.parametrize("form", [pd.DataFrame, dict, lambda c: pd.DataFrame(c).to_dict("records")])
+def test_what_a_comma_is_the_cells_of_a_table_say_together(form):
+    columns = {"loss": ["1,152", "1,099", "0,987"], "kl": ["1,500", "1,250", "1,125"], "gpus": ["0,1"] * 3}
+    table = read_log(form(columns))
+    assert list(table["loss_train"]) == [1.152, 1.099, 0.987]
+    assert list(table["kl_train"]) == [1.5, 1.25, 1.125]
+    table = read_log(form({**columns, "loss": ["1,152", "1,099", "987"]}))
+    assert list(table["loss_train"]) == [1152, 1099, 987]
+
+
+def test_a_ramp_of_the_weight_is_no_further_term_of_the_loss():
+    epochs = np.arange(1, 41)
+    recon, kl = 90 + 50 * np.exp(-epochs / 6), 5 + np.exp(-epochs / 6)
+    logged = np.minimum(1, epochs / 30)  # at the end of the epoch, where the loss is a mean over it
+    meant = np.minimum(1, (epochs - 0.5) / 30)
+    table = pd.DataFrame({"epoch": epochs, "recon": recon, "kl": kl, "kl_weight": logged, "loss": recon + meant * kl})
+    for cut in (40, 31, 30, 20):  # settled, just so, and never
+        assert not any("is neither" in remark for remark in diagnose_history(table[:cut]).remarks)
+    assert any("is neither" in remark for remark in diagnose_history(table.assign(loss=table["loss"] + 3)).remarks)

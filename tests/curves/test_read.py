@@ -142,6 +142,23 @@ def test_one_tqdm_bar_over_all_epochs():
     assert (list(table.index), list(table["loss_train"])) == ([1, 2, 3], [99, 98, 97])
 
 
+def drawn(count, total, postfix):
+    return f"{100 * count // total:3d}%|###  | {count}/{total} [00:01<00:00, 41.25it/s, {postfix}]"
+
+
+def test_a_bar_of_another_total_belongs_to_the_epoch_of_the_first():
+    pairs = "\n".join(f"{drawn(79, 79, f'loss={9 - e}')}\n{drawn(10, 10, f'val_loss={8 - e}')}" for e in range(4))
+    assert columns(read_log(pairs)) == {"loss_train": [9, 8, 7, 6], "loss_validation": [8, 7, 6, 5]}
+    # a bar over the epochs around one over the minibatches of each
+    inner = [f"{drawn(79, 79, f'loss={9 - e}')}\n{drawn(e + 1, 4, f'kl={e}')}" for e in range(4)]
+    nested = "\n".join([drawn(0, 4, "kl=9"), *inner])
+    table = read_log(nested)
+    assert (list(table.index), list(table["loss_train"])) == ([1, 2, 3, 4], [9, 8, 7, 6])
+    # as many minibatches as happened to come
+    streamed = "\n".join(drawn(n, n, f"loss={n}") for n in (79, 80, 82))
+    assert columns(read_log(streamed)) == {"loss_train": [79, 80, 82]}
+
+
 def test_scvi_tools_bar():
     text = "\r".join(
         f"Epoch {n}/400:  2%|▏         | {n}/400 [00:05<03:14,  2.0it/s, v_num=1, train_loss_step=1.2e+3, "

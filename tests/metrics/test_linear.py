@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from omicvae._core import DataError
 from omicvae.metrics.linear import pca_scores, residuals
 
 
@@ -33,7 +32,22 @@ def test_scores_are_the_leading_singular_vectors(rng):
     np.testing.assert_allclose(abs(scores_NK), abs(left_NR * singular_R)[:, :3], rtol=1e-3, atol=1e-3)
 
 
-def test_few_cells_give_few_components_or_none(rng):
+def test_few_cells_and_genes_give_few_components_and_equal_cells_zeros(rng):
     assert pca_scores(rng.normal(size=(4, 30)), 10, seed=0).shape == (4, 3)
-    with pytest.raises(DataError, match="at least 2 cells and 2 genes, got 1 × 30"):
-        pca_scores(rng.normal(size=(1, 30)), 10, seed=0)
+    np.testing.assert_array_equal(pca_scores(rng.normal(size=(1, 30)), 10, seed=0), [[0.0]])
+    alike_NG = np.tile(rng.normal(size=30), (5, 1))
+    for x_NG in (alike_NG, np.zeros((5, 30)), sp.csr_matrix(alike_NG), sp.csr_matrix((5, 30))):
+        np.testing.assert_array_equal(pca_scores(x_NG, 3, seed=0), np.zeros((5, 3)))
+    one_N1 = rng.poisson(3, size=(20, 1)).astype(np.float32)
+    for x_N1 in (one_N1, sp.csr_matrix(one_N1)):  # a single gene is its own direction
+        scores_NK = pca_scores(x_N1, 10, seed=0)
+        assert scores_NK.shape == (20, 1)
+        assert abs(np.corrcoef(scores_NK[:, 0], one_N1[:, 0])[0, 1]) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e30])
+def test_no_scale_is_too_small_or_large_to_be_standardised(rng, scale):
+    x_NG = rng.normal(size=(60, 8)).astype(np.float32)
+    np.testing.assert_allclose(
+        pca_scores(x_NG * np.float32(scale), 3, seed=0), pca_scores(x_NG, 3, seed=0), rtol=1e-3, atol=1e-3
+    )

@@ -5,25 +5,25 @@ from collections.abc import Iterable
 
 from omicvae._core.errors import SettingError
 
-#: another program's word → what to write instead
+#: another program's word → whose setting it is here, and what to write instead
 FOREIGN = {
-    "lr": "learning_rate",
-    "epochs": "max_epochs",
-    "n_epochs": "max_epochs",
-    "max_steps": "max_epochs",
-    "plan_kwargs": "learning_rate, weight_decay and optimizer themselves, and objective= for the KL",
-    "gene_likelihood": "likelihood",
-    "n_epochs_kl_warmup": 'objective={"warmup_epochs": ...}',
-    "n_steps_kl_warmup": 'objective={"warmup_steps": ...}',
-    "max_kl_weight": 'objective={"beta": ...}',
-    "kl_weight": 'objective={"beta": ...}',
-    "validation_size": "train_size, the share that trains",
-    "use_gpu": "accelerator",
-    "gradient_clip_val": "gradient_clip_norm",
-    "use_batch_norm": "normalization",
-    "use_layer_norm": "normalization",
-    "latent_distribution": "prior",
-    "round_counts": "it in CVAE.setup_anndata(adata, round_counts=True)",
+    "lr": ("train()", "learning_rate"),
+    "epochs": ("train()", "max_epochs"),
+    "n_epochs": ("train()", "max_epochs"),
+    "max_steps": ("train()", "max_epochs"),
+    "plan_kwargs": ("train()", "learning_rate, weight_decay and optimizer themselves, and objective= for the KL"),
+    "gene_likelihood": ("CVAE()", "likelihood"),
+    "n_epochs_kl_warmup": ("Objective", "warmup_epochs"),
+    "n_steps_kl_warmup": ("Objective", "warmup_steps"),
+    "max_kl_weight": ("Objective", "beta"),
+    "kl_weight": ("Objective", "beta"),
+    "validation_size": ("train()", "train_size, the share that trains"),
+    "use_gpu": ("train()", "accelerator"),
+    "gradient_clip_val": ("train()", "gradient_clip_norm"),
+    "use_batch_norm": ("CVAE()", "normalization"),
+    "use_layer_norm": ("CVAE()", "normalization"),
+    "latent_distribution": ("CVAE()", "prior"),
+    "round_counts": ("CVAE.setup_anndata()", "round_counts"),
 }
 
 
@@ -31,7 +31,17 @@ def unknown_settings(owner: str, names: Iterable[str], known: Iterable[str]) -> 
     """Make the error for settings that ``owner`` does not have, with the right word where one is near."""
     words, known, hints = list(names), list(known), []
     for name in words:
-        near = FOREIGN.get(name) or " or ".join(difflib.get_close_matches(name, known, n=2, cutoff=0.6))
+        near = _translated(name, owner, known) or " or ".join(difflib.get_close_matches(name, known, n=2, cutoff=0.6))
         if near:
             hints.append(f" For {name} write {near}.")
     return SettingError(f"Unknown setting(s) {words} of {owner}.{''.join(hints)} Known: {', '.join(known)}.")
+
+
+def _translated(name: str, owner: str, known: list[str]) -> str:
+    """Return our word for a foreign one, with whose it is where it is not the owner's; empty where there is none."""
+    whose, word = FOREIGN.get(name, (owner, ""))
+    if whose == owner or word in known:
+        return word
+    if whose == "Objective":
+        whose, word = "train()", f'objective={{"{word}": ...}}'
+    return word if whose == owner else f"{word}, an argument of {whose}"

@@ -2,8 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from omicvae.cli.remedies import print_diagnosis
 from omicvae.cli.shared import add, read_h5ad, write_json
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def run(options: argparse.Namespace) -> None:
     from omicvae._core.errors import DataError, SettingError
 
     diagnosis: Diagnosis | HistoryDiagnosis
+    known: dict[str, Any] = {}
     if options.data is None:
         if options.labels_key is not None:
             raise SettingError("--labels-key is for MODEL H5AD; curves alone have no cells to label.")
@@ -38,5 +40,6 @@ def run(options: argparse.Namespace) -> None:
             raise SettingError("--kl-weight is for a LOG; a saved model knows the weight of its KL.")
         model = ov.CVAE.load(str(options.source), adata=read_h5ad(options.data))
         diagnosis = model.diagnose(labels_key=options.labels_key)
-    print(diagnosis)
+        known = {"model": model, "data": options.data, "folder": options.source}
+    print_diagnosis(diagnosis, **known)
     write_json(diagnosis.to_dict(), options.json)

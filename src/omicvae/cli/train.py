@@ -6,11 +6,12 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from omicvae.cli.remedies import print_diagnosis
 from omicvae.cli.shared import add, likelihood_names, read_h5ad
 
 
 def objective_field(text: str) -> tuple[str, object]:
-    """Split ``"beta=2"`` into name and value, which is JSON where it can be read so."""
+    """Split a setting such as ``"beta=2"`` into name and value, which is JSON where it can be read so."""
     name, separator, value = text.partition("=")
     if not (name and separator):
         raise argparse.ArgumentTypeError(f"takes NAME=VALUE, such as beta=2, got {text!r}.")
@@ -38,42 +39,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(settings, "--likelihood", default="auto", help=f"auto (default) or one of {likelihood_names()}")
     settings.add_argument("--n-latent", type=int, default=10, help="latent dimensions (default: 10)")
     settings.add_argument("--max-epochs", type=int, help="default: chosen from the size of the data")
-    fields_help = "fields of the objective, such as beta=2 warmup=0.3; the settings of a remedy, for example"
-    settings.add_argument(
-        "--objective", type=objective_field, nargs="+", default=[], metavar="NAME=VALUE", help=fields_help
-    )
+    groups = {
+        "--objective": "fields of the objective, such as beta=2 warmup=0.3",
+        "--training": "further arguments of CVAE.train, such as learning_rate=0.001 batch_size=64",
+        "--network": "further arguments of CVAE, such as n_hidden=64 prior=vamp",
+    }
+    for name, says in groups.items():
+        settings.add_argument(name, type=objective_field, nargs="+", default=[], metavar="NAME=VALUE", help=says)
     add(settings, "--seed")
     settings.add_argument("--rescue", action="store_true", help="where the fit is not sound, try its remedies")
     settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")
     settings.add_argument("--resume-from", type=Path, metavar="FOLDER", help="go on with an interrupted run")
+    further = "train the model in the folder --model further, in place of a new one"
+    settings.add_argument("--go-on", action="store_true", help=further)
 
 
 def run(options: argparse.Namespace) -> None:
     """Train, save, write the latents and say whether they are alive."""
     import omicvae as ov
-    from omicvae._core.errors import SavingError
+    from omicvae._core.errors import SavingError, SettingError
     from omicvae._core.files import write_file
     from omicvae.data import SetupKeys
 
-    if (options.model / "model.json").exists() and not options.overwrite:
+    overwrite = options.overwrite or options.go_on
+    if (options.model / "model.json").exists() and not overwrite:
         # before the training, which would be lost
         raise SavingError(f"{options.model} holds a model already; pass --overwrite to replace it, or another folder.")
     adata = read_h5ad(options.data)
-    ov.CVAE.setup_anndata(adata, **{role.name: getattr(options, role.name) for role in fields(SetupKeys)})
-    model = ov.CVAE(adata, likelihood=options.likelihood, n_latent=options.n_latent, seed=options.seed)
-    model.train(
-        options.max_epochs,
-        objective=dict(options.objective) or None,
-        checkpoint_dir=options.checkpoint_dir,
-        resume_from=options.resume_from,
-        rescue=options.rescue,
-        progress_bar=sys.stderr.isatty(),
-    )
+    if options.go_on:
+        of_new = [role.name for role in fields(SetupKeys) if role.name != "labels_key"]
+        if idle := [name for name in (*of_new, "network") if getattr(options, name)]:
+            raise SettingError(f"--go-on trains the model as it is: leave out {', '.join(idle)}.")
+        model = ov.CVAE.load(str(options.model), adata=adata)
+    else:
+        ov.CVAE.setup_anndata(adata, **{role.name: getattr(options, role.name) for role in fields(SetupKeys)})
+        own = {"likelihood": options.likelihood, "n_latent": options.n_latent, "seed": options.seed}
+        model = ov.CVAE(adata, **{**own, **dict(options.network)})
+    own = {"max_epochs": options.max_epochs, "objective": dict(options.objective) or None}
+    own |= {"checkpoint_dir": options.checkpoint_dir, "resume_from": options.resume_from, "rescue": options.rescue}
+    model.train(**{**own, "progress_bar": sys.stderr.isatty(), **dict(options.training)})
     # the model first: what took longest is safe whatever follows
-    model.save(str(options.model), overwrite=options.overwrite)
+    model.save(str(options.model), overwrite=overwrite)
     model.write_latent()
     write_file(options.out, adata.write_h5ad)
-    print(model.diagnose(labels_key=options.labels_key))
+    diagnosis = model.diagnose(labels_key=options.labels_key)
+    print_diagnosis(diagnosis, model, data=options.data, out=options.out, folder=options.model)
     print(f"Model: {options.model}\nLatents: obsm of {options.out}")
     if model.fits[-1].step:
         print(f"Trained by the {model.fits[-1].step}")

@@ -91,6 +91,7 @@ def diagnose_history(source: Any, *, kl_weight: float | None = None) -> HistoryD
             statistics,
             _evidence(statistics),
             remarks=(*_remarks(statistics), *placeholders),
+            curves=table,
             cannot_tell=tuple(_open_questions(statistics)),
             history=table,
         )
@@ -126,7 +127,9 @@ def _remarks(s: CurveStatistics) -> Iterator[str]:
     yield f"read as {s.table.attrs.get('form', 'a table')}, {s.n_epochs} rows, {', '.join(map(str, s.table.columns))}."
     if left_out := s.table.attrs.get("left_out"):
         yield left_out
-    if rest := np.nan_to_num(unexplained(s.table, s.weight_E)):
+    # in the first row with the final weight it still rose
+    at_rest = slice(int(s.settled_at) + (s.settled_at > 0), None if s.settled is not False else 0)
+    if rest := np.nan_to_num(unexplained(s.table.iloc[at_rest], s.weight_E[at_rest])):
         yield (
             f"the loss is not reconstruction + {number(s.weight)} · KL: {number(rest)} of it is neither; it holds "
             "further terms, or the KL or its weight is logged in another unit."

@@ -28,7 +28,8 @@ def implied_weight(table: pd.DataFrame) -> FloatArray:
     """(loss − recon) / KL, where it is one even weight or a smooth ramp to one; NaN elsewhere."""
     unknown_E = np.full(len(table), np.nan)
     # adversaries and near-zero KLs leave no weight in the difference
-    adversaries = (finite_column(table, f"{name}_loss_train") for name in ("discriminator", "adversary"))
+    others = ("discriminator", "generator", "adversary")
+    adversaries = (finite_column(table, f"{name}_loss_train") for name in others)
     if any(np.isfinite(loss_E).any() for loss_E in adversaries):
         return unknown_E
     loss_E, kl_E = finite_column(table, "loss_train"), finite_column(table, "kl_train")

@@ -30,6 +30,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     "lr": ("lr", "learning_rate"),
     "discriminator_loss": ("discriminator_loss", "disc_loss", "d_loss", "discloss", "loss_d", "loss_disc"),
+    "generator_loss": ("generator_loss", "gen_loss", "g_loss", "genloss", "loss_g", "loss_gen"),
     "adversary_loss": ("adversary_loss", "adversarial_loss", "adv_loss"),
 }
 #: Settings of the run: they belong to no set of cells.

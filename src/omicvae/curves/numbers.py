@@ -11,8 +11,11 @@ LARGEST = 1e100
 COMMAS = re.compile(r"(?<![\w.,])(?<!\d:)\d{1,60}(?:[.,]\d{1,60}){0,20},\d{1,60}(?:[.,]\d{1,60}){0,20}(?![\w.,]?\d)")
 THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 DECIMAL = re.compile(r"\d+,\d+|[1-9]\d{0,2}(?:\.\d{3})+,\d+")
-#: "1,152" may be either.
-EITHER = re.compile(r"[1-9]\d{0,2},\d{3}")
+POINT = re.compile(r"\d+\.\d+|[1-9]\d{0,2}(?:,\d{3})+\.\d+")
+#: A comma within a number.
+BETWEEN = re.compile(r"\d,\d")
+#: "1,152" may be either, and so may "1.152".
+EITHER, EITHER_POINT = re.compile(r"[1-9]\d{0,2},\d{3}"), re.compile(r"[1-9]\d{0,2}\.\d{3}")
 #: Microsoft's and glibc's NaN and infinity: "1.#QNAN", "-1.#IND", "1.#INF", "-nan(ind)".
 NOT_FINITE = re.compile(r"(?<![\w.])[-+]?(?:\d\.#(?P<word>INF|[QS]?NAN|IND)\w*|nan\((?:ind|snan)\))", re.IGNORECASE)
 
@@ -24,13 +27,13 @@ def plain_numbers(text: str, *, decimal_commas: bool = False) -> str:
     """
     if "#" in text or "(" in text:
         text = NOT_FINITE.sub(lambda found: "inf" if (found["word"] or "").upper() == "INF" else "nan", text)
-    return COMMAS.sub(lambda found: _plain(found[0], decimal_commas), text) if "," in text else text
+    return COMMAS.sub(lambda found: _plain(found[0], decimal_commas), text) if BETWEEN.search(text) else text
 
 
-def has_decimal_commas(texts: Iterable[str]) -> bool:
-    """Whether any number can only be one with a decimal comma: "0,5", "1152,9", "1.152,9"."""
-    numbers = (found[0] for text in texts if "," in text for found in COMMAS.finditer(text))
-    return any(DECIMAL.fullmatch(number) and not EITHER.fullmatch(number) for number in numbers)
+def has_decimal_commas(numbers: Iterable[str]) -> bool:
+    """Whether more of the numbers have decimal commas for certain ("0,5", "1152,9", "1.152,9") than decimal points."""
+    certain = [number for number in numbers if not (EITHER.fullmatch(number) or EITHER_POINT.fullmatch(number))]
+    return sum(map(bool, map(DECIMAL.fullmatch, certain))) > sum(map(bool, map(POINT.fullmatch, certain)))
 
 
 def as_number(value: Any) -> float | None:

@@ -73,7 +73,7 @@ def _from_frame(frame: pd.DataFrame) -> Log:
         raise DataError(f"The table has several columns of the name {twice!r}; keep the one that is meant.")
     if column_of(frame.index.name) and frame.index.name not in frame.columns:
         frame = frame.reset_index()
-    rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    rows = _plain_cells([{str(name): value for name, value in row.items()} for row in frame.to_dict("records")])
     clocks = [name for name in frame.columns if column_of(name) == EPOCH]
     sparse = any(frame[name].isna().any() or frame[name].duplicated().any() for name in clocks)
     for name in map(str, frame.columns):
@@ -107,7 +107,7 @@ def _from_mapping(source: Mapping[str, Any]) -> Log:
     length = max(len(column) for column in columns.values())
     spread = {name: _spread(name, column, length) for name, column in columns.items()}
     rows = [{name: column[i] for name, column in spread.items() if column[i] is not None} for i in range(length)]
-    return Log("table of columns", rows)
+    return Log("table of columns", _plain_cells(rows))
 
 
 def _joined(tables: Mapping[str, "pd.DataFrame | pd.Series[Any]"]) -> pd.DataFrame:
@@ -139,7 +139,20 @@ def _from_rows(source: Iterable[Any]) -> Log:
         return _from_text("\n".join(rows))
     if not all(isinstance(row, Mapping) for row in rows):
         raise DataError("A list of curves holds one mapping per row, such as {'epoch': 1, 'loss': 0.87, 'kl': 0.05}.")
-    return Log("list of rows", [{name: value for name, value in row.items() if value is not None} for row in rows])
+    known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    return Log("list of rows", _plain_cells(known))
+
+
+def _plain_cells(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rewrite the numbers in cells of text as Python reads them; what a comma is, the known columns say together."""
+    texts = [(name, value) for row in rows for name, value in row.items() if isinstance(value, str)]
+    if not any("," in value or "#" in value or "(" in value for _, value in texts):
+        return rows
+    commas = has_decimal_commas(value.strip() for name, value in texts if column_of(name))
+    return [
+        {name: plain_numbers(v, decimal_commas=commas) if isinstance(v, str) else v for name, v in row.items()}
+        for row in rows
+    ]
 
 
 def _from_string(source: str) -> Log:
@@ -217,16 +230,11 @@ def _csv(text: str) -> Log | None:
     """
     lines = [line for line in text.splitlines() if line.strip()]
     for delimiter in ",;\t":
-        names, *rows = _cells(lines[:1], delimiter) or [[]]
+        names, *_ = _cells(lines[:1], delimiter) or [[]]
         if len(names) > 1 and any(map(column_of, names)) and not any(map(NO_NAME.search, names)):
-            rows = _cells(lines[1:], delimiter)
-            commas = has_decimal_commas(cell for row in rows for cell in row)
-            pairs = (zip(names, row, strict=False) for row in rows)
-            cells = [
-                {name: plain_numbers(cell, decimal_commas=commas) for name, cell in row if name and cell}
-                for row in pairs
-            ]
-            return Log("table", cells, several="mean")
+            pairs = (zip(names, row, strict=False) for row in _cells(lines[1:], delimiter))
+            cells = [{name: cell for name, cell in row if name and cell} for row in pairs]
+            return Log("table", _plain_cells(cells), several="mean")
     return None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -121,8 +122,7 @@ def _refuse_runs(log: Log) -> None:
     """Rows of a table without epochs may be runs: where a name of runs varies, or a weight that never rests."""
     if log.form not in ("table", "list of rows") or len(log.rows) < 2:
         return
-    names = dict.fromkeys(name for row in log.rows for name in row)
-    for name in names:
+    for name in _names(log.rows):
         seen = [row.get(name) for row in log.rows]
         weights = [as_number(value) for value in seen]
         never_rests = column_of(name) == "kl_weight" and len(set(weights[-3:])) > 1 and not _is_ramp(weights)
@@ -140,10 +140,15 @@ def _is_ramp(weights: Sequence[float | None]) -> bool:
     return len(known) > MOST_RUNS or bool(np.allclose(steps, steps[0], rtol=1e-3) and steps[0] > 0)
 
 
+def _names(rows: Iterable[Row]) -> list[str]:
+    """Return the names of all rows, each once, as they come."""
+    return list(dict.fromkeys(chain.from_iterable(rows)))
+
+
 def _best_names(rows: Iterable[Row]) -> dict[str, str]:
     """Map logged names to columns; of several names for one column the best is kept."""
     best: dict[str, tuple[tuple[int, int, int], str]] = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
+    for name in _names(rows):
         known = log_name(str(name))
         if known is None or known.column in (EPOCH, STEP):
             continue
@@ -163,7 +168,7 @@ def _clock(rows: Sequence[Row]) -> tuple[str, FloatArray]:
 
 
 def _times(rows: Sequence[Row], clock: str) -> "pd.Series[float]":
-    clocks = [name for name in dict.fromkeys(name for row in rows for name in row) if column_of(name) == clock]
+    clocks = [name for name in _names(rows) if column_of(name) == clock]
     times = np.full(len(rows), np.nan)
     for name in reversed(clocks):  # the first of several names is written last
         known = (as_number(row.get(name)) for row in rows)

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
 from omicvae.curves.names import EPOCH, STEP, TRAIN, VALIDATION, WITHOUT_CELLS, column_of, log_name
-from omicvae.curves.numbers import has_decimal_commas, plain_numbers
+from omicvae.curves.numbers import BETWEEN, has_decimal_commas, plain_numbers
 from omicvae.curves.table import Log
 
 Values = dict[str, float]
@@ -22,6 +22,11 @@ PAIR = re.compile(
     rf"({WORD}(?:[ ]{{1,9}}{WORD}){{0,2}})\s{{0,9}}[:=]?\s{{0,9}}(?<![\w.])({NUMBER})(?!\d|[\w.]*[A-Za-z])",
     re.IGNORECASE,
 )
+DIGITS = re.compile(r"(\d{1,60})")
+#: Lines of longer shapes are not remembered.
+LONGEST_SHAPE = 2000
+#: A value however it is printed: "gpus 0,1" is none, as it has no known name.
+PRINTED = re.compile(rf"({WORD}(?:[ ]{{1,9}}{WORD}){{0,2}})\s{{0,9}}[:=]?\s{{0,9}}(?<![\w.])(\d[\d.,]{{0,60}}\b)")
 EPOCH_NUMBER = re.compile(r"\bep(?:och)?s?\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\s*epoch\s+(\d+)\s*/\s*\d+\s*", re.IGNORECASE)
 STEP_NUMBER = re.compile(r"\b(?:global[_ ])?(?:step|iter(?:ation)?)\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
@@ -33,17 +38,11 @@ EPOCH_OF = re.compile(r"\bep(?:och)?s?\b[\s:=#\[(]*\d+\s*/\s*\d+", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text with the values that it holds, each name with its cells."""
+    """A line of text with the values that it holds, each name with its cells, and the epoch that it names."""
 
     text: str
     values: Values
-
-    @property
-    def epoch(self) -> float | None:
-        """Epoch that the line names; "epochs: 100" among settings alone is the length of the run."""
-        named = EPOCH_NUMBER.search(self.text)
-        planned = named and named[0].lower().startswith("epochs") and _settings(self.values) == self.values
-        return float(named[1]) if named and not planned else None
+    epoch: float | None
 
     @property
     def counts(self) -> tuple[str, str] | None:
@@ -69,10 +68,11 @@ class TextForm:
 def read_text(text: str) -> Log | None:
     """Read log text in the first form that fits; None where none does."""
     lines = list(_within_blocks(plain_lines(text)))
+    whole = _without_minibatches(lines)
     for form in TEXT_FORMS:
         if rows := form.parse(lines):
-            of_epochs = form.parse(_without_minibatches(lines))
-            return Log(form.name, of_epochs if _covers(of_epochs, rows) else rows)
+            of_epochs = rows if whole is lines else form.parse(whole)
+            return Log(form.name, of_epochs if of_epochs is rows or _covers(of_epochs, rows) else rows)
     return None
 
 
@@ -97,7 +97,9 @@ def plain_lines(text: str) -> list[str]:
     """
     lines: list[str] = []
     texts = ANSI.sub("", text).replace("\r\n", "\n").split("\n")
-    decimal_commas = has_decimal_commas(texts)
+    printed = (line for line in texts if BETWEEN.search(line)) if BETWEEN.search(text) else ()
+    values = (pair for line in printed for pair in PRINTED.finditer(line))
+    decimal_commas = has_decimal_commas(pair[2] for pair in values if _named(pair[1], ""))
     for line in texts:
         if "\r" not in line:
             lines += [plain_numbers(line, decimal_commas=decimal_commas)] if line.strip() else []
@@ -117,15 +119,43 @@ def parse_values(line: str, cells: str = "") -> Values:
     ``val loss=0.75 kl=0.1`` the KL is of validation cells; ``cells`` is such a word of a heading. A per cent sign
     divides by 100.
     """
-    found: Values = {}
-    for segment in line.split("|"):
+    parts = DIGITS.split(line)  # text, digits, text, digits …
+    shape = "0".join(parts[::2])
+    read = _fields if len(shape) <= LONGEST_SHAPE else _fields.__wrapped__
+    return {
+        name + "".join(parts[in_name]) + after_name: float(sign + "".join(parts[in_number]) + after) / divisor
+        for (name, in_name, after_name), (sign, in_number, after), divisor in read(shape, cells)
+    }
+
+
+#: A piece of a line: the text before its first digit, the parts of the line up to its last, and the text after it.
+Piece = tuple[str, slice, str]
+
+
+@lru_cache(maxsize=1024)
+def _fields(shape: str, cells: str) -> tuple[tuple[Piece, Piece, int], ...]:
+    """Find name, number and divisor of the values in a line whose runs of digits are 0.
+
+    Lines of a log mostly differ in their digits alone.
+    """
+    found, start = [], 0
+    for segment in shape.split("|"):
         word, read_to = cells, 0
         for pair in PAIR.finditer(segment):
             word = _last_cells(segment[read_to : pair.end(1)]) or word
             read_to = pair.end()
             if name := _named(pair[1], word):
-                found[name] = float(pair[2].rstrip("%")) / (100 if pair[2].endswith("%") else 1)
-    return found
+                at = shape.count("0", 0, start + pair.start(2))
+                number, divisor = pair[2].rstrip("%"), 100 if pair[2].endswith("%") else 1
+                found.append((_piece(name, at - name.count("0")), _piece(number, at), divisor))
+        start += len(segment) + 1
+    return tuple(found)
+
+
+def _piece(text: str, first: int) -> Piece:
+    """Cut a text whose first run of digits is number ``first`` in its line."""
+    before, *after = text.split("0")
+    return before, slice(2 * first + 1, 2 * (first + len(after))), after[-1] if after else ""
 
 
 @cache
@@ -149,22 +179,27 @@ def _within_blocks(lines: Iterable[str]) -> Iterator[Line]:
     """Give values below ``Validation metrics:`` its cells, to the next heading, epoch or end of the indentation."""
     cells, indent, inside = "", 0, False
     for line in lines:
-        depth = len(line) - len(line.lstrip())
-        if EPOCH_NUMBER.search(line) or (inside and depth <= indent):
+        depth, named = len(line) - len(line.lstrip()), EPOCH_NUMBER.search(line)
+        if named or (inside and depth <= indent):
             cells, inside = "", False
         values = parse_values(line, cells)
         if not values and line.rstrip().endswith(":"):
             cells, indent, inside = _last_cells(line), depth, False
         inside = inside or bool(cells and depth > indent)
-        yield Line(line, values)
+        # "epochs: 100" among settings alone is the length of the run
+        planned = named and named[0].lower().startswith("epochs") and _settings(values) == values
+        yield Line(line, values, float(named[1]) if named and not planned else None)
 
 
-def _without_minibatches(read: Sequence[Line]) -> list[Line]:
+def _without_minibatches(read: Sequence[Line]) -> Sequence[Line]:
     """Drop losses of minibatches where other lines hold those of the epoch: a bar ends with its last minibatch.
 
-    Where these hold the KL they hold all that belongs to it; else a loss gives way to the same loss alone.
+    Where these hold the KL they hold all that belongs to it; else a loss gives way to the same loss alone. Without any
+    the lines are returned as they are.
     """
     minibatch = [bool(line.values) and line.of_minibatch for line in read]
+    if not any(minibatch):
+        return read
     held = {column_of(name) for line, part in zip(read, minibatch, strict=True) if not part for name in line.values}
     complete = {cells for cells in ("train", "validation") if f"kl_{cells}" in held}
 
@@ -209,25 +244,41 @@ def _keras(lines: Sequence[Line]) -> list[Values]:
 def _tqdm(lines: Sequence[Line]) -> list[Values]:
     """Parse bars ``100%|███| 79/79 [00:01<00:00, Loss=66]``, one per epoch or one over all epochs.
 
-    The epoch is the one that a line names. Without any each bar is an epoch, or, where there is but one bar,
-    each of its counts. Lines below a bar belong to its epoch.
+    The epoch is the one that a line names, or :func:`_epochs_of_bars`. Lines below a bar belong to its epoch.
     """
     counted = [(line, line.counts) for line in lines]
-    drawn = [int(counts[0]) for _, counts in counted if counts]
+    drawn = [counts for _, counts in counted if counts]
     if not drawn:
         return []
     named = {line.epoch for line in lines} - {None}
     if len(named) > 1 or any(line.epoch is not None for line, counts in counted if counts):
         return _epoch_lines(lines)
-    bars = 1 + np.cumsum(np.diff(drawn, prepend=-1) <= 0)  # a count that does not rise begins a new bar
-    epochs = iter(drawn if bars.max() == 1 else bars.tolist())
+    epochs = iter(_epochs_of_bars(drawn))
     rows: list[Values] = []
     epoch = 1.0
     for line, counts in counted:
-        epoch = float(next(epochs)) if counts else epoch
+        epoch = next(epochs) if counts else epoch
         if line.values:
             rows.append({EPOCH: epoch, **line.values})
     return rows
+
+
+def _epochs_of_bars(drawn: Sequence[tuple[str, str]]) -> list[float]:
+    """Epoch of every drawing of a bar, given as count and total.
+
+    A count that does not rise begins a new bar, and each bar is an epoch; other bars, of another total (of validation,
+    say), belong to it. Of one bar alone each count is an epoch, and of bars that never come again each is.
+    """
+    counts, totals = np.array(drawn, dtype=np.float64).T
+    begins_of = {total: np.diff(counts[totals == total], prepend=np.inf) <= 0 for total in dict.fromkeys(totals)}
+    main = next((total for total, begins in begins_of.items() if begins.sum() > 1), None)
+    if main is None and len(begins_of) == 1:
+        return list(counts)
+    begins = np.diff(totals, prepend=-1) != 0
+    if main is not None:
+        begins = np.zeros(len(drawn), dtype=bool)
+        begins[totals == main] = begins_of[main]
+    return [float(max(1, epoch)) for epoch in begins.cumsum()]
 
 
 def _step_lines(lines: Sequence[Line]) -> list[Values]:

@@ -25,6 +25,8 @@ R_INTEGER_NA = -(2**31)
 NEAR, FARTHEST = 0.1, 2.0
 #: size factors whose means float32 holds, and how many times they may lie beyond those in training
 SIZE_FACTORS, FARTHEST_FACTOR = (1e-9, 1e9), 100.0
+#: SDs from the mean within which a standardised value is kept, so that its powers are numbers
+FARTHEST_SD = 1e6
 _KINDS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": str}
 _SHOWN = 5
 _DECIMAL = re.compile(r"[+-]?\d+(\.\d*([eE][+-]?\d+)?|[eE][+-]?\d+)")
@@ -168,7 +170,8 @@ class ContinuousScaling:
         if values_N.min() == values_N.max():
             logger.info("Continuous covariate %r is constant (%g): it carries no information.", key, values_N[0])
             return cls(key, float(values_N[0]), 1.0, float(values_N[0]), float(values_N[0]))
-        mean, sd = float(values_N.mean()), float(values_N.std())
+        largest = np.abs(values_N).max()  # whose square may be no number any more
+        mean, sd = (float(largest * moment) for moment in ((values_N / largest).mean(), (values_N / largest).std()))
         # below that, differences are rounding errors
         return cls(key, mean, max(sd, 1e-12 * abs(mean)), float(values_N.min()), float(values_N.max()))
 
@@ -185,8 +188,14 @@ class ContinuousScaling:
         return replace(fitted, low=min(self.low, fitted.low), high=max(self.high, fitted.high))
 
     def standardise(self, values_N: np.ndarray) -> np.ndarray:
-        """Return (value − mean) / sd; zeros for a constant covariate."""
-        return np.zeros(len(values_N)) if self.constant else (values_N - self.mean) / self.sd
+        """Return (value − mean) / sd, within ±10⁶; zeros for a constant covariate.
+
+        Training cells lie within √N, and a validation cell beyond the limit has a slip in its value.
+        """
+        if self.constant:
+            return np.zeros(len(values_N))
+        with np.errstate(over="ignore"):
+            return np.asarray(np.clip((values_N - self.mean) / self.sd, -FARTHEST_SD, FARTHEST_SD))
 
     def check_range(self, values_N: np.ndarray, names: pd.Index) -> None:
         """Hold values of other cells against the training range: a network knows nothing of what lies far outside.

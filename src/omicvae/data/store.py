@@ -108,6 +108,11 @@ class CellStore:
         return cls(schema, indptr, columns, compact, library_N, codes_ND, continuous_NV, summary)
 
     @property
+    def standardised_NV(self) -> np.ndarray:
+        """Continuous covariates as the network sees them, float32."""
+        return self.per_cell[2]
+
+    @property
     def n_cells(self) -> int:
         """Number of cells."""
         return len(self.library_N)

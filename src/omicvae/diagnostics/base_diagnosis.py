@@ -3,7 +3,7 @@
 import html
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import zip_longest
 from typing import Any, Self
@@ -11,8 +11,9 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from omicvae.diagnostics.discriminator import discriminator_won
 from omicvae.diagnostics.evidence import Row, evidence_table, number
-from omicvae.diagnostics.remedies import Remedy
+from omicvae.diagnostics.remedies import WEAKER_DISCRIMINATOR, Remedy
 from omicvae.diagnostics.rules import Rule, Statistics, Tone, judge, ranked_remedies
 
 WIDTH = 110
@@ -54,16 +55,26 @@ class BaseDiagnosis:
     tone: Tone
 
     @classmethod
-    def of(cls, rules: Sequence[Rule[Statistics]], statistics: Statistics, rows: Iterable[Row], **own: Any) -> Self:
-        """Judge by a table of rules; ``own`` are the fields that no rule fills."""
-        judged = judge(rules, statistics)
+    def of(
+        cls,
+        rules: Sequence[Rule[Statistics]],
+        statistics: Statistics,
+        rows: Iterable[Row],
+        *,
+        curves: pd.DataFrame,
+        remarks: Iterable[str],
+        **own: Any,
+    ) -> Self:
+        """Judge by a table of rules, and the players of a VAE-GAN by its curves; ``own`` are further fields."""
+        judged, won = judge(rules, statistics), discriminator_won(curves)
         rule, *findings = judged
         return cls(
             verdict=rule.name,
             headline=rule.headline(statistics),
             findings=tuple(finding.name for finding in findings),
             evidence=evidence_table(rows),
-            remedies=ranked_remedies(judged, statistics),
+            remarks=(*remarks, *won),
+            remedies=(*ranked_remedies(judged, statistics), *((WEAKER_DISCRIMINATOR,) if won else ())),
             sound=rule.sound,
             tone=rule.tone,
             **own,
@@ -89,6 +100,10 @@ class BaseDiagnosis:
 
     def __str__(self) -> str:
         """Headline, table, notes and remedies, at most 110 columns wide."""
+        return self.text()
+
+    def text(self, call: Callable[[Remedy], Sequence[str]] | None = None) -> str:
+        """Return the same with the lines of a ``call`` that runs each remedy, by default in Python."""
         lines = [f"Verdict: {self.verdict}", *textwrap.wrap(self.headline, WIDTH), "", *_table(self.evidence)]
         for note in self.notes:
             lines += textwrap.wrap(f"Note: {note}", WIDTH, subsequent_indent="      ")
@@ -96,10 +111,7 @@ class BaseDiagnosis:
             lines += ["", "What to try, best first:"]
         for rank, remedy in enumerate(self.remedies, start=1):
             lines += textwrap.wrap(f"{rank}. {remedy.why}", WIDTH, subsequent_indent="   ")
-            # a call must stay runnable when copied: it breaks after commas, which Python allows inside brackets
-            lines += textwrap.wrap(
-                remedy.line, WIDTH, initial_indent="   ", subsequent_indent="       ", break_long_words=False
-            )
+            lines += [f"   {line}" for line in (call or _python)(remedy)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -113,6 +125,11 @@ class BaseDiagnosis:
             f"<div><b>{html.escape(self.verdict)}</b>: {said}<details><summary>evidence</summary>{table}</details>"
             f"<ol>{''.join(items)}</ol></div>"
         )
+
+
+def _python(remedy: Remedy) -> list[str]:
+    """Break the call after commas, which Python allows inside brackets: it must stay runnable when copied."""
+    return textwrap.wrap(remedy.line, WIDTH - 3, subsequent_indent="    ", break_long_words=False)
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ class Diagnosis(BaseDiagnosis):
 
     The verdict is ``"healthy"``, ``"diverged"``, ``"unstable"``, ``"undertrained"``, ``"no_signal"``, ``"collapsed"``,
     ``"partial_collapse"``, ``"overfit"`` or ``"under_regularised"``. For a healthy fit there are no remedies, but for
-    an adversary where it tells a covariate.
+    an adversary where it tells a covariate, and a weaker discriminator where that has won.
 
     Attributes
     ----------
@@ -57,6 +57,7 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Di
         RULES,
         m,
         m.rows(),
+        curves=inputs.history,
         remarks=(*_remarks(m), *late_starts(inputs.history)),
         kl_per_dimension=m.usage.kl_K,
         active_dimensions=m.usage.active_K,

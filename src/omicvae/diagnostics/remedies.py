@@ -1,8 +1,13 @@
 """What to try, best first: settings that can be run as they are."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+#: Terms of an objective beside reconstruction and KL: what a user wants, not what went wrong.
+TERMS = ("adversary", "discriminator", "total_correlation")
+#: How settings end that mean something in a run of a given length alone.
+TIMES = ("_epochs", "_steps", "period")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,13 +23,16 @@ class Remedy(Mapping[str, Any]):
     arguments
         Further arguments of ``train``, such as ``max_epochs`` or ``fresh``.
     model
-        Arguments of ``CVAE`` that differ from those of the model: with any, the remedy needs a new one.
+        Arguments of ``CVAE``: with any, the remedy needs a new model.
+    kl_stays
+        Whether what the run itself asked of its KL stays, where it is known.
     """
 
     settings: Mapping[str, Any]
     why: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    kl_stays: bool = False
 
     def __getitem__(self, key: str) -> Any:
         return self.settings[key]
@@ -36,10 +44,36 @@ class Remedy(Mapping[str, Any]):
         return len(self.settings)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it trains the model as it is further."""
+        return not (self.model or self.arguments.get("fresh"))
+
+    def of_run(self, own: "Remedy") -> "Remedy":
+        """Return the remedy for a run with settings of its ``own``: all of them, but for what the remedy changes.
+
+        A KL that the remedy states replaces that of the run as a whole: free bits, say, exclude a capacity. Other terms
+        stay, covariates that an adversary removed already among them. The length stays where others rest on it.
+        """
+        kl = {name: value for name, value in (own if self.kl_stays else self).items() if name not in TERMS}
+        settings = {**kl, **{name: part[name] for part in (own, self) for name in TERMS if name in part}}
+        if "adversary" in self and "adversary" in own:
+            both = {*own["adversary"].get("covariates", ()), *self["adversary"]["covariates"]}
+            settings["adversary"] = {**own["adversary"], "covariates": sorted(both)}
+        if "discriminator" in self and "discriminator" in own:  # what is weak enough already is made no stronger
+            had, weaker = own["discriminator"], self["discriminator"]
+            settings["discriminator"] = {**had, **{n: min(value, had.get(n, value)) for n, value in weaker.items()}}
+        parts = [settings, *(value for value in settings.values() if isinstance(value, Mapping))]
+        timed = any(name.endswith(TIMES) for part in parts for name in part)
+        kept = {name: value for name, value in own.arguments.items() if timed or name != "max_epochs"}
+        model = {**own.model, **self.model} if self.model else {}
+        return replace(self, settings=settings, arguments={**kept, **self.arguments}, model=model)
+
+    @property
     def line(self) -> str:
-        """The call that runs it; arguments of ``CVAE`` that are not named stay as they are."""
+        """The call that runs it; arguments of ``CVAE`` that are not named have their defaults."""
         arguments = [f"{name}={value!r}" for name, value in self.arguments.items()]
-        arguments.append(f"objective={dict(self.settings)!r}")
+        if self.settings:
+            arguments.append(f"objective={dict(self.settings)!r}")
         model = "model"
         if self.model:
             model = f"ov.CVAE(adata, {', '.join(f'{name}={value!r}' for name, value in self.model.items())})"
@@ -83,13 +117,21 @@ SLOWER = Remedy(
     ELBO,
     "A lower learning rate with clipped gradients keeps every step small.",
     {**FRESH, "learning_rate": 1e-3, "gradient_clip_norm": 10.0},
+    kl_stays=True,
+)
+
+WEAKER_DISCRIMINATOR = Remedy(
+    {**ELBO, "discriminator": {"learning_rate": 1e-4, "updates": 1, "n_hidden": 32}},
+    "A small discriminator that learns slowly lets the decoder keep up; one that has won teaches it nothing.",
+    FRESH,
+    kl_stays=True,
 )
 
 
-def longer(epochs: int) -> Remedy:
+def longer(epochs: int, *, kl_stays: bool = False) -> Remedy:
     """Twice as many epochs as were run or planned, 20 at least."""
     why = "Twice the epochs from new weights let the bound come to rest under one learning-rate cycle."
-    return Remedy(ELBO, why, {**FRESH, "max_epochs": max(2 * epochs, 20)})
+    return Remedy(ELBO, why, {**FRESH, "max_epochs": max(2 * epochs, 20)}, kl_stays=kl_stays)
 
 
 def target_rate(n_latent: int) -> Remedy:
@@ -102,7 +144,7 @@ def target_rate(n_latent: int) -> Remedy:
 def _narrow(n_latent: int, why: str) -> Remedy:
     """Give a new model of so many dimensions no room to memorise."""
     network = {"n_latent": n_latent, "n_hidden": 32, "n_hidden_decoder": None, "dropout_rate": 0.5}
-    return Remedy(ELBO, why, model=network)
+    return Remedy(ELBO, why, model=network, kl_stays=True)
 
 
 SMALLEST = _narrow(2, "Two dimensions are all that few cells can fill; in more a draw is mostly noise.")
@@ -118,4 +160,4 @@ def adversary(covariates: list[str]) -> Remedy:
     """Take covariates out of z."""
     told = ", ".join(covariates)
     why = f"A draw tells {told} more than half of the way; an adversary takes it out of z, at some cost."
-    return Remedy({**ELBO, "adversary": {"covariates": covariates}}, why, FRESH)
+    return Remedy({**ELBO, "adversary": {"covariates": covariates}}, why, FRESH, kl_stays=True)

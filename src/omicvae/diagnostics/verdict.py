@@ -223,8 +223,8 @@ def _healthy(m: Measurements) -> str:
     return text
 
 
-def _longer(m: Measurements) -> Remedy:
-    return remedies.longer(max(m.curves.n_epochs, m.planned_epochs or 0))
+def _longer(m: Measurements, *, kl_stays: bool = False) -> Remedy:
+    return remedies.longer(max(m.curves.n_epochs, m.planned_epochs or 0), kl_stays=kl_stays)
 
 
 def _smaller(m: Measurements, *, any_size: bool) -> tuple[Remedy, ...]:
@@ -254,7 +254,13 @@ RULES: tuple[Rule[Measurements], ...] = (
         sound=True,
         tone="warning",
     ),
-    Rule("undertrained", _is_undertrained, _undertrained, lambda m: (RAMP, _longer(m), SLOWER), tone="warning"),
+    Rule(
+        "undertrained",
+        _is_undertrained,
+        _undertrained,
+        lambda m: (RAMP, _longer(m, kl_stays=True), SLOWER),
+        tone="warning",
+    ),
     Rule(
         "collapsed",
         _is_collapsed,

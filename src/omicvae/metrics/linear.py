@@ -6,7 +6,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from omicvae._core.errors import DataError
 from omicvae.metrics.labels import Array
 
 
@@ -19,20 +18,23 @@ def residuals(features_NG: NDArray[np.floating[Any]], design_NC: NDArray[np.floa
 def pca_scores(x_NG: "Array | sp.csr_matrix", n_components: int, *, seed: int) -> NDArray[np.float32]:
     """PCA scores (N, K), with fewer components where cells or genes are fewer; a dense matrix is standardised first.
 
-    Raises
-    ------
-    DataError
-        If there are fewer than 2 cells or genes.
+    Zeros where all cells are alike.
     """
     from sklearn.decomposition import PCA
+    from sklearn.utils.sparsefuncs import min_max_axis
 
     solver = "arpack"
+    if min(x_NG.shape) == 1 and not isinstance(x_NG, np.ndarray):
+        x_NG = x_NG.toarray()  # arpack has fewer components than genes
+    n_components = min(n_components, max(1, min(x_NG.shape) - 1))
+    low_G, high_G = (x_NG.min(0), x_NG.max(0)) if isinstance(x_NG, np.ndarray) else min_max_axis(x_NG, axis=0)
+    if np.array_equal(low_G, high_G):
+        return np.zeros((x_NG.shape[0], n_components), np.float32)
     if isinstance(x_NG, np.ndarray):
         solver = "randomized"
-        sd_G = x_NG.std(0)
-        x_NG = (x_NG - x_NG.mean(0)) / np.where(sd_G > 0, sd_G, 1.0)
-    limit = min(n_components, min(x_NG.shape) - 1)
-    if limit < 1:
-        raise DataError(f"A diagnosis needs at least 2 cells and 2 genes, got {x_NG.shape[0]} × {x_NG.shape[1]}.")
-    scores_NK: NDArray[np.float32] = PCA(limit, svd_solver=solver, random_state=seed).fit_transform(x_NG)
+        # by powers of two, which costs no digit: the squares of 1e30 and of 1e-30 are beyond single precision
+        scaled_NG: Array = np.ldexp(x_NG, -np.frexp(np.maximum(-low_G, high_G))[1])
+        sd_G = scaled_NG.std(0)
+        x_NG = (scaled_NG - scaled_NG.mean(0)) / np.where(sd_G > 0, sd_G, 1.0)
+    scores_NK: NDArray[np.float32] = PCA(n_components, svd_solver=solver, random_state=seed).fit_transform(x_NG)
     return scores_NK.astype(np.float32)

@@ -16,6 +16,11 @@ from omicvae.training import generator_for, own_surroundings
 DROPOUT_RATE, SMALL_DROPOUT_RATE, SMALL_CELLS = 0.1, 0.5, 500
 
 
+def default_dropout(n_cells: int) -> float:
+    """Dropout of the encoder where none is given."""
+    return SMALL_DROPOUT_RATE if n_cells < SMALL_CELLS else DROPOUT_RATE
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Everything beside data and weights that defines a model; JSON-able."""

@@ -12,7 +12,7 @@ from omicvae._core import SettingError, named_fields
 from omicvae._core.words import unknown_settings
 from omicvae.data import CellStore, DataSchema, Identity, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
-from omicvae.model.config import DROPOUT_RATE, SMALL_CELLS, SMALL_DROPOUT_RATE, ModelConfig
+from omicvae.model.config import ModelConfig, default_dropout
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.host import RefusalsMixin, adopt
@@ -114,7 +114,7 @@ class CVAE(
             raise unknown_settings("CVAE()", unknown, list(inspect.signature(type(self).__init__).parameters)[1:-1])
         own_memory(adata)
         if dropout_rate is None:
-            named["dropout_rate"] = SMALL_DROPOUT_RATE if adata.n_obs < SMALL_CELLS else DROPOUT_RATE
+            named["dropout_rate"] = default_dropout(adata.n_obs)
         architecture = Architecture(**named_fields(Architecture, named))
         identity = recorded_setup(adata)
         if identity is None:

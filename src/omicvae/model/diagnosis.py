@@ -10,6 +10,7 @@ from omicvae._core.files import write_text
 from omicvae.data import obs_column
 from omicvae.diagnostics import Diagnosis, diagnose
 from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views, stand_in_labels
+from omicvae.model.own_settings import for_this_run
 from omicvae.model.state import HasState, ModelState
 from omicvae.report import CellMaps, ModelFacts, render
 from omicvae.training import own_surroundings
@@ -23,7 +24,8 @@ class DiagnosisMixin(HasState):
         """Say whether the latent space is alive, show the evidence, and offer remedies.
 
         Rates, bounds and the cost of a permuted z are measured on the validation cells (on the training cells if
-        there are none), probes on all cells. The verdict comes from what the model does, never from its settings.
+        there are none), probes on all cells. The verdict comes from what the model does, never from its settings;
+        the remedies are the run's own settings with the changes that may help.
 
         Parameters
         ----------
@@ -43,7 +45,7 @@ class DiagnosisMixin(HasState):
         seed = diagnosis_seed(self.state, seed)
         with self.state.one_look():
             inputs = gather_inputs(self.state, labels_key or self.schema.keys.labels_key, seed)
-        return diagnose(inputs, seed=seed, umap=umap)
+        return for_this_run(self.state, diagnose(inputs, seed=seed, umap=umap))
 
     def report(
         self,

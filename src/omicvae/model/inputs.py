@@ -118,5 +118,7 @@ def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...
 
 def stand_in_labels(reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
     """Classes where no labels are given: k-means of what the covariates leave unexplained in PCA."""
+    if len(reference_NK) == 1:
+        return np.array(["k0"], dtype=object)
     n_classes = min(FALLBACK_CLASSES, len(reference_NK))
     return kmeans_classes(reference_NK, n_classes, np.random.default_rng([seed, 2]))

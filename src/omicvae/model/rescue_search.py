@@ -15,12 +15,10 @@ from omicvae._core.errors import TrainingError
 from omicvae.data import obs_column
 from omicvae.diagnostics import Diagnosis, Remedy
 from omicvae.model.host import adopt
+from omicvae.model.own_settings import own_settings
 from omicvae.training import Split
 
 log = logging.getLogger("omicvae")
-
-#: Terms of the objective that a remedy leaves as they are: they are what the user wants, not what went wrong.
-KEPT_TERMS = ("adversary", "discriminator", "total_correlation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +136,8 @@ def _untried(attempts: Sequence[Attempt], tried: Set[str]) -> Iterator[Remedy]:
     for attempt in sorted(attempts, key=lambda attempt: attempt.rank, reverse=True):
         lengthened = attempt.remedy is not None and "max_epochs" in attempt.remedy.arguments
         for remedy in attempt.diagnosis.remedies:
+            if remedy.goes_on or "resume_from" in remedy.arguments:
+                continue  # every attempt is a new model
             if lengthened and "max_epochs" in remedy.arguments:
                 continue  # twice the length is enough
             on_top = remedy if attempt.remedy is None else _on_top(attempt.remedy, remedy)
@@ -164,11 +164,11 @@ def try_remedy(model: Any, remedy: Remedy, labels_key: str | None, arguments: Ma
     """Fit a new model of the same cells and split as the remedy says."""
     started = time.perf_counter()
     twin = adopt(object.__new__(type(model)), model.state.twin(remedy.model))
-    own = {name: value for name, value in remedy.arguments.items() if name != "fresh"}  # a twin is new
-    kept = {name: model.state.objective[name] for name in KEPT_TERMS if model.state.objective.get(name)}
-    remedy = replace(remedy, settings={**kept, **remedy})
+    own, run = dict(remedy.arguments), own_settings(model.state).arguments
+    own.pop("fresh", None)  # a twin is new
+    changed = {name: value for name, value in own.items() if name not in run or run[name] != value}
     with suppress(TrainingError):  # the model has its best weights, and its fit says why
-        twin.train(objective=remedy, **{**arguments, **own})
+        twin.train(objective=remedy, **{**own, **arguments, **changed})
     return twin, _judge(twin, remedy, labels_key, started)
 
 
@@ -197,8 +197,8 @@ def rescue(
     is the first remedy for the best fit so far that was not tried yet, on top of the network, length and rate that made
     that fit. Among all fits, the given one included, soundness decides and then the ELBO of the validation cells: the
     result is never less sound than what was given, and as sound only with a bound that is no lower. Other than what
-    remedies change, every attempt is a run of default length, rate and stopping, with the further terms of the
-    objective (adversary, discriminator, total correlation) as they were.
+    remedies change, every attempt is a run of default length, rate and stopping, with all other settings as they were,
+    the further terms of the objective (adversary, discriminator, total correlation) among them.
 
     Parameters
     ----------

@@ -82,7 +82,9 @@ class ModelState:
 
     def twin(self, changes: Mapping[str, Any]) -> "ModelState":
         """Return the state of an untrained model of the same cells and split, with other settings of the network."""
-        config = replace(self.config, architecture=replace(self.config.architecture, **changes))
+        own = {name: value for name, value in changes.items() if name in ModelConfig.__slots__}
+        network = {name: value for name, value in changes.items() if name not in own}
+        config = replace(self.config, architecture=replace(self.config.architecture, **network), **own)
         return replace(self, config=config, fits=[], objective={}, moments=None)
 
     def once(self, what: Hashable, make: Callable[[], Any]) -> Any:

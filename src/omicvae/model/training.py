@@ -36,9 +36,6 @@ from omicvae.training import (
 
 log = logging.getLogger("omicvae")
 
-#: What the attempts of a rescue take over from the run; length, rate and stopping are what may have been wrong.
-RESCUED_SETTINGS = ("batch_size", "precision", "optimizer", "weight_decay", "ema_decay", "seed")
-
 
 class TrainingMixin(HasState):
     """``train``."""
@@ -141,7 +138,7 @@ class TrainingMixin(HasState):
         check_trainer_arguments(trainer_arguments, inspect.signature(self.train).parameters)
         settings, state = RunSettings(**named_fields(RunSettings, locals())), self.state
         choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
-        limits = Limits.of(rescue)
+        limits, given = Limits.of(rescue), settings.given()
         with state.one_look(), state.all_or_nothing():
             settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
             folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
@@ -165,13 +162,15 @@ class TrainingMixin(HasState):
                 **hard,
                 **trainer_arguments,
             )
-        state.fits.append(result)
+        checkpoints = None if folder is None else str(folder)
+        state.fits.append(
+            replace(result, settings=given if checkpoint is None else settings.given(), checkpoints=checkpoints)
+        )
         state.objective, state.moments, state.split = plan.scheduled.objective.to_dict(), plan.end_moments, plan.split
         self.attempts, self.is_trained_, failure = (), True, result.failure
         if limits is not None:
-            kept = {name: getattr(settings, name) for name in RESCUED_SETTINGS}
-            hardware_too = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
-            outcome = mend(self, **asdict(limits), **{**kept, **hardware_too, **trainer_arguments})
+            how: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "progress_bar": progress_bar}
+            outcome = mend(self, **asdict(limits), **how, **trainer_arguments)
             self.state, self.attempts = outcome.model.state, outcome.attempts
             failure = outcome.attempts[outcome.chosen].failure
         if failure:

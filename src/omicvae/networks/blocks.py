@@ -166,14 +166,14 @@ class MLP(nn.Module):
         return h
 
 
-def weight_matrices(network: nn.Module) -> list[nn.Parameter]:
+def weight_matrices(network: nn.Module) -> list[Tensor]:
     """Return the weights of linear maps of profiles, hidden units and z: those for which a normal prior is meant.
 
     Not biases, covariate effects, normalisations, dispersions or pseudo-inputs, whose typical value is not 0.
     """
     modules = list(network.modules())
     effects = {module.covariates for module in modules if isinstance(module, ConditionedLinear)}
-    found = []
+    found: list[Tensor] = []
     for module in modules:
         if isinstance(module, Linear):
             found.append(module.weight_IO)

@@ -27,9 +27,10 @@ class Settings:
         return cls(**(value or {}))
 
     def given(self, *names: str) -> dict[str, Any]:
-        """Return those of these settings that differ from their defaults."""
+        """Return those of these settings (default: of all) that differ from their defaults, as a user writes them."""
         defaults = {field.name: field.default for field in fields(self)}  # type: ignore[arg-type]
-        return {name: value for name in names if (value := getattr(self, name)) != defaults[name]}
+        given = {name: value for name in names or defaults if (value := getattr(self, name)) != defaults[name]}
+        return {name: _written(value) for name, value in given.items()}
 
     def check_length(self, name: str, what: str) -> None:
         """Hold that ``name`` (a fraction of the run), ``name_epochs`` and ``name_steps`` are one at most, and ≥ 0."""
@@ -47,3 +48,8 @@ class Settings:
         if epochs is not None:
             return round(epochs * steps_per_epoch)
         return round((default if fraction is None else fraction) * total_steps)
+
+
+def _written(value: Any) -> Any:
+    """Return settings as a mapping, a tuple as a list."""
+    return value.given() if isinstance(value, Settings) else list(value) if isinstance(value, tuple) else value

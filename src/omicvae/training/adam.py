@@ -85,7 +85,7 @@ class FlatAdam(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], optimisation: Optimisation, decayed: Collection[nn.Parameter] = ()
+        self, parameters: Iterable[nn.Parameter], optimisation: Optimisation, decayed: Collection[Tensor] = ()
     ) -> None:
         chosen = [p for p in parameters if p.requires_grad]
         self.optimisation, self._decayed = optimisation, frozenset(decayed)

@@ -22,15 +22,29 @@ class AdversaryTraining(nn.Module, ABC):
 
     Parameters
     ----------
+    network, settings, phase
+        What learns, how, and when.
+
+    Attributes
+    ----------
     name
         Field of the objective; its columns in the history begin with it.
+    other
+        Who plays against it on the cVAE's side, whose loss without the weight stands beside its own.
     """
 
+    name: str
+    other: str
     optimizer: torch.optim.Optimizer
 
-    def __init__(self, name: str, network: nn.Module, settings: Adversary, phase: Phase) -> None:
+    def __init__(self, network: nn.Module, settings: Adversary, phase: Phase) -> None:
         super().__init__()
-        self.name, self.network, self.settings, self.phase = name, network, settings, phase
+        self.network, self.settings, self.phase = network, settings, phase
+
+    @property
+    def figures(self) -> tuple[str, str, str]:
+        """Names of its figures in the history: its loss, its weight in the cVAE's loss, and the other side's loss."""
+        return f"{self.name}_loss", f"{self.name}_weight", f"{self.other}_loss"
 
     def configure(self, generator: torch.Generator | None = None) -> None:
         """Make the optimiser, once the network is on its device; ``generator`` draws what it plays with."""
@@ -39,14 +53,17 @@ class AdversaryTraining(nn.Module, ABC):
 
     def cost(
         self, module: ConditionalVAE, batch: Batch, z_BK: Tensor, reconstruction: Tensor, step: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return the weighted term of the cVAE's loss, and its weight, for draws z and their mean −log p(x | z, c)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weighted term of the cVAE's loss, its weight, and the term alone.
+
+        For draws z and their mean −log p(x | z, c).
+        """
         term, at = self._term(module, batch, z_BK)
         weight = term.new_tensor(self.phase(step))
         if self.settings.adaptive:
             slopes = [torch.autograd.grad(value, at, retain_graph=True)[0] for value in (reconstruction, term)]
             weight = weight * adaptive_weight(*slopes)
-        return weight * term, weight
+        return weight * term, weight, term
 
     def learn(self) -> Tensor:
         """Update the adversary on what it last saw; return the loss that it had, before the first of its updates."""
@@ -76,10 +93,12 @@ class LatentAdversaryTraining(AdversaryTraining):
         Share of each level of them among the training cells.
     """
 
+    name, other = "adversary", "encoder"
+
     def __init__(
         self, network: LatentClassifier, settings: Adversary, phase: Phase, columns: list[int], shares: list[Tensor]
     ) -> None:
-        super().__init__("adversary", network, settings, phase)
+        super().__init__(network, settings, phase)
         self.columns, self.shares = columns, nn.ParameterList(nn.Parameter(s, requires_grad=False) for s in shares)
 
     def _term(self, module: ConditionalVAE, batch: Batch, z_BK: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,8 +122,7 @@ class DiscriminatorTraining(AdversaryTraining):
     (straight through).
     """
 
-    def __init__(self, network: RealnessScore, settings: Adversary, phase: Phase) -> None:
-        super().__init__("discriminator", network, settings, phase)
+    name, other = "discriminator", "generator"
 
     def _term(self, module: ConditionalVAE, batch: Batch, z_BK: Tensor) -> tuple[Tensor, Tensor]:
         likelihood = module.likelihood

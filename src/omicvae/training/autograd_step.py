@@ -62,12 +62,13 @@ class AutogradStep:
         seen = (module, batch, z_BK, reconstruction)
         playing = [adversary for adversary in self.adversaries if step >= adversary.phase.start_step]
         for adversary in playing:
-            cost, figures[f"{adversary.name}_weight"] = adversary.cost(*seen, step)
+            _, its_weight, other_loss = adversary.figures
+            cost, figures[its_weight], figures[other_loss] = adversary.cost(*seen, step)
             loss = loss + cost
         bad = update(self.optimizer, loss, learning_rate)
         for value, before in zip(self._statistics, statistics, strict=True):
             value.copy_(torch.where(bad > 0, before, value))  # they moved before it was known that the step is bad
         for adversary in playing:
-            figures[f"{adversary.name}_loss"] = adversary.learn()
+            figures[adversary.figures[0]] = adversary.learn()
         scheduled.control.observe(torch.where(bad > 0, torch.nan, kl))
         totals.add({"loss": loss, **figures}, len(batch), bad)

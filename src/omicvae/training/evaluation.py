@@ -129,7 +129,7 @@ def score_cells(
 
     With ``n_samples`` above 1 the reconstruction is the mean over as many draws, as is a KL that has no closed form.
     """
-    device, draw = next(module.parameters()).device, posterior_draws(store, indices, seed)
+    draw = posterior_draws(store, indices, seed)
 
     def score(batch: Batch, start: int) -> tuple[Tensor, Tensor]:
         posterior = module.encode(batch)

@@ -5,7 +5,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import lightning.pytorch as pl
@@ -40,6 +40,8 @@ class FitResult:
         Why the run ended, where too many steps had to be skipped.
     step
         Which training step ran, and why.
+    settings, checkpoints
+        What ``train`` was given beside the defaults, and the folder of its checkpoints.
     """
 
     history: pd.DataFrame
@@ -50,6 +52,13 @@ class FitResult:
     interrupted: bool
     failure: str | None = None
     step: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: str | None = None
+
+    @property
+    def missing_epochs(self) -> int:
+        """Epochs that were planned and not run, other than by early stopping."""
+        return 0 if self.stopped_early else self.planned_epochs - len(self.history)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values as JSON takes them."""

@@ -31,6 +31,8 @@ ENTRIES = 2**23
 FEWEST_CELLS, MOST_CELLS = 200, 2000
 MOST_GENES = 1000
 N_SIMULATIONS = 5
+#: counts beyond which torch draws none: its draws are integers of 64 bits
+LARGEST_SIMULATED = 2.0**60
 
 
 @own_threads()
@@ -70,7 +72,9 @@ def null_log_likelihood(
 
 
 def unexplained_structure(null: NullModel, store: CellStore, seed: int) -> Structure | None:
-    """Compare cells with simulations from the fitted ``null`` at the same covariates and depths; None for few cells.
+    """Compare cells with simulations from the fitted ``null`` at the same covariates and depths.
+
+    None for few cells, a single gene, and counts beyond those that can be simulated.
 
     On a random part of the cells and the most variable genes; categorical and continuous covariates are taken out,
     and log depth.
@@ -84,7 +88,8 @@ def unexplained_structure(null: NullModel, store: CellStore, seed: int) -> Struc
     design_NC = covariate_design(store, rows)
     if likelihood.support == "counts":
         design_NC = np.hstack([design_NC, np.log(store.library_N[rows])[:, None]])
-    if len(rows) <= design_NC.shape[1] + 2 or store.n_genes < 2:
+    beyond = likelihood.support == "counts" and batch.x_BG.max() > LARGEST_SIMULATED
+    if len(rows) <= design_NC.shape[1] + 2 or store.n_genes < 2 or beyond:
         return None
     genes = np.sort(np.argsort(-x_NG.var(axis=0), kind="stable")[:MOST_GENES])
 
@@ -119,7 +124,7 @@ def covariate_design(store: CellStore, rows: NDArray[np.int64] | slice = slice(N
     if len(columns) > 1 and 10 * (joint_N.max() + 1) <= len(joint_N):
         columns = [joint_N]
     one_hot = [np.eye(int(codes_N.max()) + 1)[codes_N] for codes_N in columns]
-    continuous_NV = np.asarray(store.continuous_NV[rows], dtype=np.float64)
+    continuous_NV = np.asarray(store.standardised_NV[rows], dtype=np.float64)
     return np.hstack([*one_hot, *(continuous_NV**power for power in (1, 2, 3))])
 
 

@@ -135,7 +135,7 @@ class TrainingPlan(pl.LightningModule):
         rng = np.random.default_rng(derive_seed(self.seed, "order", self.current_epoch))
         order = rng.permutation(self.split.train)
         self._minibatches = np.split(order, np.cumsum(self.sizes)[:-1])
-        further = [f"{adversary.name}_{what}" for adversary in self.adversaries for what in ("loss", "weight")]
+        further = [name for adversary in self.adversaries for name in adversary.figures]
         if self.scheduled.objective.total_correlation:
             further.append("total_correlation")
         self._totals = StepTotals(self.device, further)
@@ -245,7 +245,9 @@ class TrainingPlan(pl.LightningModule):
             if self.steps_done <= start:
                 notes.append(f"{name} off until step {start + 1}: a zero loss is expected")
             else:
-                notes.append(f"{name} loss={row[f'{name}_loss_train']:.4f} weight={row[f'{name}_weight']:.4g}")
+                loss, other = (row[f"{player}_loss_train"] for player in (name, adversary.other))
+                weight = row[f"{name}_weight"]
+                notes.append(f"{name} loss={loss:.4f} weight={weight:.4g} {adversary.other} loss={other:.4f}")
         return notes
 
     def snapshot(self) -> Checkpoint:

@@ -85,8 +85,8 @@ class RunSettings:
         check_fields(self, flag, "early_stopping")
         for name in ("lr_schedule", "optimizer", "precision"):  # what they may be, those know who use them
             object.__setattr__(self, name, plain(getattr(self, name)))
-        if self.objective is not None:
-            object.__setattr__(self, "objective", Objective.parse(self.objective))
+        # an empty mapping states nothing, as None does
+        object.__setattr__(self, "objective", Objective.parse(self.objective) if self.objective else None)
         self.optimisation(n_train=1)
         self.check_effects(validated=self.train_size != 1)
 
@@ -122,6 +122,15 @@ class RunSettings:
         goal = None if self.objective is None else Objective.parse(self.objective).to_dict()
         plain: dict[str, Any] = json.loads(json.dumps({**asdict(replace(self, objective=None)), "objective": goal}))
         return plain
+
+    def given(self) -> dict[str, Any]:
+        """Plain values of what differs from the defaults; an own schedule object, which is none, is left out."""
+        defaults = RunSettings().to_dict()
+        given = {name: value for name, value in self.to_dict().items() if value != defaults[name]}
+        if isinstance(self.objective, Objective):
+            goal = self.objective.given()
+            given["objective"] = {k: v for k, v in goal.items() if k != "schedule" or isinstance(v, str)}
+        return given
 
     def resumed(self, saved: Mapping[str, Any]) -> Self:
         """Return the settings of a saved run; what was given beside them must agree.
