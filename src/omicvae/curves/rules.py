@@ -34,8 +34,8 @@ def unstable(s: CurveStatistics) -> bool:
 
 def _unstable(s: CurveStatistics) -> str:
     return (
-        f"Training was unstable: at one and the same KL weight loss and reconstruction rose {number(s.setback)} above what "
-        "they had reached, which steps do that are too large."
+        f"Training was unstable: at one and the same KL weight loss and reconstruction rose {number(s.setback)} above "
+        "what they had reached, which steps do that are too large."
     )
 
 
