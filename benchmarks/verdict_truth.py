@@ -49,7 +49,9 @@ def null_loglik(x_NG: np.ndarray, train_N: np.ndarray, likelihood: str) -> np.nd
 def fit_and_truth(case: Case):
     """Train on three quarters of the cells; return the model and what the others say of it.
 
-    The truth is "open" where the gain of the held-out cells is within its 95 % interval of 0.
+    A learning rate has spoilt a fit that gains less than half of what one at the default rate does, nothing included,
+    and is worse for most of the cells. The truth is "open" where the gain is within its 95 % interval of 0, and where a
+    fit pays neither here nor in training although nothing spoilt it.
     """
     adata = case.data.make(case.seed)
     held_N = np.random.default_rng([case.seed, 31]).random(adata.n_obs) < HELD_OUT
@@ -60,16 +62,17 @@ def fit_and_truth(case: Case):
     def gains(fitted: Any, rows_N: np.ndarray) -> np.ndarray:
         return fitted.get_elbo(adata[rows_N].copy(), return_mean=False) - null_N[rows_N]
 
-    gain = Estimate.of(gains(model, held_N))
+    gain_H = gains(model, held_N)
+    if not np.isfinite(gain_H).all():
+        return model, "diverged"
+    if "learning_rate" in case.train:
+        usual_H = gains(fit(replace(case, train={}), adata[~held_N].copy()), held_N)
+        worse = Estimate.of(np.sign(usual_H - gain_H))  # of cells: a few may lose a million nats
+        if worse.low > 0 and gain_H.mean() < ITS_KIND * max(usual_H.mean(), 0):
+            error = model.get_reconstruction_error(adata[held_N].copy())["reconstruction_loss"]
+            return model, "diverged" if error + null_N[held_N].mean() > RUIN_SD * null_N.std() else "unstable"
+    gain = Estimate.of(gain_H)
     if gain.low > 0:
-        if "learning_rate" not in case.train:
-            return model, "healthy"
-        usual = fit(replace(case, train={}), adata[~held_N].copy())
-        return model, "healthy" if gain.mean > ITS_KIND * gains(usual, held_N).mean() else "unstable"
-    if gain.high > 0:
-        return model, "open"
-    if gains(model, ~held_N).mean() > 0:
-        return model, "overfit"
-    error = model.get_reconstruction_error(adata[held_N].copy())["reconstruction_loss"]
-    ruined = error + null_N[held_N].mean() > RUIN_SD * null_N.std()
-    return model, "unstable" if not ruined and np.isfinite(gain.mean) else "diverged"
+        return model, "healthy"
+    memory = gain.high < 0 < gains(model, ~held_N).mean()
+    return model, "overfit" if memory else "open"

@@ -210,6 +210,18 @@ def test_an_explosion_at_one_weight_is_divergence():
     assert "at one and the same KL weight" in diagnosis.headline
 
 
+def test_a_run_that_was_thrown_back_and_came_to_rest_is_unstable():
+    thrown = 900 * np.exp(-((E - 20) ** 2) / 8)  # up again to above its start in the middle, and down to its end
+    curves = run(kl=RISING, weight=RAMP)
+    back = curves.assign(loss_train=curves["loss_train"] + thrown, recon_train=curves["recon_train"] + thrown)
+    diagnosis = diagnose_history(back)
+    assert diagnosis.verdict == "unstable"
+    assert diagnosis.remedies[0].arguments["learning_rate"] < 1e-2
+    # a loss that rises alone pays for nothing, a reconstruction alone for the KL
+    for column in ("loss_train", "recon_train"):
+        assert diagnose_history(curves.assign(**{column: back[column]}).drop(columns="kl_weight")).verdict != "unstable"
+
+
 def test_a_schedule_that_has_not_settled_is_said():
     diagnosis = diagnose_history(run(kl=RISING, weight=np.minimum(1, E / 400)))
     assert diagnosis.verdict == "undertrained"
@@ -300,7 +312,7 @@ def at(**changes):
             "kl_first": 3.0,
         },
         **{"change": 100.0, "worse": 0.0, "gap_growth": 1.0, "weight": 1.0, "weight_source": "logged", "kind": "loss"},
-        **{"fall": 50.0, "clocks": "epochs"},
+        **{"fall": 50.0, "clocks": "epochs", "setback": 1.0, "reconstruction_best": 400.0},
     }
     return SimpleNamespace(**{**healthy, **changes})
 
@@ -315,6 +327,12 @@ UNPRICED = {"weight": 1e-5, "kl_end": 101.0, "kl_of_peak": 0.5}
         (rules.diverged, {"ends_non_finite": True}, {}),
         (rules.diverged, {"rise": 0.011}, {"rise": 0.01}),
         (rules.diverged, {"rise": 0.5}, {"rise": 0.5, "ramp_explains_rise": True}),
+        # half of the whole range, and a tenth of the level
+        (rules.unstable, {"setback": 51.0}, {"setback": 49.0}),
+        (rules.unstable, {"setback": 51.0}, {"setback": 51.0, "reconstruction_best": -520.0}),
+        (rules.unstable, {"setback": 51.0}, {"setback": 51.0, "ramp_explains_rise": True}),
+        (rules.unstable, {"setback": 51.0, "settled": None}, {"setback": 51.0, "settled": False}),
+        (rules.unstable, {"setback": 51.0}, {"setback": float("nan")}),
         (rules.undertrained, {"settled": False}, {"settled": None}),
         (rules.undertrained, {"pace": (0.174, 0.0)}, {"pace": (0.173, 0.0)}),
         (rules.undertrained, {"pace": (0.31, 0.1)}, {"pace": (0.29, 0.1)}),
@@ -396,7 +414,8 @@ def test_results_are_plain_and_printable():
 def test_names_and_order_are_those_of_the_package():
     order = [rule.name for rule in RULES]
     names = [rule.name for rule in HISTORY_RULES]
-    assert names == ["diverged", "undertrained", "collapsed", "overfit", "under_regularised", "undecided", "healthy"]
+    judged = ["diverged", "unstable", "undertrained", "collapsed", "overfit", "under_regularised"]
+    assert names == [*judged, "undecided", "healthy"]
     assert [name for name in order if name in names] == [name for name in names if name in order]
 
 

@@ -26,6 +26,16 @@ def test_readings_of_a_finished_run(sim):
     assert abs(curves.improvement[0]) < 1
 
 
+def test_a_setback_is_a_rise_of_loss_and_reconstruction_together_at_the_final_weight():
+    loss, recon = [900.0, 50.0, 40.0, 70.0, 35.0], [10.0, 45.0, 38.0, 60.0, 33.0]
+    curves = of_fit(frame(loss_train=loss, recon_train=recon, kl_weight=[0.1, 1.0, 1.0, 1.0, 1.0]))
+    assert curves.setback == 22  # 60 − 38 is less than 70 − 40; the ramp's reconstruction of 10 does not count
+    falling = of_fit(frame(loss_train=loss, recon_train=sorted(recon, reverse=True), kl_weight=[1.0] * 5))
+    assert falling.setback == 0
+    assert np.isnan(of_fit(frame(loss_train=loss)).setback)
+    assert np.isnan(of_fit(frame(loss_train=[])).setback)
+
+
 def test_a_straight_line_wins_its_slope_times_a_quarter():
     epoch = np.arange(1, 21)
     curves = of_fit(frame(recon_validation=500.0 - 2 * epoch, kl_validation=np.zeros(20)))

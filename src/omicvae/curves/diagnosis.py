@@ -20,9 +20,9 @@ from omicvae.diagnostics import thresholds as T
 class HistoryDiagnosis(BaseDiagnosis):
     """What curves alone say about a run.
 
-    The verdict is ``"diverged"``, ``"undertrained"``, ``"collapsed"``, ``"overfit"``, ``"under_regularised"``,
-    ``"healthy"``, or ``"undecided"`` where the curves cannot tell. Remedies are mappings that omicvae's
-    ``model.train(objective=...)`` takes; their reasons hold anywhere.
+    The verdict is ``"diverged"``, ``"unstable"``, ``"undertrained"``, ``"collapsed"``, ``"overfit"``,
+    ``"under_regularised"``, ``"healthy"``, or ``"undecided"`` where the curves cannot tell. Remedies are mappings that
+    omicvae's ``model.train(objective=...)`` takes; their reasons hold anywhere.
 
     Attributes
     ----------

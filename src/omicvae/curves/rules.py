@@ -26,6 +26,19 @@ def _diverged(s: CurveStatistics) -> str:
     )
 
 
+def unstable(s: CurveStatistics) -> bool:
+    """Whether training once lost most of what its reconstruction had won, at one and the same KL weight."""
+    limit = max(T.THROWN_BACK * s.change, T.THROWN_BACK_LEVEL * abs(s.reconstruction_best))
+    return s.settled is not False and not s.ramp_explains_rise and s.setback > limit
+
+
+def _unstable(s: CurveStatistics) -> str:
+    return (
+        f"Training was unstable: at one and the same KL weight loss and reconstruction rose {number(s.setback)} above "
+        "what they had reached, which steps do that are too large."
+    )
+
+
 def undertrained(s: CurveStatistics) -> bool:
     """Whether the KL weight was still moving at the end, or the curve had half of its way to go."""
     return s.settled is False or still_falling(s)
@@ -156,6 +169,7 @@ def _longer(s: CurveStatistics) -> Remedy:
 #: In this order the first rule that holds is the verdict and every later one that holds is a finding.
 HISTORY_RULES: tuple[Rule[CurveStatistics], ...] = (
     Rule("diverged", diverged, _diverged, lambda s: (SLOWER, RAMP)),
+    Rule("unstable", unstable, _unstable, lambda s: (SLOWER, RAMP)),
     Rule("undertrained", undertrained, _undertrained, lambda s: (_longer(s),)),
     Rule("collapsed", collapsed, _collapsed, lambda s: (RAMP, FREE_BITS)),
     Rule("overfit", overfit, _overfit, lambda s: (RAMP, DEARER)),
