@@ -42,7 +42,7 @@ def curves(**changes):
     finished = {
         **{"n_epochs": 40, "n_settled": 29, "settled": True, "n_non_finite": 0, "annealed": True},
         **{"reconstruction_end": 500.0, "reconstruction_best": 499.0, "still_improving": False},
-        **{"improvement": (0.0, 0.1), "setback": NAN, "change": 200.0},
+        **{"improvement": (0.0, 0.1), "setback": NAN, "change": 200.0, "reconstruction_worst": NAN},
     }
     return SimpleNamespace(**{**finished, **changes})
 
@@ -78,7 +78,7 @@ EMPTY, FULL = Structure(1, 0.012, 0.011, 1e-5, 5, 700, 500), Structure(1, 0.05, 
 DEAD = {"rate": 0.6, "n_active": 0, "cost": (100.0, 5.0), "gain": (-1.0, 3.0)}
 FAINT = {"rate": 0.6, "n_active": 3, "gain": (4.0, 5.0)}
 BLOWN = {"reconstruction_end": 851.0, "reconstruction_best": 500.0}
-BACK = curves(setback=101.0)
+BACK, SLOW = curves(setback=101.0), {"reconstruction_end": 600.0, "reconstruction_worst": 700.0}
 RISES = {"still_improving": True, "improvement": (10.1, 0.1)}
 
 
@@ -135,13 +135,13 @@ RISES = {"still_improving": True, "improvement": (10.1, 0.1)}
         # a smooth curve that ends where the kept weights stand has not ended; weights that are worse are another matter
         (
             "diverged",
-            {"gain": (-400.0, 5.0), "curves": curves(reconstruction_end=700.0, setback=101.0)},
-            {"gain": (-400.0, 5.0), "curves": curves(reconstruction_end=700.0, setback=99.0)},
+            {"gain": (-400.0, 5.0), "curves": curves(**SLOW, setback=101.0)},
+            {"gain": (-400.0, 5.0), "curves": curves(**SLOW, setback=99.0)},
         ),
         (
             "diverged",
-            {"gain": (-463.0, 5.0), "curves": curves(reconstruction_end=700.0, setback=0.0)},
-            {"gain": (-461.0, 5.0), "curves": curves(reconstruction_end=700.0, setback=0.0)},
+            {"gain": (-463.0, 5.0), "curves": curves(**SLOW, setback=0.0)},
+            {"gain": (-461.0, 5.0), "curves": curves(**SLOW, setback=0.0)},
         ),
         # thrown back by more than cells differ, and ill
         ("unstable", {"curves": BACK, "gain": (-1.0, 5.0)}, {"curves": BACK}),

@@ -281,6 +281,12 @@ class CurveStatistics:
         """Training reconstruction at its best."""
         return float(np.fmin.reduce(self._column("recon_train"), initial=np.nan))
 
+    @property
+    def reconstruction_worst(self) -> float:
+        """Reconstruction at its worst, of training or validation cells."""
+        both = [self._column("recon_train"), self._column("recon_validation")]
+        return float(np.fmax.reduce(both, axis=None, initial=np.nan))
+
     @cached_property
     def change(self) -> float:
         """Range of the reconstruction over the run; of the judged curve where there is none."""
@@ -372,10 +378,7 @@ def _beyond_noise(rise: float, values: FloatArray, unit: float) -> float:
 
 
 def _descent(time: FloatArray, value: FloatArray, late: Array, ahead: float) -> tuple[float, float]:
-    """Fall over the time ``ahead`` along the line through the late points, and its standard error.
-
-    Fewer than three late points have no line: the last two of all are compared, without an error.
-    """
+    """Fall over the time ``ahead`` along a line through the late points (fewer than three: the last two); its SE."""
     if late.sum() < 3:
         return float((value[-2] - value[-1]) / (time[-1] - time[-2])) * ahead, 0.0
     line = linregress(time[late], value[late])
@@ -390,10 +393,7 @@ def _smooth(values: FloatArray) -> FloatArray:
 
 
 def _noise(values: FloatArray) -> float:
-    """SD of the noise around a smooth curve, from second differences over the later half.
-
-    A second difference of independent noise has √6 times its SD; 1.48 turns a median of deviations into an SD.
-    """
+    """SD of the noise around a smooth curve: second differences have √6 times it, medians of deviations 1 / 1.48."""
     late = values[-max(4, len(values) // 2) :]
     if len(late) < 4:
         return float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0

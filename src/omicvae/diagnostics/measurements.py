@@ -96,14 +96,15 @@ class Measurements:
     def explains_nothing(self) -> bool:
         """Whether reconstruction is far worse than no latent, on new cells and at the end of training alike.
 
-        After a few epochs it may be so because training has only begun, and at the end of a curve that fell all the way
-        because it has not ended.
+        After a few epochs it may be so because training has only begun, and somewhere along a curve that fell all the
+        way because it has not ended.
         """
-        end, shortfall, limit = self.curves.reconstruction_end, -self.reconstruction_gain, self.much(BLOW_UP_SD)
-        unfinished = self.curves.setback <= self.much(THROWN_BACK_SD) and self.null_nll + shortfall < end + limit
-        if 0 < self.curves.n_epochs < SETTLED_EPOCHS or unfinished:
+        curves, shortfall, limit = self.curves, -self.reconstruction_gain, self.much(BLOW_UP_SD)
+        along_the_curve = self.null_nll + shortfall < curves.reconstruction_worst + limit
+        unfinished = curves.setback <= self.much(THROWN_BACK_SD) and along_the_curve
+        if 0 < curves.n_epochs < SETTLED_EPOCHS or unfinished:
             return False
-        return shortfall > limit and not end < self.null_nll
+        return shortfall > limit and not curves.reconstruction_end < self.null_nll
 
     @property
     def reconstruction_gain(self) -> float:
