@@ -85,8 +85,10 @@ class RunSettings:
         check_fields(self, flag, "early_stopping")
         for name in ("lr_schedule", "optimizer", "precision"):  # what they may be, those know who use them
             object.__setattr__(self, name, plain(getattr(self, name)))
-        # an empty mapping states nothing, as None does
-        object.__setattr__(self, "objective", Objective.parse(self.objective) if self.objective else None)
+        if self.objective is not None:
+            goal = Objective.parse(self.objective)
+            # an empty mapping states nothing, as None does
+            object.__setattr__(self, "objective", goal if self.objective else None)
         self.optimisation(n_train=1)
         self.check_effects(validated=self.train_size != 1)
 
