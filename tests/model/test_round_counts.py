@@ -70,7 +70,7 @@ def test_settings_that_do_not_go_together(corrected):
     with pytest.raises(SettingError, match="round_counts must be True or False, got 'yes'"):
         made(corrected, round_counts="yes")
     with pytest.raises(
-        SettingError, match=r"For round_counts write it in CVAE.setup_anndata\(adata, round_counts=True"
+        SettingError, match=r"For round_counts write round_counts, an argument of CVAE.setup_anndata\(\)"
     ):
         ov.CVAE(corrected, round_counts=True)
 

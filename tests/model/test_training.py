@@ -377,7 +377,7 @@ def test_every_optimiser_lowers_the_loss(counts, settings):
 def test_the_default_decay_is_that_of_a_normal_prior_of_the_weights(counts):
     weights = []
     n_train = round(0.9 * counts.n_obs)
-    for settings in ({}, {"weight_decay": 20 / n_train}, {"weight_decay": 0.0}):
+    for settings in ({}, {"weight_decay": 50 / n_train}, {"weight_decay": 0.0}):
         model = make(counts)
         model.train(**STEPS, **settings)
         assert len(model.train_indices) == n_train

@@ -91,7 +91,7 @@ def test_planned_steps_in_figures():
     assert (budget.max_epochs, budget.steps_per_epoch, budget.total_steps) == (40, 10, 400)
     assert [make_budget(n, 128).max_epochs for n in (1000, 1003)] == [39, 40]  # 312 and 313 steps, of 8 an epoch
     assert make_budget(1000, 128, max_epochs=1).total_steps == 8
-    assert default_weight_decay(140) == 0.05
+    assert default_weight_decay(140) == pytest.approx(50 / 140)
 
 
 def test_an_optimiser_is_adam_at_a_hundredth_unless_told_otherwise():

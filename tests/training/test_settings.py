@@ -36,7 +36,7 @@ def test_the_optimiser_and_the_stopping_are_those_of_the_settings():
     optimisation = settings.optimisation(n_train=70)
     assert (optimisation.learning_rate, optimisation.schedule, optimisation.optimizer) == (0.5, "constant", "adamw")
     assert (optimisation.gradient_clip_norm, optimisation.ema_decay) == (2.0, None)
-    assert optimisation.weight_decay == default_weight_decay(70) == 0.1
+    assert optimisation.weight_decay == default_weight_decay(70) == pytest.approx(50 / 70)
     assert RunSettings(weight_decay=0.0).optimisation(70).weight_decay == 0
     best = RunSettings(early_stopping_patience=7, early_stopping_min_delta=0.5).best_weights(100)
     assert (best.patience, best.min_delta) == (7, 0.5)

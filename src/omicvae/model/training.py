@@ -95,7 +95,7 @@ class TrainingMixin(HasState):
             Rate and its course: ``"one_cycle"`` with this peak, ``"plateau"`` (three tenths of it whenever validation
             stalls) or ``"constant"``.
         optimizer, weight_decay, gradient_clip_norm, ema_decay
-            ``"adam"`` or ``"adamw"``; decay of the weight matrices, None for 20 / training cells (a prior N(0, 1/20));
+            ``"adam"`` or ``"adamw"``; decay of the weight matrices, None for 50 / training cells (a prior N(0, 1/50));
             largest norm of the gradient; and d of the moving average of weights that is validated and kept instead.
         accelerator, devices, precision
             As in ``lightning.pytorch.Trainer``; ``"auto"`` takes a CUDA device where there is one, else the CPU, and

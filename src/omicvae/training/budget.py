@@ -12,7 +12,7 @@ DEFAULT_PEAK_RATE = 1e-2
 MIN_STEPS, MAX_STEPS = 300, 8000
 STEPS_PER_CELL = 40 / 128
 #: of the normal prior of the weights that the default decay stands for (``benchmarks/small_data.py``)
-WEIGHT_PRECISION = 20.0
+WEIGHT_PRECISION = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def make_budget(
 
 
 def default_weight_decay(n_train: int) -> float:
-    """λ / n with λ = 20: the MAP estimate under weight matrices ~ N(0, 1/λ), since the loss is a mean over cells.
+    """λ / n with λ = 50: the MAP estimate under weight matrices ~ N(0, 1/λ), since the loss is a mean over cells.
 
     It matters for hundreds of cells, and fades as they become many.
     """

@@ -26,4 +26,4 @@ def derive_seed(seed: int, purpose: str, *path: int) -> int:
 
 def generator_for(seed: int, purpose: str, *path: int) -> torch.Generator:
     """Make a generator of the CPU that starts at :func:`derive_seed`; torch's global ones are the user's."""
-    return torch.Generator().manual_seed(derive_seed(seed, purpose, *path))
+    return torch.Generator("cpu").manual_seed(derive_seed(seed, purpose, *path))
