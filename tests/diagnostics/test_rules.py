@@ -42,7 +42,7 @@ def curves(**changes):
     finished = {
         **{"n_epochs": 40, "n_settled": 29, "settled": True, "n_non_finite": 0, "annealed": True},
         **{"reconstruction_end": 500.0, "reconstruction_best": 499.0, "still_improving": False},
-        **{"improvement": (0.0, 0.1), "setback": NAN, "change": 200.0, "reconstruction_worst": NAN},
+        **{"improvement": (0.0, 0.1), "setback": NAN, "peak_rate": 0.01, "change": 200.0, "reconstruction_worst": NAN},
     }
     return SimpleNamespace(**{**finished, **changes})
 
@@ -146,6 +146,8 @@ RISES = {"still_improving": True, "improvement": (10.1, 0.1)}
         # thrown back by more than cells differ, and ill
         ("unstable", {"curves": BACK, "gain": (-1.0, 5.0)}, {"curves": BACK}),
         ("unstable", {"curves": BACK, "gain": (-1.0, 5.0)}, {"curves": curves(setback=99.0), "gain": (-1.0, 5.0)}),
+        ("unstable", {"curves": curves(peak_rate=0.1), "gain": (-1.0, 5.0)}, {"curves": curves(peak_rate=0.1)}),
+        ("unstable", {"curves": curves(peak_rate=0.1), **DEAD}, {"curves": curves(peak_rate=0.09), **DEAD}),
         ("unstable", {"curves": BACK, "distance": 7.0}, {"curves": BACK, "distance": 5.0}),
         ("unstable", {"curves": BACK, "probes": probes(draw=0.5)}, {"curves": BACK, "probes": probes()}),
         ("no_signal", {"structure": EMPTY, "gain": (4.0, 5.0)}, {"structure": FULL, "gain": (4.0, 5.0)}),
@@ -312,6 +314,7 @@ def test_with_nothing_known_but_that_it_is_not_finite_no_other_rule_holds():
         ("diverged", {"curves": curves(n_non_finite=3), "gain": (-2.0, 1.0)}, "3 epochs were not finite.*gain -2 nats"),
         ("diverged", {"gain": (-2.0, 1.0)}, "reconstruction blew up"),
         ("unstable", {"curves": curves(setback=228.4), "gain": (-43.0, 5.0)}, "rose 228 nats .*KL 12, gain .* -43\\)"),
+        ("unstable", {"curves": curves(peak_rate=3.0), **DEAD}, "at a learning rate of 3 a step"),
         ("no_signal", {"structure": EMPTY, "rate": 0.02}, "\\(it is 0.02 nats\\)"),
         ("collapsed", {"cost": (0.3, 1.0)}, "the decoder ignores it: KL 12 nats"),
         ("collapsed", DEAD, "carries next to nothing: KL 0.6 nats"),
@@ -471,6 +474,7 @@ some_curves = st.builds(
     still_improving=st.booleans(),
     improvement=pairs,
     setback=st.one_of(st.just(NAN), st.just(0.0), sizes),
+    peak_rate=st.one_of(st.just(NAN), st.just(0.01), sizes),
     change=sizes,
 )
 some_probes = st.builds(probes, st.floats(0, 1), st.floats(0, 1), gain=signed, narrow=st.booleans())
@@ -503,7 +507,8 @@ def test_no_headline_contradicts_its_own_numbers(m):
         far = [curves.reconstruction_end - max(m.null_nll, curves.reconstruction_best), -gain - rate]
         assert curves.n_non_finite > 0 or max(far) > max(3 * m.null_sd, np.log(2))
     if "unstable" in said:
-        assert curves.setback > m.null_sd
+        assert curves.setback > m.null_sd or curves.peak_rate >= 0.1
+        assert ("rose" in said["unstable"]) == (curves.setback > max(m.null_sd, np.log(2)) or curves.peak_rate < 0.1)
     if "no_signal" in said:
         assert "KL near 0 is right" in said["no_signal"]
         assert ("buy nothing" in said["no_signal"]) == (rate >= np.log(2))

@@ -134,6 +134,11 @@ class CurveStatistics:
         return int((np.arange(self.n_epochs) >= self.settled_at).sum())
 
     @property
+    def peak_rate(self) -> float:
+        """Highest learning rate; NaN if it was not logged."""
+        return float(np.fmax.reduce(self._column("lr"), initial=np.nan))
+
+    @property
     def annealed(self) -> bool:
         """Whether the learning rate had fallen to a tenth of its peak."""
         lr_E = self._column("lr")

@@ -6,7 +6,7 @@ finite all readings of the latent are NaN, with which no comparison holds.
 
 from omicvae.diagnostics import remedies
 from omicvae.diagnostics.decoder_use import IGNORED_COST
-from omicvae.diagnostics.measurements import Measurements
+from omicvae.diagnostics.measurements import LARGEST_RATE, Measurements
 from omicvae.diagnostics.remedies import DEARER, FREE_BITS, LOWER_BETA, RAMP, SLOWER, SMALLEST, Remedy
 from omicvae.diagnostics.rules import Rule
 from omicvae.diagnostics.thresholds import NAMES_EVERY_CELL, ONE_FACT, SETTLED_EPOCHS
@@ -32,16 +32,21 @@ def _diverged(m: Measurements) -> str:
 
 
 def _is_unstable(m: Measurements) -> bool:
-    """Whether steps were so large that training was thrown back, and the fit has any illness that this can cause."""
-    return m.thrown_back and any(
+    """Whether steps threw training back or were larger than weights are, and the fit has an illness that this causes."""
+    return (m.thrown_back or m.curves.peak_rate >= LARGEST_RATE) and any(
         holds(m) for holds in (_is_undertrained, _is_collapsed, _is_partially_collapsed, _is_overfit, _wastes_kl)
     )
 
 
 def _unstable(m: Measurements) -> str:
+    seen = f"at a learning rate of {m.curves.peak_rate:.3g} a step moves weights by more than they are large"
+    if m.thrown_back:
+        seen = (
+            f"after the KL weight had settled its loss rose {m.curves.setback:.3g} nats per cell above what it had "
+            "reached, which steps do that are too large"
+        )
     return (
-        f"Training was unstable: after the KL weight had settled its loss rose {m.curves.setback:.3g} nats per cell "
-        f"above what it had reached, which steps do that are too large (KL {m.usage.rate.mean:.3g}, gain over a "
+        f"Training was unstable: {seen} (KL {m.usage.rate.mean:.3g}, gain over a "
         f"decoder without z {m.gain.gain.mean:+.3g})."
     )
 
