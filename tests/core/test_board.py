@@ -89,6 +89,7 @@ def test_no_thread_is_lost_between_kernels_and_functions(threads, monkeypatch):
         check(*counted(96))
         native.run_functions(lambda part, parts: None, 96)
         time.sleep(0.003)  # longer than threads look for work
-    time.sleep(0.2)
-    asleep = 2 - own._tasks.qsize()
-    assert own._waiting.qsize() >= asleep  # each can be called again
+    until = time.monotonic() + 20.0
+    while own._waiting.qsize() < 2 - own._tasks.qsize():  # each can be called again, as soon as it got a core
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 import omicvae as ov
-from omicvae._core import SettingError, TrainingError
+from omicvae._core import NotSupportedError, SettingError, TrainingError
 
 # what every child begins with: a model that is the same each time
 HEAD = """
@@ -293,6 +293,29 @@ def test_a_second_run_can_be_resumed_on_the_saved_model(make, counts, tmp_path):
     np.testing.assert_array_equal(model.get_latent_representation(), loaded.get_latent_representation())
 
 
+def test_a_fresh_run_is_resumed_on_a_new_model(make, tmp_path):
+    model, resumed = make(), make()
+    model.train(**FAST)
+    model.train(**FAST, fresh=True, checkpoint_dir=tmp_path)
+    with pytest.raises(SettingError, match="epochs_before: 0 there, 8 here"):
+        model.train(resume_from=tmp_path)
+    resumed.train(resume_from=tmp_path, progress_bar=False)
+    assert len(resumed.history) == 8
+    np.testing.assert_array_equal(model.get_latent_representation(), resumed.get_latent_representation())
+    model.train(resume_from=tmp_path, fresh=True, progress_bar=False)
+    np.testing.assert_array_equal(model.get_latent_representation(), resumed.get_latent_representation())
+
+
+def test_a_run_of_no_data_is_refused_as_everywhere(make, tmp_path):
+    make().train(**FAST, checkpoint_dir=tmp_path / "run")
+    model = make()
+    model.train(**FAST)
+    model.save(tmp_path / "model")
+    for settings in ({"resume_from": tmp_path / "run"}, {}):
+        with pytest.raises(NotSupportedError, match="data"):
+            ov.CVAE.load(tmp_path / "model").train(**settings)
+
+
 def test_another_model_other_settings_and_a_used_folder_are_refused(make, tmp_path):
     make().train(**FAST, checkpoint_dir=tmp_path)
     with pytest.raises(SettingError, match="of another model"):
@@ -303,7 +326,7 @@ def test_another_model_other_settings_and_a_used_folder_are_refused(make, tmp_pa
         make().train(resume_from=tmp_path, callbacks=[Callback()])
     with pytest.raises(SettingError, match="checkpoints of another run"):
         make().train(**FAST, checkpoint_dir=tmp_path)
-    make().train(**FAST, resume_from=tmp_path)  # the same settings may be given again
+    make().train(**FAST, train_size=0.9, resume_from=tmp_path)  # the same settings may be given again
 
 
 @pytest.mark.parametrize("place", ["X", "var_names", "batch", "age", "size", "layer"])

@@ -19,7 +19,7 @@ class Run(TrainingPlan):
         self.scheduled = SimpleNamespace(settled_step=weights_final)
         self.learning_rate = SimpleNamespace(settled_step=rate_falls)
         self.module = torch.nn.Linear(1, 1, bias=False)
-        self.rows, self.steps_done, self.average = [], 0, None
+        self.rows, self.steps_done, self.average, self.n_cells = [], 0, None, 100
 
     @contextmanager
     def kept_weights(self):
@@ -36,8 +36,10 @@ class Run(TrainingPlan):
         noise = torch.Generator().manual_seed(0)
         for loss in losses:
             self.rows.append({"loss_validation": loss})
-            moved_N = torch.randn(100, generator=noise)
-            self.validation_loss_N = loss + spread * (moved_N - moved_N.mean()) / moved_N.std()
+            moved_N = torch.randn(self.n_cells, generator=noise)
+            if spread:
+                moved_N = spread * (moved_N - moved_N.mean()) / moved_N.std()
+            self.validation_loss_N = loss + moved_N
             self.steps_done += 2
             self.module.weight.data.fill_(len(self.rows))
             callback.on_train_epoch_end(trainer, self)
@@ -90,7 +92,8 @@ def test_epochs_count_once_an_update_has_seen_the_final_weights(settled, first):
         ([1.0, 3.0, 4.0, 3.5, 3.6], 2),  # clearly better than all that came later; the first is of another objective
         ([1.0, 3.0, 4.0, 3.1, 3.6], 4),  # by less than two standard errors
         ([1.0, 3.0, 4.0, 2.9, 3.6], 4),
-        ([1.0, 3.0, 4.0, math.nan, math.nan], None),  # nothing to compare with: the weights of the end
+        ([1.0, 3.0, 4.0, math.nan, math.nan], 2),  # nothing came later
+        ([1.0, math.nan, math.nan, math.nan, math.nan], None),  # nothing counts: the weights of the end
     ],
 )
 def test_weights_of_a_rising_rate_are_kept_only_if_clearly_better(losses, kept):
@@ -99,7 +102,25 @@ def test_weights_of_a_rising_rate_are_kept_only_if_clearly_better(losses, kept):
     assert best.best_epoch == kept
     best.give(run)
     assert run.weight == (kept or 5.0)
-    assert (best.stopped_early, best.settled.epoch) == (kept is not None, kept and 4)  # patience knows the settled ones
+    settled = 4 if losses[3] == losses[3] else None
+    assert (best.stopped_early, best.settled.epoch) == (settled is not None, settled)  # patience knows the settled ones
+
+
+def test_a_run_that_ends_while_the_rate_rises_keeps_its_best_weights_or_their_average():
+    for average in (None, object()):
+        run, best = Run(weights_final=2, rate_falls=100), BestWeights(patience=1)
+        run.average = average
+        run.epochs(best, [1.0, 4.0, 3.0, 5.0])
+        best.give(run)
+        assert (best.best_epoch, run.weight) == (3, 3.0 if average is None else 103.0)
+
+
+def test_one_validation_cell_has_no_standard_error(recwarn):
+    run, best = Run(weights_final=2, rate_falls=6), BestWeights(patience=None)
+    run.n_cells = 1
+    run.epochs(best, [1.0, 3.0, 4.0, 3.5, 3.6])
+    assert best.best_epoch == 4
+    assert not recwarn.list
 
 
 def test_without_an_epoch_that_counts_the_present_weights_stay():

@@ -39,7 +39,8 @@ class LatentMixin(HasState):
         indices
             Rows of ``adata``; None for all.
         give_mean
-            Posterior means, else one draw per cell (which is what shows whether the latent is alive).
+            Posterior means, else one draw per cell (which is what shows whether the latent is alive). It belongs to
+            the cell and to ``seed``: a cell that is named twice has the same draw twice.
         batch_size
             Cells in an evaluation batch.
         return_dist

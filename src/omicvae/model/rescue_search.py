@@ -131,14 +131,14 @@ class Rescue:
         return f"<Rescue: {self.attempts[0].diagnosis.verdict} → {self.diagnosis.verdict}, {len(self.attempts)} fits>"
 
 
-def _untried(attempts: Sequence[Attempt], tried: Set[str]) -> Iterator[Remedy]:
+def _untried(attempts: Sequence[Attempt], tried: Set[str], n_epochs: int) -> Iterator[Remedy]:
     """Remedies of the best fit so far, then of the next best, each on top of what had made that fit."""
     for attempt in sorted(attempts, key=lambda attempt: attempt.rank, reverse=True):
-        lengthened = attempt.remedy is not None and "max_epochs" in attempt.remedy.arguments
+        lengthened = attempt.remedy is not None and attempt.remedy.arguments.get("max_epochs", 0) > n_epochs
         for remedy in attempt.diagnosis.remedies:
             if remedy.goes_on or "resume_from" in remedy.arguments:
                 continue  # every attempt is a new model
-            if lengthened and "max_epochs" in remedy.arguments:
+            if lengthened and remedy.arguments.get("max_epochs", 0) > n_epochs:
                 continue  # twice the length is enough
             on_top = remedy if attempt.remedy is None else _on_top(attempt.remedy, remedy)
             if _key(on_top) not in tried:
@@ -235,8 +235,9 @@ def _search(model: Any, limits: Limits, train_arguments: Mapping[str, Any]) -> R
     """Try remedies until one is sound, or a limit is reached."""
     labels_key, started = limits.labels_key, time.perf_counter()
     attempts, models, tried = [_judge(model, None, labels_key, started)], [model], set[str]()
+    n_epochs = max(fit.planned_epochs for fit in model.state.fits)
     while not attempts[-1].sound and len(attempts) <= limits.max_attempts:
-        remedy = next(_untried(attempts, tried), None)
+        remedy = next(_untried(attempts, tried, n_epochs), None)
         if remedy is None or (limits.max_seconds is not None and time.perf_counter() - started >= limits.max_seconds):
             break
         tried.add(_key(remedy))

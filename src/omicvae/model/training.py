@@ -140,11 +140,12 @@ class TrainingMixin(HasState):
         choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
         limits, given = Limits.of(rescue), settings.given()
         with state.one_look(), state.all_or_nothing():
+            state.own_adata()
             settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
             folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
             if folder is not None:
                 every = integral("checkpoint_every", checkpoint_every, minimum=1)
-                about = {**_identity(state), "parts": state.parts, "run": settings.to_dict()}
+                about = {**_identity(state, fresh), "parts": state.parts, "run": settings.to_dict()}
                 writer = CheckpointWriter(Path(folder), every, about)
             hard = hardware(accelerator, devices, settings.precision)
             split = _split(settings, state, fresh)
@@ -203,7 +204,7 @@ def _begun(
             )
         return _continued(settings, state, fresh), None
     checkpoint = read_checkpoint(Path(resume_from))
-    saved, own = checkpoint["settings"], _identity(state)
+    saved, own = checkpoint["settings"], _identity(state, fresh)
     other = [name for name in own if own[name] != saved[name]]
     shown = "; ".join(f"{name}: {saved[name]} there, {own[name]} here" for name in other)
     assert state.identity is not None  # it comes with the data
@@ -217,9 +218,9 @@ def _begun(
     return settings.resumed(saved["run"]), checkpoint
 
 
-def _identity(state: ModelState) -> dict[str, Any]:
+def _identity(state: ModelState, fresh: bool) -> dict[str, Any]:
     """Return what must be the same for a run to be resumed, as JSON gives it back."""
-    own = {"config": state.config.to_dict(), "epochs_before": len(state.history)}
+    own = {"config": state.config.to_dict(), "epochs_before": 0 if fresh else len(state.history)}
     plain: dict[str, Any] = json.loads(json.dumps(own))
     return plain
 

@@ -42,7 +42,8 @@ class BestWeights(pl.Callback):
 
     Epochs count once the weights of all terms are final; before that objectives do not compare. While the learning rate
     still rises a network is unfinished, and a low objective may be luck: the best of those epochs is kept only if the
-    best after them is worse by more than twice the standard error of the difference over validation cells.
+    best after them is worse by more than twice the standard error of the difference over validation cells, or if none is
+    after them.
 
     Parameters
     ----------
@@ -61,7 +62,9 @@ class BestWeights(pl.Callback):
     @property
     def best(self) -> "Best":
         """What the network is left with."""
-        if not (self.early.weights and self.settled.weights):
+        if self.settled.epoch is None:
+            return self.early
+        if self.early.epoch is None or len(self.early.loss_N) < 2:
             return self.settled
         worse_N = self.settled.loss_N - self.early.loss_N
         error = float(worse_N.std()) / math.sqrt(len(worse_N))

@@ -197,9 +197,10 @@ class TrainingPlan(pl.LightningModule):
         self.rows[-1] |= metrics
         if self.steps_done > self.settled_step:
             self.learning_rate.observe(metrics["loss_validation"])
-        weight = self.scheduled.control.weight(self.steps_done - 1)
-        #: objective of each validation cell after the last epoch, nats
-        self.validation_loss_N = torch.from_numpy(scores.reconstruction_N + weight * scores.kl_NK.sum(1))
+        weight = self.scheduled.control.flat_weight(self.steps_done - 1)
+        #: objective of each validation cell after the last epoch, nats; NaN where it is no mean over cells
+        loss_N = scores.reconstruction_N + (math.nan if weight is None else weight) * scores.kl_NK.sum(1)
+        self.validation_loss_N = torch.from_numpy(loss_N)
         self.log_dict(metrics, batch_size=len(self.split.validation))
 
     def _close_epoch(self) -> None:

@@ -143,6 +143,8 @@ class RunSettings:
             On a setting that was given and is another one, or a schedule object that was not given again.
         """
         given, defaults = self.to_dict(), RunSettings().to_dict()
+        if saved["train_size"] is None and given["train_size"] == TRAIN_SIZE:
+            given["train_size"] = None
         other = [name for name, value in given.items() if value not in (defaults[name], saved[name])]
         if other:
             shown = ", ".join(f"{name}={given[name]!r} (the run has {saved[name]!r})" for name in other)
