@@ -156,6 +156,11 @@ def test_leading_eigenvalues_and_shares_against_numpy():
     np.testing.assert_allclose(
         leading_shares(constant, basis_NR), leading_shares(values_NG[:, 10:], basis_NR), rtol=1e-4
     )
+    for scale in (1e30, 1e-30):
+        np.testing.assert_allclose(
+            leading_shares(values_NG * scale, basis_NR), leading_shares(values_NG, basis_NR), rtol=1e-4
+        )
+    assert leading_shares(np.full((80, 60), 3.0), basis_NR[:80]) == [0, 0, 0]
     assert leading_shares(values_NG[:, :1], basis_NR) == pytest.approx([1, 1, 1])
 
 

@@ -26,6 +26,13 @@ def test_a_fit_that_converged_on_data_without_structure_has_not_diverged(name, l
     assert diagnosis.remedies == ()
 
 
+@pytest.mark.parametrize("likelihood", ["nb", "gaussian"])
+def test_many_cells_that_are_all_alike_are_diagnosed(likelihood):
+    values = np.tile(np.random.default_rng(1).poisson(25, 60), (150, 1)).astype(np.float32)
+    _, diagnosis = diagnosed(ad.AnnData(values), likelihood, max_epochs=60)
+    assert diagnosis.verdict == "no_signal"
+
+
 @pytest.mark.parametrize("rate", [3.0, 10.0])
 def test_a_rate_that_is_too_high_has_its_own_name_and_a_lower_one_as_its_remedy(rate):
     adata = ov.datasets.simulate_counts(240, 60, seed=3)

@@ -28,8 +28,8 @@ BLOW_UP_SD = 3.0
 #: Between-cell SDs by which training may fall behind its best at one KL weight. Learning rates up to 0.1 came to 0.6 at
 #: most, rates from 1 on to 3.4 or more; what lies between is a fault only where the fit is ill.
 THROWN_BACK_SD = 1.0
-#: A step of Adam moves a weight by about the rate, and weights of a hundred inputs start within 0.1 of 0.
-LARGEST_RATE = 0.1
+#: A step of Adam moves a weight by about the rate, and weights of a hundred inputs start with an SD of 0.06.
+LARGEST_RATE = 0.05
 
 #: Cells without structure differ by noise alone, in deep counts by less than a decoder misses that is off by 1 %. There
 #: a part of all that training won must be lost too: by replicates of 10⁴ to 10⁶ counts a gene 0.6 % at most.

@@ -105,7 +105,9 @@ def leading_shares(features_NG: Array, basis_NR: FloatArray) -> list[float]:
     Every gene is scaled to variance 1 and then every cell, so that their noise, however modelled, cancels: batches that
     are noisier than others are no structure. Constant genes count nothing.
     """
-    values_NG: Array = np.asarray(features_NG, dtype=np.float32)
+    largest_G = np.maximum(-features_NG.min(axis=0), features_NG.max(axis=0))
+    # by powers of two, which costs no digit: squares of 1e30 and of 1e-30 are beyond single precision
+    values_NG: Array = np.ldexp(features_NG, -np.frexp(largest_G)[1]).astype(np.float32)
     for _ in range(2):  # clipping moves mean and variance a little
         values_NG = values_NG - basis_NR @ (basis_NR.T @ values_NG)
         sd_G = np.sqrt((values_NG**2).mean(axis=0))
@@ -122,6 +124,8 @@ def leading_eigenvalues(values_NG: Array, n: int) -> FloatArray:
     from scipy.sparse.linalg import svds
 
     smaller = min(values_NG.shape)
+    if not values_NG.any():
+        return np.zeros(min(n, smaller))
     if smaller <= 4 * n:
         singular = np.linalg.svd(np.asarray(values_NG, dtype=np.float64), compute_uv=False)[:n]
     else:

@@ -135,8 +135,9 @@ def fit(
             "Training was interrupted after %d of %d epochs; the model is usable%s.",
             len(plan.rows),
             budget.max_epochs,
-            "" if writer is None else f", and train(resume_from={str(writer.folder)!r}) of "
-            "the model as it was before the run goes on",
+            ""
+            if writer is None
+            else f", and train(resume_from={str(writer.folder)!r}) of the model as it was before the run goes on",
         )
     return FitResult(
         history=history_frame(plan.rows, plan.first_epoch),
