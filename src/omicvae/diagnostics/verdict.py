@@ -32,7 +32,7 @@ def _diverged(m: Measurements) -> str:
 
 
 def _is_unstable(m: Measurements) -> bool:
-    """Whether steps threw training back or were larger than weights are, and the fit has an illness that this causes."""
+    """Whether steps threw training back or were as large as weights, and the fit has an illness that this causes."""
     return (m.thrown_back or m.curves.peak_rate >= LARGEST_RATE) and any(
         holds(m) for holds in (_is_undertrained, _is_collapsed, _is_partially_collapsed, _is_overfit, _wastes_kl)
     )

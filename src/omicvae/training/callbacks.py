@@ -42,8 +42,8 @@ class BestWeights(pl.Callback):
 
     Epochs count once the weights of all terms are final; before that objectives do not compare. While the learning rate
     still rises a network is unfinished, and a low objective may be luck: the best of those epochs is kept only if the
-    best after them is worse by more than twice the standard error of the difference over validation cells, or if none is
-    after them.
+    best after them is worse by more than twice the standard error of the difference over validation cells, or if there
+    is none after them.
 
     Parameters
     ----------
