@@ -70,7 +70,7 @@ class Summariser:
         self._n_cells = self._n_nonzero = self._n_zero_cells = 0
         self._maximum = 0.0
         self._gene_seen_G = np.zeros(len(var_names), dtype=bool)
-        self.traces = Traces()
+        self.traces = Traces(len(obs_names))
 
     def update(self, chunk: sp.csr_matrix) -> None:
         """Take note of the next rows."""
