@@ -52,9 +52,8 @@ class _Undone:
 
     def add_totals(self, values: np.ndarray, starts: np.ndarray) -> None:
         """Take note of cells that start there."""
-        if len(starts):
-            totals = np.add.reduceat(values, starts)
-            self.low, self.high = min(self.low, totals.min()), max(self.high, totals.max())
+        totals = np.add.reduceat(values, starts)
+        self.low, self.high = min(self.low, totals.min()), max(self.high, totals.max())
 
     def add_cell(self, values: np.ndarray) -> None:
         """Take note of a cell: whether all up to ten times its smallest value, one count or so, are whole multiples."""
@@ -117,8 +116,10 @@ class Traces:
 
     def update(self, chunk: sp.csr_matrix) -> None:
         """Take note of the next rows, which hold finite values."""
-        first, filled = self._n_rows, np.flatnonzero(np.diff(chunk.indptr))
-        self._n_rows, self._n_filled = first + chunk.shape[0], self._n_filled + len(filled)
+        filled = np.flatnonzero(np.diff(chunk.indptr))
+        chosen = filled[-self._n_filled % self._every :: self._every]
+        self._n_filled += len(filled)
+        self._n_rows += chunk.shape[0]
         if not len(filled):
             return
         self._minimum = min(self._minimum, float(chunk.data.min()))
@@ -128,9 +129,10 @@ class Traces:
             self._sums_2G = self._sums_2G + np.asarray([chunk.sum(0).A1, chunk.multiply(chunk).sum(0).A1])
             return
         if self._maximum <= 60:  # exp(60) is far beyond any library: larger values are on no log scale
+            values = chunk.data.astype(np.float64)
             for name in ("normalised", "log1p"):
-                self._undone[name].add_totals(UNDO[name](chunk.data.astype(np.float64)), chunk.indptr[filled])
-        for row in filled[(first + filled) % self._every == 0]:
+                self._undone[name].add_totals(UNDO[name](values), chunk.indptr[filled])
+        for row in chosen:
             self._look_at(chunk.data[chunk.indptr[row] : chunk.indptr[row + 1]].astype(np.float64))
 
     def _look_at(self, values: np.ndarray) -> None:
@@ -163,12 +165,14 @@ class Traces:
 
     def _corrected(self) -> bool:
         values = np.concatenate(self._small_values)
+        if not len(values):  # large ones alone
+            return False
         whole = values == np.rint(values)
         fractions = values[~whole]
         low = fractions[fractions < 60]
         functions_of_counts = (np.square, UNDO["log1p"], UNDO["log2"])
         too_few = len(low) < 30 and whole.mean() < 0.9
-        if not len(values) or too_few or any(_whole(undo(low)) > 0.5 for undo in functions_of_counts):
+        if too_few or any(_whole(undo(low)) > 0.5 for undo in functions_of_counts):
             return False
         below, above = (((fractions > b) & (fractions <= b + 0.25)).sum() for b in (0.75, 1.0))
         breaks_off = below >= 10 * above and below >= 0.03 * len(values) and (values > 1.25).mean() >= 0.03
