@@ -59,7 +59,7 @@ def cvae(
 
     check_anndata(adata)
     given: dict[str, Any] = {role.name: named[role.name] for role in fields(SetupKeys)}
-    if any(value not in (None, False) for value in given.values()) or keys.SETUP not in adata.uns.get(keys.UNS, {}):
+    if SetupKeys(**given) != SetupKeys() or keys.SETUP not in adata.uns.get(keys.UNS, {}):
         CVAE.setup_anndata(adata, **given)
     model = CVAE(adata, likelihood, n_latent, seed=seed, **(model_arguments or {}))
     model.train(**(train_arguments or {}))

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 from omicvae._core import DataError
 from omicvae.data import choose_likelihood
+from omicvae.data.traces import Traces
 from omicvae.datasets import pbmc68k_counts
 
 from .test_summary import summarise
@@ -45,9 +46,27 @@ def expected(x):
     return np.where(rng.random(x.shape) < 0.4, x * rng.random(x.shape), x)
 
 
+def panel(mean=30):
+    """Counts of few genes, 30 or so a cell."""
+    counts = rng.poisson(rng.dirichlet(np.full(SHAPE[1], 0.3)) * mean * rng.lognormal(0, 0.4, (600, 1)))
+    return counts[counts.any(1)].astype(float)
+
+
+def with_few_fractions(x):
+    x[rng.integers(0, len(x), 20), rng.integers(0, SHAPE[1], 20)] += 0.5
+    return x
+
+
+def per_length():
+    """Counts by the lengths of genes, which leave no traces."""
+    return few_counts() / rng.lognormal(0, 1, SHAPE[1])
+
+
 LOOKS = {
     "CP10k": ("normalised", lambda: to_total(few_counts())),
     "CPM of bulk": ("normalised", lambda: to_total(bulk_counts(), 1e6)),
+    "CP10k of a small panel": ("normalised", lambda: to_total(panel())),
+    "CP10k after another batch": ("normalised", lambda: np.vstack([per_length(), to_total(panel(300))])),
     "proportions": ("normalised", lambda: to_total(few_counts(), 1.0)),
     "chosen genes of CP10k": ("normalised", lambda: to_total(few_counts())[:, ::3]),
     "log1p": ("log1p", lambda: np.log1p(to_total(few_counts()))),
@@ -60,6 +79,11 @@ LOOKS = {
     "decontX": ("corrected", lambda: decontaminated(few_counts())),
     "expected counts": ("corrected", lambda: expected(few_counts())),
     "expected counts of bulk": ("corrected", lambda: expected(bulk_counts())),
+    "expected counts, most of them large": (
+        "corrected",
+        lambda: expected(rng.poisson(rng.lognormal(5, 1, SHAPE)) * (rng.random(SHAPE) < 0.9)),
+    ),
+    "few corrected": ("corrected", lambda: with_few_fractions(few_counts())),
 }
 betas = rng.beta(0.3, 0.3, SHAPE)
 intensities = rng.normal(25, 2, SHAPE)
@@ -75,6 +99,7 @@ NOTHING = {
     "roots of counts": lambda: np.sqrt(few_counts()),
     "methylation": lambda: betas,
     "methylation, rounded": lambda: betas.round(2),
+    "methylation, three digits": lambda: betas.round(3),
     "methylation, low coverage": lambda: rng.binomial(2, betas) / 2,
     "methylation, reads": lambda: rng.binomial(n := rng.integers(1, 30, SHAPE), betas) / n,
     "protein intensities": lambda: intensities,
@@ -82,6 +107,9 @@ NOTHING = {
     "microarray": lambda: rng.normal(8, 2, SHAPE).clip(2),
     "microarray, rounded": lambda: rng.normal(8, 2, SHAPE).clip(2).round(1),
     "binary peaks": lambda: (few_counts() > 0).astype(float),
+    "mutations and expression": lambda: np.hstack([rng.random((200, 100)) < 0.3, rng.normal(7, 2, (200, 200)).clip(0)]),
+    "shares of many": lambda: rng.dirichlet(np.full(3000, 0.3), 100).round(6),
+    "small numbers, rounded": lambda: rng.exponential(0.05, SHAPE).round(3),
     "shares": lambda: rng.dirichlet(np.full(30, 0.3), 100),
     "skewed": lambda: rng.exponential(3, SHAPE) * (rng.random(SHAPE) < 0.2),
     "centred": lambda: intensities - intensities.mean(0),
@@ -142,6 +170,16 @@ def test_standardised_values_are_an_error_where_there_are_counts(caplog):
     with pytest.raises(DataError, match=r"use adata.raw.to_adata\(\)"):
         choose_likelihood(summary, adata)
     assert not caplog.records
+
+
+def test_some_of_the_standardised_cells_are_standardised_values():
+    assert summarise(standardised(np.log1p(to_total(few_counts())))[:90]).look == "scaled"
+
+
+def test_a_wide_cell_is_not_kept_whole():
+    traces = Traces(4)
+    traces.update(sp.csr_matrix(rng.beta(0.3, 0.3, (4, 20_000))))
+    assert sum(map(len, traces._small_values)) <= 4 * 5000
 
 
 def test_counts_beside_other_real_values_are_said(caplog):

@@ -4,6 +4,7 @@ import inspect
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from omicvae import metrics
@@ -89,6 +90,14 @@ def test_masked_entries_are_refused(name, which, truth, factors):
         ROWS[name][0](given["latents"], given["factors"])
     whole = ROWS[name][0](np.ma.array(truth), np.ma.array(factors))
     assert whole == ROWS[name][0](truth, factors)
+
+
+def test_a_missing_value_of_pandas_is_no_mask():
+    rng = np.random.default_rng(0)
+    for labels in (pd.array([1, 2, None] * 20, dtype="Int64"), pd.array([True, False, None] * 20, dtype="boolean")):
+        as_objects = np.array([None if pd.isna(label) else str(label) for label in labels], dtype=object)
+        xy = rng.normal(size=(60, 2))
+        assert metrics.neighbourhood_purity(xy, labels) == metrics.neighbourhood_purity(xy, as_objects)
 
 
 def test_masked_entries_of_what_is_no_score(truth, factors):

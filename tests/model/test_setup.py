@@ -9,6 +9,7 @@ import scipy.sparse as sp
 
 import omicvae as ov
 from omicvae._core import DataError, SettingError
+from omicvae.data import SetupKeys
 
 from .conftest import FAST, SETUP
 
@@ -174,3 +175,6 @@ def test_scvi_tools_words_get_the_right_one(counts):
         ov.CVAE(counts, gene_likelihood="nb")
     with pytest.raises(SettingError, match="For n_hiden write n_hidden"):
         ov.CVAE(counts, n_hiden=3)
+    for key in SetupKeys().to_dict():
+        with pytest.raises(SettingError, match=rf"For {key} write {key}, an argument of CVAE.setup_anndata\(\)\."):
+            ov.CVAE(counts, **{key: "batch"})

@@ -15,6 +15,6 @@ WHAT_MASKED_ENTRIES_ARE = (
 def unmasked(name: str, values: Any) -> Any:
     """Return ``values``, or raise a DataError where entries are masked, which ``np.asarray`` would forget."""
     looked_at = np.ma.asarray(values) if isinstance(values, list | tuple) else values
-    if np.ma.is_masked(looked_at):
+    if isinstance(looked_at, np.ma.MaskedArray) and np.ma.is_masked(looked_at):  # pandas' NA is a missing value
         raise DataError(f"The {name} have {np.ma.count_masked(looked_at)} masked entries. {WHAT_MASKED_ENTRIES_ARE}")
     return values

@@ -7,13 +7,16 @@ from typing import Any
 
 
 class Together(AbstractContextManager[None]):
-    """Enters ``make()`` with the first thread that comes, and leaves it with the last that goes.
+    """Decorates a context: ``make()`` is entered with the first thread that comes, and left with the last that goes.
 
     Threads that each saved and restored a setting would take it from one another, and leave the user theirs.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
         self._make, self._lock, self._inside, self._stack = make, Lock(), 0, ExitStack()
+
+    def __call__(self) -> "Together":
+        return self
 
     def __enter__(self) -> None:
         with self._lock:
@@ -26,9 +29,3 @@ class Together(AbstractContextManager[None]):
             self._inside -= 1
             if self._inside == 0:
                 self._stack.close()
-
-
-def together(make: Callable[[], AbstractContextManager[Any]]) -> Callable[[], Together]:
-    """Turn a context into one that all threads are in together."""
-    shared = Together(make)
-    return lambda: shared

@@ -23,8 +23,12 @@ FOREIGN = {
     "use_batch_norm": ("CVAE()", "normalization"),
     "use_layer_norm": ("CVAE()", "normalization"),
     "latent_distribution": ("CVAE()", "prior"),
-    "round_counts": ("CVAE.setup_anndata()", "round_counts"),
 }
+#: arguments of the set-up, which are easily taken for those of the model
+SETUP_KEYS = (
+    "layer batch_key labels_key categorical_covariate_keys continuous_covariate_keys size_factor_key round_counts"
+)
+FOREIGN |= {name: ("CVAE.setup_anndata()", name) for name in SETUP_KEYS.split()}
 
 
 def unknown_settings(owner: str, names: Iterable[str], known: Iterable[str]) -> SettingError:

@@ -2,8 +2,7 @@
 
 from omicvae.data.alignment import align_genes
 from omicvae.data.covariates import CategoricalLevels, ContinuousScaling, obs_column
-from omicvae.data.fingerprint import fingerprint
-from omicvae.data.identity import Identity, matrix_place
+from omicvae.data.identity import Identity, fingerprint, matrix_place
 from omicvae.data.keys import SetupKeys
 from omicvae.data.matrix import get_matrix, iter_rows
 from omicvae.data.schema import DataSchema

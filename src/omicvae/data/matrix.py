@@ -182,12 +182,6 @@ def finite_rows(
         start += chunk.shape[0]
 
 
-def rounded(chunk: sp.csr_matrix) -> sp.csr_matrix:
-    """Return the chunk with every entry rounded to the nearest whole number."""
-    whole = sp.csr_matrix((np.rint(chunk.data), chunk.indices, chunk.indptr), shape=chunk.shape)
-    return _canonical(whole)
-
-
 def count_sources(adata: "AnnData", layer: str | None) -> list[str]:
     """Say how to come to counts that ``adata`` has elsewhere than in ``layer``, by the first rows of each matrix."""
     others = {name: adata.layers[name] for name in adata.layers if name is not None} | {None: adata.X}

@@ -14,11 +14,10 @@ from omicvae.data.alignment import align_genes
 from omicvae.data.compact import CompactValues
 from omicvae.data.covariates import numeric_column, obs_column, size_factor_column
 from omicvae.data.device import DeviceCells, has_room
-from omicvae.data.matrix import finite_rows, get_matrix, iter_rows, rounded
+from omicvae.data.matrix import finite_rows, get_matrix, iter_rows
 from omicvae.data.moments import feature_moments
 from omicvae.data.schema import DataSchema
 from omicvae.data.summary import SUPPORTS, MatrixSummary, Summariser
-from omicvae.data.traces import LOOKS
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -212,22 +211,17 @@ def _read(
     values, lengths, sums = np.empty(0, np.uint8), [], []
     summariser = Summariser(adata.obs_names, schema.gene_names)
     for chunk in finite_rows(chunks, obs_names=adata.obs_names, var_names=schema.gene_names):
-        if schema.keys.round_counts:
+        if schema.keys.round_counts and chunk.data.dtype.kind == "f":
             summariser.traces.update(chunk)
-            chunk = rounded(chunk)
+            chunk = chunk.rint()
+            chunk.eliminate_zeros()
         summariser.update(chunk)
         lengths.append(np.diff(chunk.indptr))
         columns = _extended(columns, chunk.indices.astype(columns.dtype))
         values = _extended(values, _smallest(chunk.data))
         sums.append(np.asarray(chunk.sum(axis=1, dtype=np.float64)).ravel())
     indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths), dtype=np.int64)])
-    summary = summariser.result()
-    if schema.keys.round_counts and summary.look not in (None, "corrected"):
-        raise DataError(
-            f"round_counts=True is for counts that were corrected to fractions, but the data matrix looks "
-            f"{LOOKS[summary.look][0]}. Set up without it, and with the layer that holds counts."
-        )
-    return indptr, columns, values, np.concatenate(sums), summary
+    return indptr, columns, values, np.concatenate(sums), summariser.result()
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:

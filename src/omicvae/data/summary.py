@@ -55,11 +55,6 @@ class MatrixSummary:
     non_binary: Entry | None
     look: str | None
 
-    @property
-    def looks_log_normalised(self) -> bool:
-        """Whether they look like logarithms of normalised counts."""
-        return self.look in ("log1p", "log2", "log10")
-
 
 class Summariser:
     """Collects a :class:`MatrixSummary` from consecutive chunks of rows, all of them finite."""
@@ -70,7 +65,7 @@ class Summariser:
         self._n_cells = self._n_nonzero = self._n_zero_cells = 0
         self._maximum = 0.0
         self._gene_seen_G = np.zeros(len(var_names), dtype=bool)
-        self.traces = Traces()
+        self.traces = Traces(len(obs_names))
 
     def update(self, chunk: sp.csr_matrix) -> None:
         """Take note of the next rows."""
@@ -123,13 +118,15 @@ def choose_likelihood(summary: MatrixSummary, adata: "AnnData | None" = None, la
     )
 
 
-def check_support(summary: MatrixSummary, support: str) -> None:
+def check_support(summary: MatrixSummary, support: str, place: str | None = None) -> None:
     """Refuse data that a likelihood with this support (``"counts"``, ``"binary"`` or ``"real"``) cannot have produced.
+
+    ``place`` is where a model that exists reads new cells; None while a model is made.
 
     Raises
     ------
     DataError
-        With an example entry and the ways out.
+        With an example entry and the ways out; also where logarithms, say, were to be rounded.
 
     Warns
     -----
@@ -138,18 +135,23 @@ def check_support(summary: MatrixSummary, support: str) -> None:
     """
     choose("support", support, SUPPORTS)
     needs, kinds = SUPPORTS[support]
-    for kind in kinds:
-        entry = getattr(summary, kind)
-        if entry is not None:
-            words, advice = LOOKS.get(summary.look or "", ("", ""))
-            hint = f" The values look {words}." if words else ""
-            if entry.value == R_INTEGER_NA:
-                hint = " That number is R's missing integer (NA)."
-            raise DataError(
-                f"The likelihood needs {needs}, but the data matrix holds {entry}.{hint} Call "
-                f"CVAE.setup_anndata(adata, layer=...) with the layer that holds {needs}; {advice}or pass "
-                f"likelihood='gaussian' to model real values."
-            )
+    words, advice = LOOKS.get(summary.look or "", ("", ""))
+    layer = f"Call CVAE.setup_anndata(adata, layer=...) with the layer that holds {needs}"
+    otherwise = f"; {advice}or pass likelihood='gaussian' to model real values"
+    if place is not None:
+        layer, otherwise = f"The model reads {place}: put {needs} there", ""
+        if support == "counts" and summary.look in (None, "corrected"):
+            otherwise = "; corrected counts, round them first (X.rint()) or make the model with round_counts=True"
+    for entry in filter(None, (getattr(summary, kind) for kind in kinds)):
+        hint = f" The values look {words}." if words else ""
+        if entry.value == R_INTEGER_NA:
+            hint = " That number is R's missing integer (NA)."
+        raise DataError(f"The likelihood needs {needs}, but the data matrix holds {entry}.{hint} {layer}{otherwise}.")
+    if summary.fractional is None and summary.look not in (None, "corrected"):
+        raise DataError(
+            f"round_counts=True is for counts that were corrected to fractions, but the data matrix looks {words}. "
+            f"{layer}."
+        )
     if support == "counts" and summary.maximum > _EXACT_LIMIT:
         warnings.warn(
             f"The largest count is {summary.maximum:.0f}; above 2**24 = {_EXACT_LIMIT} float32 is inexact, so "

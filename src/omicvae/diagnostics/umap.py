@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from omicvae._core.together import together
+from omicvae._core.together import Together
 from omicvae.diagnostics.evidence import Check, Row
 from omicvae.metrics import neighbourhood_purity, purity_by_chance, silhouette
 from omicvae.metrics.labels import MAX_CELLS, Array, FloatArray, labelled_cells
@@ -87,7 +87,7 @@ def umap_coordinates(features_ND: Array, *, seed: int = 0) -> FloatArray:
         return np.asarray(mapper.fit_transform(values_ND), dtype=np.float64)
 
 
-@together
+@Together
 @contextmanager
 def _quiet_umap() -> Iterator[None]:
     """Keep back that TensorFlow is missing and that new cells could not be added: no matter."""

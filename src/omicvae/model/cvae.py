@@ -51,7 +51,8 @@ class CVAE(
     likelihood
         ``"nb"``, ``"zinb"``, ``"poisson"`` (counts), ``"gaussian"`` (real values), ``"bernoulli"`` (0/1),
         ``"student_t"`` (real values with outliers; heavy tails, never chosen by ``"auto"``), or
-        ``"auto"``: integer counts get ``"nb"``, 0/1 ``"bernoulli"``, real values ``"gaussian"``.
+        ``"auto"``: counts, and what ``round_counts`` makes some, get ``"nb"``, 0/1 ``"bernoulli"``, real values
+            ``"gaussian"``.
     n_latent
         Dimensions K of the latent space.
     n_hidden, n_layers, dropout_rate, normalization, activation
@@ -127,7 +128,8 @@ class CVAE(
         schema = DataSchema.register(adata, identity.keys)
         store = CellStore.build(adata, schema)
         if likelihood == "auto":
-            named["likelihood"] = choose_likelihood(store.summary, adata, identity.keys.layer)
+            rounds, layer = identity.keys.round_counts, identity.keys.layer
+            named["likelihood"] = "nb" if rounds else choose_likelihood(store.summary, adata, layer)
             logger.info('likelihood="auto" chose %r from the values of the data.', named["likelihood"])
         config = ModelConfig(architecture=architecture, **named_fields(ModelConfig, named))
         support = LIKELIHOODS[config.likelihood].support

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import NotSupportedError, SettingError, integral
-from omicvae.data import CellStore, DataSchema, Identity, check_support
+from omicvae.data import CellStore, DataSchema, Identity, check_support, matrix_place
 from omicvae.model.config import ModelConfig, build_module
 from omicvae.model.setup_record import check_anndata, own_memory
 from omicvae.module import ConditionalVAE
@@ -163,7 +163,7 @@ class ModelState:
             return self.store
         check_anndata(adata)
         store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
-        check_support(store.summary, self.module.likelihood.support)
+        check_support(store.summary, self.module.likelihood.support, matrix_place(self.schema.keys.layer))
         return store
 
     def passes(

@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from omicvae._core import NotSupportedError, SavingError, SettingError, choose, integral
 from omicvae._core.native import own_threads
-from omicvae._core.together import together
+from omicvae._core.together import Together
 from omicvae.training.callbacks import BestWeights, CheckpointWriter, EpochLog
 from omicvae.training.checkpoint import Checkpoint
 from omicvae.training.history import epoch_index, history_frame
@@ -234,7 +234,7 @@ def multiplies_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in known)
 
 
-@together
+@Together
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's notes on devices and its use of old torch names out of the user's output."""

@@ -3,19 +3,11 @@
 import numpy as np
 import torch
 
-PURPOSES = [
-    "weights",
-    "split",
-    "order",
-    "noise",
-    "validation",
-    "latent",
-    "null",
-    "diagnosis",
-    "adversaries",
-    "structure",
+#: each by its place: new ones go last
+PURPOSES = (
+    *("weights", "split", "order", "noise", "validation", "latent", "null", "diagnosis", "adversaries", "structure"),
     "differences",
-]
+)
 
 
 def derive_seed(seed: int, purpose: str, *path: int) -> int:

@@ -5,12 +5,12 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from omicvae._core.together import together
+from omicvae._core.together import Together
 
 CPU = torch.device("cpu")
 
 
-@together
+@Together
 @contextmanager
 def float32_by_default() -> Iterator[None]:
     """Make float32 torch's default, which all threads share."""
