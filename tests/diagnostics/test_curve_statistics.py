@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omicvae.diagnostics import CurveStatistics
-from omicvae.diagnostics.curve_statistics import late_starts
+from omicvae.diagnostics.discriminator import late_starts
 
 of_fit = CurveStatistics.of_fit
 
