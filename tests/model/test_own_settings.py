@@ -7,6 +7,7 @@ import pytest
 
 import omicvae as ov
 from omicvae.diagnostics.remedies import SLOWER, adversary, longer
+from omicvae.model.inputs import gather_inputs
 from omicvae.model.own_settings import for_this_run
 from omicvae.objective import Objective
 
@@ -100,6 +101,7 @@ def test_a_second_run_that_was_cut_off_keeps_its_settings(model, checkpoints, tm
     # checkpoints of it are no use to a new model, which was not trained before
     (onward,) = (remedy for remedy in model.diagnose(umap=False).remedies if remedy.goes_on)
     assert onward.arguments == {"batch_size": 16, **pace, "max_epochs": 6}
+    assert gather_inputs(model.state, None, 0).earlier_epochs == 2  # whose setbacks are past
     model.train(objective=onward, **onward.arguments, **QUIET)
     assert len(model.history) == 10
 
