@@ -3,13 +3,16 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from omicvae.cli import VERBS, main
+from omicvae.cli import VERBS, build_parser, main
+from omicvae.cli.remedies import print_diagnosis
 from omicvae.cli.train import objective_field
+from omicvae.diagnostics import Remedy
 
 
 def run_fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -139,6 +142,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, capsys, monkeypatch):
 def test_objective_values_keep_their_types():
     fields = ["beta=2", "warmup=0.5", "reduction=mean", "free_bits=null"]
     assert dict(map(objective_field, fields)) == {"beta": 2, "warmup": 0.5, "reduction": "mean", "free_bits": None}
+    words = ["early_stopping=False", "encode_covariates=True", "free_bits=None"]
+    assert list(dict(map(objective_field, words)).values()) == [False, True, None]
 
 
 def test_an_objective_without_value_is_explained(tmp_path, capsys):
@@ -147,6 +152,9 @@ def test_an_objective_without_value_is_explained(tmp_path, capsys):
         main(["train", str(tmp_path / "x.h5ad"), *arguments])
     assert stop.value.code == 2
     assert "argument --objective: takes NAME=VALUE, such as beta=2, got 'beta'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", str(tmp_path / "x.h5ad"), *arguments[:-2], "--network", "adata=3"])
+    assert "argument --network: takes settings, and adata is none" in capsys.readouterr().err
 
 
 LOG = """epoch 1 | train loss=1.5 recon=0.9 kl=1.0
@@ -324,12 +332,34 @@ def test_remedies_are_commands_that_run_as_they_stand(tmp_path, capsys):
         assert model.objective["beta"] == beta
         assert model.objective["adversary"]["covariates"] == ["batch"]
         assert len(model.history) == (epochs or 2)
-    with_key = [*shlex.split(onward), "--batch-key", "batch"]
-    assert main(with_key) == 2
-    assert "--go-on trains the model as it is: leave out batch_key" in capsys.readouterr().err
+    new = ["--batch-key", "batch", "--n-latent", "7", "--likelihood", "nb", "--seed", "0"]
+    assert main([*shlex.split(onward), *new]) == 2
+    idle = "leave out batch_key, likelihood, n_latent, seed"
+    assert f"--go-on trains the model as it is: {idle}" in capsys.readouterr().err
+
+
+def test_the_seeds_of_a_model_and_of_its_run_and_each_its_folder(capsys):
+    import omicvae as ov
+
+    adata = ov.datasets.simulate_counts(60, 20, seed=0)
+    ov.CVAE.setup_anndata(adata, batch_key="batch", round_counts=True)
+    model = ov.CVAE(adata, "nb", 3, n_hidden=16, seed=1)
+    model.train(2, seed=2, early_stopping=False, progress_bar=False, accelerator="cpu")
+    diagnosis = model.diagnose(umap=False)
+    anew = tuple(Remedy({"beta": beta}, "why", {"seed": 2}, {"likelihood": "nb", "seed": 1}) for beta in (1.0, 2.0))
+    print_diagnosis(replace(diagnosis, remedies=anew), model)
+    printed = capsys.readouterr().out.replace("\\\n", "")
+    commands = [shlex.split(found) for found in re.findall(r"omicvae (train .*)", printed)]
+    folders = [words[words.index("--model") + 1] for words in commands]
+    assert folders == ["MODEL_remedy_1", "MODEL_remedy_2"]
+    for words in commands:
+        assert "--round-counts" in words
+        options = build_parser().parse_args(words)
+        assert dict(options.network) == {"likelihood": "nb", "seed": 1}
+        assert dict(options.training) == {"seed": 2}
 
 
 def test_remedies_for_a_log_are_commands_too(tmp_path, capsys):
     (tmp_path / "log.csv").write_text("epoch,loss,kl\n1,100,5\n2,90,4\n3,80,3\n4,70,2\n")
     assert main(["diagnose", str(tmp_path / "log.csv")]) == 0
-    assert "omicvae train DATA --out OUT --model MODEL --max-epochs 20" in capsys.readouterr().out
+    assert "omicvae train DATA --out OUT --model MODEL --training max_epochs=20" in capsys.readouterr().out

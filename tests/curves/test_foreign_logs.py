@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from omicvae._core.errors import DataError, OmicVAEError, SettingError
 from omicvae.curves import diagnose_history, read_log
-from omicvae.curves.numbers import as_number, plain_numbers
+from omicvae.curves.numbers import as_number, has_decimal_commas, plain_numbers
+from omicvae.curves.text import parse_values
 
 E = np.arange(1, 13)
 RECON = 500 + 200 * 0.7**E
@@ -354,6 +356,27 @@ def test_what_a_comma_is_the_values_of_losses_say_together():
     assert list(table["loss_train"]) == [0.94, 0.93, 0.92, 0.91]
     commas = "\n".join(f"epoch {e} loss=1,{152 - e} kl=0,{e}" for e in range(1, 5))
     assert list(read_log(commas)["loss_train"]) == [1.151, 1.150, 1.149, 1.148]
+
+
+@pytest.mark.parametrize("form", ["epoch {} loss=-1152,{}", "epoch {} loss=5,2{}e-02", "epoch {} loss=5,2{}E02"])
+def test_a_sign_or_an_exponent_hides_no_decimal_comma(form):
+    """In one column "1,152" is what the others are; an exponent alone says it as well."""
+    lines = "\n".join(f"{form.format(e, e)} kl=1,15{e}" for e in range(1, 5))
+    table = read_log(lines)
+    expected = [float(form.format(e, e).partition("=")[2].replace(",", ".")) for e in range(1, 5)]
+    assert list(table["loss_train"]) == pytest.approx(expected)
+    assert list(table["kl_train"]) == pytest.approx([1.151, 1.152, 1.153, 1.154])
+    csv = "epoch;loss;kl\n" + "\n".join(f"{e};{form.format(e, e).partition('=')[2]};1,15{e}" for e in range(1, 5))
+    assert list(read_log(csv)["kl_train"]) == pytest.approx([1.151, 1.152, 1.153, 1.154])
+    assert has_decimal_commas(["1,152e+03"])
+    assert not has_decimal_commas(["-1,152"])
+
+
+def test_a_long_line_of_values_is_read_in_one_pass():
+    line = " ".join(f"loss={value}" for value in range(60_000))
+    start = time.process_time()
+    parse_values(line)
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("form", [pd.DataFrame, dict, lambda c: pd.DataFrame(c).to_dict("records")])

@@ -222,6 +222,43 @@ def test_a_run_that_was_thrown_back_and_came_to_rest_is_unstable():
         assert diagnose_history(curves.assign(**{column: back[column]}).drop(columns="kl_weight")).verdict != "unstable"
 
 
+@pytest.mark.parametrize(("start", "end", "share"), [(1000, 700, 0.08), (800, 720, 0.03), (0.02, 0.02, 1.5)])
+@pytest.mark.parametrize("weight", [1.0, None])
+def test_the_noise_of_minibatches_is_no_setback(start, end, share, weight):
+    steps = np.arange(1, 1001)
+    for seed in range(5):
+        level = end + (start - end) * np.exp(-steps / 200)
+        recon = level * (1 + share * np.random.default_rng(seed).normal(size=1000))
+        curves = pd.DataFrame({"recon_train": recon, "kl_train": 12 * (1 - np.exp(-steps / 100))}, index=steps)
+        curves["loss_train"] = curves["recon_train"] + curves["kl_train"]
+        diagnosis = diagnose_history(curves.rename_axis("step"), kl_weight=weight)
+        assert "unstable" not in (diagnosis.verdict, *diagnosis.findings)
+
+
+def cycles():
+    """Four cycles of β from 0 to 1: the KL is pressed out of the encoder and comes back, the reconstruction pays."""
+    free = 1 - np.minimum(1, 2 * ((E - 1) % 10) / 10)
+    recon = 100 + 700 * np.exp(-1.2 * E) + 150 * (1 - free)
+    return pd.DataFrame(
+        {
+            "loss_train": recon + 10 * (1 - free),
+            "recon_train": recon,
+            "kl_train": (12 + 40 * free) * (1 - np.exp(-0.2 * E)),
+        }
+    )
+
+
+def test_a_cycle_of_a_weight_that_is_not_logged_is_no_setback():
+    curves = cycles()
+    diagnosis = diagnose_history(curves)
+    assert "unstable" not in (diagnosis.verdict, *diagnosis.findings)
+    recon = 100 + 900 * np.exp(-0.3 * E) + 900 * np.exp(-((E - 20) ** 2) / 8)
+    thrown = diagnose_history({"loss": list(recon), "recon": list(recon), "kl": list(RISING)})  # no KL was bought
+    assert thrown.verdict == "unstable"
+    assert "KL weight" not in thrown.headline
+    assert "undertrained" not in thrown.findings
+
+
 def test_a_schedule_that_has_not_settled_is_said():
     diagnosis = diagnose_history(run(kl=RISING, weight=np.minimum(1, E / 400)))
     assert diagnosis.verdict == "undertrained"
@@ -312,7 +349,7 @@ def at(**changes):
             "kl_first": 3.0,
         },
         **{"change": 100.0, "worse": 0.0, "gap_growth": 1.0, "weight": 1.0, "weight_source": "logged", "kind": "loss"},
-        **{"fall": 50.0, "clocks": "epochs", "setback": 1.0, "reconstruction_best": 400.0},
+        **{"fall": 50.0, "clocks": "epochs", "setback": 1.0, "noise": 0.0, "reconstruction_best": 400.0},
     }
     return SimpleNamespace(**{**healthy, **changes})
 
@@ -333,6 +370,7 @@ UNPRICED = {"weight": 1e-5, "kl_end": 101.0, "kl_of_peak": 0.5}
         (rules.unstable, {"setback": 51.0}, {"setback": 51.0, "ramp_explains_rise": True}),
         (rules.unstable, {"setback": 51.0, "settled": None}, {"setback": 51.0, "settled": False}),
         (rules.unstable, {"setback": 51.0}, {"setback": float("nan")}),
+        (rules.unstable, {"setback": 57.0, "noise": 1.0}, {"setback": 56.0, "noise": 1.0}),
         (rules.undertrained, {"settled": False}, {"settled": None}),
         (rules.undertrained, {"pace": (0.174, 0.0)}, {"pace": (0.173, 0.0)}),
         (rules.undertrained, {"pace": (0.31, 0.1)}, {"pace": (0.29, 0.1)}),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omicvae.diagnostics import CurveStatistics
-from omicvae.diagnostics.curve_statistics import late_starts
+from omicvae.diagnostics.discriminator import late_starts
 
 of_fit = CurveStatistics.of_fit
 
@@ -247,3 +247,11 @@ def test_the_scale_of_the_losses_changes_no_share(values):
     before, after = CurveStatistics(table), CurveStatistics(1024 * table)
     for name in ("pace", "worse", "kl_of_peak", "kl_of_change"):
         np.testing.assert_allclose(getattr(after, name), getattr(before, name), rtol=1e-6, atol=1e-6)
+
+
+def test_a_setback_of_an_earlier_run_is_past():
+    recon = np.array([500.0, 400, 700, 650, 400, 390, 391, 380])
+    history = pd.DataFrame({"loss_train": recon + 5, "recon_train": recon, "kl_train": 5.0, "kl_weight": 1.0})
+    assert of_fit(history).setback == 300
+    assert of_fit(history, earlier_epochs=4).setback == 1
+    assert np.isnan(of_fit(history, earlier_epochs=8).setback)

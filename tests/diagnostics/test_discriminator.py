@@ -31,6 +31,13 @@ def test_a_loss_far_below_chance_beside_a_generator_that_loses(chance):
     assert not discriminator_won(history(chance * np.linspace(1, 0.4, 12), RISING))
 
 
+def test_a_loss_that_is_logged_with_its_weight_and_a_generator_that_is_logged_later():
+    assert not discriminator_won(history(0.01 * np.linspace(1.39, 1.2, 12)))
+    late = [np.nan, *RISING[1:]]
+    (said,) = discriminator_won(history(np.geomspace(1, 0.01, 12), late))
+    assert f"rose from {RISING[1]:.3g} to" in said
+
+
 def test_what_cannot_tell():
     assert not discriminator_won(history(OFF))
     assert not discriminator_won(history([*OFF, 0.01, 0.01], [*OFF, 1.0, 2.0]))  # no course

@@ -1,10 +1,13 @@
 """Remedies that depend on the size of a fit."""
 
+import ast
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from omicvae._core import SettingError
+from omicvae.diagnostics.base_diagnosis import _python
 from omicvae.diagnostics.remedies import (
     DEARER,
     FREE_BITS,
@@ -72,6 +75,12 @@ def test_half_a_nat_for_each_dimension_and_two_at_least(n_latent, rate):
 @pytest.mark.parametrize(("epochs", "planned"), [(0, 20), (10, 20), (11, 22), (400, 800)])
 def test_twice_the_epochs_and_twenty_at_least(epochs, planned):
     assert longer(epochs).arguments == {"fresh": True, "max_epochs": planned}
+
+
+@given(st.text(st.sampled_from("ab ,-'\"\\/"), min_size=60, max_size=200), st.integers(1, 4))
+def test_the_call_of_a_remedy_runs_however_it_is_broken(text, times):
+    remedy = Remedy({"adversary": {"covariates": [text] * times}}, "", {"fresh": True, "resume_from": text})
+    assert ast.parse("\n".join(_python(remedy))).body[0].value.keywords[1].value.value == text
 
 
 @given(OBJECTIVES, st.sampled_from([*REMEDIES, adversary(["batch"])]))

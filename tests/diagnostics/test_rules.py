@@ -564,3 +564,6 @@ def test_remedies_are_those_of_the_verdict_then_of_findings_each_once():
     second = Rule("second", bool, str, lambda _: (three, two))
     assert ranked_remedies([first, second], None) == (two, one, three)
     assert ranked_remedies([Rule("sound", bool, str), second], None) == ()
+    # a run that asked for another KL gets another remedy
+    stays = Remedy({"beta": 2.0}, "why", kl_stays=True)
+    assert ranked_remedies([first, Rule("third", bool, str, lambda _: (stays,))], None) == (two, one, stays)

@@ -6,7 +6,8 @@ import lightning.pytorch as pl
 import pytest
 
 import omicvae as ov
-from omicvae.diagnostics.remedies import adversary
+from omicvae.diagnostics.remedies import SLOWER, adversary, longer
+from omicvae.model.inputs import gather_inputs
 from omicvae.model.own_settings import for_this_run
 from omicvae.objective import Objective
 
@@ -89,6 +90,79 @@ def test_an_interrupted_run_without_checkpoints_gets_the_epochs_that_it_lacks(mo
     first = model.diagnose(umap=False).remedies[0]
     assert first.arguments == {"batch_size": 32, "max_epochs": 6}
     assert first.goes_on
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_second_run_that_was_cut_off_keeps_its_settings(model, checkpoints, tmp_path):
+    model.train(2, batch_size=32, train_size=0.8, **QUIET)
+    pace = {"learning_rate": 2e-3, "lr_schedule": "constant", "early_stopping_patience": 7}
+    further = {"checkpoint_dir": tmp_path / "run"} if checkpoints else {}
+    model.train(8, batch_size=16, **pace, **further, callbacks=Interrupt(), **QUIET)
+    # checkpoints of it are no use to a new model, which was not trained before
+    (onward,) = (remedy for remedy in model.diagnose(umap=False).remedies if remedy.goes_on)
+    assert onward.arguments == {"batch_size": 16, **pace, "max_epochs": 6}
+    assert gather_inputs(model.state, None, 0).earlier_epochs == 2  # whose setbacks are past
+    model.train(objective=onward, **onward.arguments, **QUIET)
+    assert len(model.history) == 10
+
+
+class Own:
+    """A schedule that no line can hold."""
+
+    settled_step = 0
+
+    def __call__(self, step):
+        return 1.0
+
+
+def test_a_run_with_an_own_schedule_goes_on_from_its_weights(model, tmp_path):
+    goal = Objective(schedule=Own())
+    model.train(8, objective=goal, batch_size=32, checkpoint_dir=tmp_path / "run", callbacks=Interrupt(), **QUIET)
+    first = model.diagnose(umap=False).remedies[0]
+    assert first.goes_on
+    model.train(objective=first, **first.arguments, **QUIET)
+    assert len(model.history) == 8
+
+
+class AtOnce(pl.Callback):
+    """Ctrl-C before the first epoch is over, once."""
+
+    stopped = False
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if not self.stopped:
+            self.stopped = True
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_was_cut_off_before_its_first_epoch(model):
+    model.train(8, batch_size=32, callbacks=AtOnce(), **QUIET)
+    assert model.history.empty
+    remedies = model.diagnose(umap=False).remedies
+    assert remedies
+    assert not any(remedy.goes_on for remedy in remedies)
+    model.train(3, batch_size=32, **QUIET)
+    assert model.objective["schedule"] == "linear"
+    assert len(model.history) == 3
+
+
+def test_slower_is_slower_than_the_run_was(model):
+    model.train(1, learning_rate=6e-4, gradient_clip_norm=2.0, batch_size=32, **QUIET)
+    found = replace(model.diagnose(umap=False), verdict="unstable", remedies=(SLOWER,))
+    slower = for_this_run(model.state, found).remedies[0]
+    assert slower.arguments["learning_rate"] == 2e-4
+    assert slower.arguments["gradient_clip_norm"] == 2.0
+
+
+def test_remedies_that_come_to_the_same_line_are_one(model):
+    model.train(1, objective={"beta": 1.0}, batch_size=32, **QUIET)
+    both = longer(30, kl_stays=True), longer(30)
+    found = replace(model.diagnose(umap=False), verdict="collapsed", remedies=both)
+    lines = [remedy.line for remedy in for_this_run(model.state, found).remedies]
+    assert len(lines) == len(set(lines))
+    model.train(1, objective={"beta": 3.0}, batch_size=32, fresh=True, **QUIET)
+    betas = [remedy["beta"] for remedy in for_this_run(model.state, found).remedies if "fresh" in remedy.arguments]
+    assert sorted(betas) == [1.0, 3.0]
 
 
 def test_an_adversary_is_offered_for_what_it_does_not_yet_remove(model):

@@ -3,17 +3,13 @@
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omicvae import CVAE
     from omicvae.diagnostics import BaseDiagnosis, Remedy
 
-#: settings that have an option of their own; the others follow --objective, --training and --network
-OPTIONS = {
-    **{"likelihood": "--likelihood", "n_latent": "--n-latent", "seed": "--seed"},
-    **{"max_epochs": "--max-epochs", "resume_from": "--resume-from"},
-}
 WIDTH, INDENT = 106, 4
 
 
@@ -32,7 +28,7 @@ def print_diagnosis(
     model, data, out, folder
         The model, where there is one, its cells, where they go with their latents, and where the model is.
     """
-    own, keys = {}, {}
+    own, keys, numbers = {}, {}, count(1)
     if model is not None:
         from omicvae.model.own_settings import own_settings
 
@@ -43,28 +39,23 @@ def print_diagnosis(
         if remedy.goes_on:
             return _wrapped([*words, str(folder), "--go-on", *_settings(remedy, {})])
         named = (_option(f"--{name.replace('_', '-')}", value) for name, value in keys.items() if value)
-        words += [folder if model is None else f"{folder}_remedy", *(word for option in named for word in option)]
+        # no remedy's model takes the folder of another's
+        target = folder if model is None else f"{folder}_remedy_{next(numbers)}"
+        words += [target, *(word for option in named for word in option)]
         return _wrapped([*map(str, words), *_settings(remedy, remedy.model or own)])
 
     print(diagnosis.text(lines))
 
 
 def _settings(remedy: "Remedy", network: Mapping[str, Any]) -> Iterator[str]:
-    """Options of ``omicvae train`` for all that a remedy sets."""
+    """Options of ``omicvae train`` for all that a remedy sets: a model and its run may each have a seed."""
     arguments = {name: value for name, value in remedy.arguments.items() if name != "fresh"}
-    further: dict[str, list[str]] = {"--network": [], "--training": [], "--objective": []}
-    for group, settings in zip(further, (network, arguments, remedy.settings), strict=True):
-        for name, value in settings.items():
-            if name in OPTIONS and group != "--objective":
-                yield from (OPTIONS[name], _plain(value))
-            else:
-                further[group].append(f"{name}={_plain(value)}")
-    for group, values in further.items():
-        yield from (group, *values) if values else ()
+    for option, settings in {"--network": network, "--training": arguments, "--objective": remedy.settings}.items():
+        yield from (option, *(f"{name}={_plain(value)}" for name, value in settings.items())) if settings else ()
 
 
 def _option(name: str, value: Any) -> list[str]:
-    return [name, *([value] if isinstance(value, str) else value)]
+    return [name] if value is True else [name, *([value] if isinstance(value, str) else value)]
 
 
 def _plain(value: Any) -> str:

@@ -9,14 +9,19 @@ from pathlib import Path
 from omicvae.cli.remedies import print_diagnosis
 from omicvae.cli.shared import add, likelihood_names, read_h5ad
 
+#: What Python has other words for than JSON.
+WORDS = {"True": "true", "False": "false", "None": "null"}
+
 
 def objective_field(text: str) -> tuple[str, object]:
-    """Split a setting such as ``"beta=2"`` into name and value, which is JSON where it can be read so."""
+    """Split a setting such as ``"beta=2"`` into name and value, which is JSON or a word of Python where it can be."""
     name, separator, value = text.partition("=")
     if not (name and separator):
         raise argparse.ArgumentTypeError(f"takes NAME=VALUE, such as beta=2, got {text!r}.")
+    if name in ("adata", "self"):
+        raise argparse.ArgumentTypeError(f"takes settings, and {name} is none: the file with the cells comes first.")
     try:
-        return name, json.loads(value)
+        return name, json.loads(WORDS.get(value, value))
     except json.JSONDecodeError:
         return name, value
 
@@ -36,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_argument("--size-factor-key", metavar="COLUMN")
     keys.add_argument("--round-counts", action="store_true", help="round counts that were corrected to fractions")
     settings = parser.add_argument_group("model")
-    add(settings, "--likelihood", default="auto", help=f"auto (default) or one of {likelihood_names()}")
-    settings.add_argument("--n-latent", type=int, default=10, help="latent dimensions (default: 10)")
+    add(settings, "--likelihood", default=None, help=f"auto (default) or one of {likelihood_names()}")
+    settings.add_argument("--n-latent", type=int, help="latent dimensions (default: 10)")
     settings.add_argument("--max-epochs", type=int, help="default: chosen from the size of the data")
     groups = {
         "--objective": "fields of the objective, such as beta=2 warmup=0.3",
@@ -46,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     for name, says in groups.items():
         settings.add_argument(name, type=objective_field, nargs="+", default=[], metavar="NAME=VALUE", help=says)
-    add(settings, "--seed")
+    add(settings, "--seed", default=None)
     settings.add_argument("--rescue", action="store_true", help="where the fit is not sound, try its remedies")
     settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")
     settings.add_argument("--resume-from", type=Path, metavar="FOLDER", help="go on with an interrupted run")
@@ -66,18 +71,20 @@ def run(options: argparse.Namespace) -> None:
         # before the training, which would be lost
         raise SavingError(f"{options.model} holds a model already; pass --overwrite to replace it, or another folder.")
     adata = read_h5ad(options.data)
+    keys = {role.name: getattr(options, role.name) for role in fields(SetupKeys)}
+    given = ((name, getattr(options, name)) for name in ("likelihood", "n_latent", "seed"))
+    own = {name: value for name, value in given if value is not None}
     if options.go_on:
-        of_new = [role.name for role in fields(SetupKeys) if role.name != "labels_key"]
-        if idle := [name for name in (*of_new, "network") if getattr(options, name)]:
+        of_new = {**keys, "labels_key": None, "network": options.network}
+        if idle := [*filter(of_new.get, of_new), *own]:
             raise SettingError(f"--go-on trains the model as it is: leave out {', '.join(idle)}.")
         model = ov.CVAE.load(str(options.model), adata=adata)
     else:
-        ov.CVAE.setup_anndata(adata, **{role.name: getattr(options, role.name) for role in fields(SetupKeys)})
-        own = {"likelihood": options.likelihood, "n_latent": options.n_latent, "seed": options.seed}
+        ov.CVAE.setup_anndata(adata, **keys)
         model = ov.CVAE(adata, **{**own, **dict(options.network)})
-    own = {"max_epochs": options.max_epochs, "objective": dict(options.objective) or None}
-    own |= {"checkpoint_dir": options.checkpoint_dir, "resume_from": options.resume_from, "rescue": options.rescue}
-    model.train(**{**own, "progress_bar": sys.stderr.isatty(), **dict(options.training)})
+    run = {"max_epochs": options.max_epochs, "objective": dict(options.objective) or None}
+    run |= {"checkpoint_dir": options.checkpoint_dir, "resume_from": options.resume_from, "rescue": options.rescue}
+    model.train(**{**run, "progress_bar": sys.stderr.isatty(), **dict(options.training)})
     # the model first: what took longest is safe whatever follows
     model.save(str(options.model), overwrite=overwrite)
     model.write_latent()

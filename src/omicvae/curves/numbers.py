@@ -8,14 +8,17 @@ from typing import Any
 LARGEST = 1e100
 
 #: A number with commas inside, and nothing of a number around it. "10:00:00,123" is a time.
-COMMAS = re.compile(r"(?<![\w.,])(?<!\d:)\d{1,60}(?:[.,]\d{1,60}){0,20},\d{1,60}(?:[.,]\d{1,60}){0,20}(?![\w.,]?\d)")
+COMMAS = re.compile(
+    r"(?<![\w.,])(?<!\d:)\d{1,60}(?:[.,]\d{1,60}){0,20},\d{1,60}(?:[.,]\d{1,60}){0,20}(?!(?![eE]\d)[\w.,]?\d)"
+)
 THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 DECIMAL = re.compile(r"\d+,\d+|[1-9]\d{0,2}(?:\.\d{3})+,\d+")
 POINT = re.compile(r"\d+\.\d+|[1-9]\d{0,2}(?:,\d{3})+\.\d+")
 #: A comma within a number.
 BETWEEN = re.compile(r"\d,\d")
-#: "1,152" may be either, and so may "1.152".
-EITHER, EITHER_POINT = re.compile(r"[1-9]\d{0,2},\d{3}"), re.compile(r"[1-9]\d{0,2}\.\d{3}")
+#: "1,152" may be either, and so may "1.152"; with an exponent they are no thousands.
+EITHER = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+SIGN_AND_EXPONENT = re.compile(r"[-+]?(.*?)(e[-+]?\d+)?", re.IGNORECASE)
 #: Microsoft's and glibc's NaN and infinity: "1.#QNAN", "-1.#IND", "1.#INF", "-nan(ind)".
 NOT_FINITE = re.compile(r"(?<![\w.])[-+]?(?:\d\.#(?P<word>INF|[QS]?NAN|IND)\w*|nan\((?:ind|snan)\))", re.IGNORECASE)
 
@@ -31,8 +34,9 @@ def plain_numbers(text: str, *, decimal_commas: bool = False) -> str:
 
 
 def has_decimal_commas(numbers: Iterable[str]) -> bool:
-    """Whether more of the numbers have decimal commas for certain ("0,5", "1152,9", "1.152,9") than decimal points."""
-    certain = [number for number in numbers if not (EITHER.fullmatch(number) or EITHER_POINT.fullmatch(number))]
+    """Whether more of the numbers have decimal commas for certain ("0,5", "-1152,9", "1,152e3") than decimal points."""
+    parts = (SIGN_AND_EXPONENT.fullmatch(number) for number in numbers)
+    certain = [found[1] for found in parts if found and (found[2] or not EITHER.fullmatch(found[1]))]
     return sum(map(bool, map(DECIMAL.fullmatch, certain))) > sum(map(bool, map(POINT.fullmatch, certain)))
 
 

@@ -9,6 +9,7 @@ from omicvae.curves.names import EPOCH
 from omicvae.diagnostics import CurveStatistics, Remedy, Rule, number, remedies
 from omicvae.diagnostics import thresholds as T
 from omicvae.diagnostics.remedies import DEARER, ELBO, FREE_BITS, FRESH, LOWER_BETA, RAMP, SLOWER
+from omicvae.diagnostics.verdict import SYMPTOMS
 
 
 def diverged(s: CurveStatistics) -> bool:
@@ -20,21 +21,23 @@ def _diverged(s: CurveStatistics) -> str:
     if s.ends_non_finite:
         rows = f"{s.n_non_finite} of {s.n_epochs} {s.clocks}"
         return f"Training diverged: losses were NaN or infinite in {rows}, to the end."
-    return (
-        f"Training diverged: at one and the same KL weight it ended {s.rise:.0%} above where it started, the "
-        "reconstruction as well."
-    )
+    return f"Training diverged: {_where(s)}it ended {s.rise:.0%} above where it started, the reconstruction as well."
+
+
+def _where(s: CurveStatistics) -> str:
+    return "" if np.isnan(s.weight) else "at one and the same KL weight "
 
 
 def unstable(s: CurveStatistics) -> bool:
-    """Whether training once lost most of what its reconstruction had won, at one and the same KL weight."""
+    """Whether training once lost most of what its reconstruction had won, beyond the noise and at one KL weight."""
     limit = max(T.THROWN_BACK * s.change, T.THROWN_BACK_LEVEL * abs(s.reconstruction_best))
-    return s.settled is not False and not s.ramp_explains_rise and s.setback > limit
+    beyond_noise = s.setback - 2 * T.STANDS_OUT * s.noise  # from the luckiest row to the unluckiest
+    return s.settled is not False and not s.ramp_explains_rise and beyond_noise > limit
 
 
 def _unstable(s: CurveStatistics) -> str:
     return (
-        f"Training was unstable: at one and the same KL weight loss and reconstruction rose {number(s.setback)} above "
+        f"Training was unstable: {_where(s)}loss and reconstruction rose {number(s.setback)} above "
         "what they had reached, which steps do that are too large."
     )
 
@@ -168,8 +171,8 @@ def _longer(s: CurveStatistics) -> Remedy:
 
 #: In this order the first rule that holds is the verdict and every later one that holds is a finding.
 HISTORY_RULES: tuple[Rule[CurveStatistics], ...] = (
-    Rule("diverged", diverged, _diverged, lambda s: (SLOWER, RAMP)),
-    Rule("unstable", unstable, _unstable, lambda s: (SLOWER, RAMP)),
+    Rule("diverged", diverged, _diverged, lambda s: (SLOWER, RAMP), implies=SYMPTOMS),
+    Rule("unstable", unstable, _unstable, lambda s: (SLOWER, RAMP), implies=SYMPTOMS),
     Rule("undertrained", undertrained, _undertrained, lambda s: (_longer(s),)),
     Rule("collapsed", collapsed, _collapsed, lambda s: (RAMP, FREE_BITS)),
     Rule("overfit", overfit, _overfit, lambda s: (RAMP, DEARER)),

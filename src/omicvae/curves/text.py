@@ -26,7 +26,10 @@ DIGITS = re.compile(r"(\d{1,60})")
 #: Lines of longer shapes are not remembered.
 LONGEST_SHAPE = 2000
 #: A value however it is printed: "gpus 0,1" is none, as it has no known name.
-PRINTED = re.compile(rf"({WORD}(?:[ ]{{1,9}}{WORD}){{0,2}})\s{{0,9}}[:=]?\s{{0,9}}(?<![\w.])(\d[\d.,]{{0,60}}\b)")
+PRINTED = re.compile(
+    rf"({WORD}(?:[ ]{{1,9}}{WORD}){{0,2}})\s{{0,9}}[:=]?\s{{0,9}}"
+    r"(?<![\w.])([-+]?\d[\d.,]{0,60}(?:[eE][-+]?\d{1,9})?\b)"
+)
 EPOCH_NUMBER = re.compile(r"\bep(?:och)?s?\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
 EPOCH_ALONE = re.compile(r"\s*epoch\s+(\d+)\s*/\s*\d+\s*", re.IGNORECASE)
 STEP_NUMBER = re.compile(r"\b(?:global[_ ])?(?:step|iter(?:ation)?)\b[\s:=#\[(]*(\d+)", re.IGNORECASE)
@@ -138,14 +141,15 @@ def _fields(shape: str, cells: str) -> tuple[tuple[Piece, Piece, int], ...]:
 
     Lines of a log mostly differ in their digits alone.
     """
-    found, start = [], 0
+    found, start, at, counted = [], 0, 0, 0
     for segment in shape.split("|"):
         word, read_to = cells, 0
         for pair in PAIR.finditer(segment):
             word = _last_cells(segment[read_to : pair.end(1)]) or word
             read_to = pair.end()
             if name := _named(pair[1], word):
-                at = shape.count("0", 0, start + pair.start(2))
+                at += shape.count("0", counted, start + pair.start(2))
+                counted = start + pair.start(2)
                 number, divisor = pair[2].rstrip("%"), 100 if pair[2].endswith("%") else 1
                 found.append((_piece(name, at - name.count("0")), _piece(number, at), divisor))
         start += len(segment) + 1

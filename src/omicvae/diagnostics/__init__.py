@@ -1,9 +1,10 @@
 """Diagnosis of a fitted VAE from arrays and curves: checks, verdict, remedies."""
 
 from omicvae.diagnostics.base_diagnosis import BaseDiagnosis, plain
-from omicvae.diagnostics.curve_statistics import CurveStatistics, finite_column, late_starts
+from omicvae.diagnostics.curve_statistics import CurveStatistics, finite_column
 from omicvae.diagnostics.decoder_use import decoder_use, permute_within_strata
 from omicvae.diagnostics.diagnosis import Diagnosis, diagnose
+from omicvae.diagnostics.discriminator import late_starts
 from omicvae.diagnostics.evidence import Check, Row, evidence_table, number
 from omicvae.diagnostics.excess_kl import POWERS, excess_kl, tempered
 from omicvae.diagnostics.information import information

@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -17,6 +18,8 @@ from omicvae.diagnostics.remedies import WEAKER_DISCRIMINATOR, Remedy
 from omicvae.diagnostics.rules import Rule, Statistics, Tone, judge, ranked_remedies
 
 WIDTH = 110
+#: A part of a call up to a comma with a blank; what stands in quotes is whole.
+UNBROKEN = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^'",]|,(?! ))+(?:, )?""")
 MARKS = {True: "ok", False: "FAIL", None: "–"}
 
 
@@ -128,8 +131,13 @@ class BaseDiagnosis:
 
 
 def _python(remedy: Remedy) -> list[str]:
-    """Break the call after commas, which Python allows inside brackets: it must stay runnable when copied."""
-    return textwrap.wrap(remedy.line, WIDTH - 3, subsequent_indent="    ", break_long_words=False)
+    """Break the call after commas outside quotes, as Python allows inside brackets: it must run when copied."""
+    lines = [""]
+    for part in UNBROKEN.findall(remedy.line):
+        if lines[-1].strip() and len(lines[-1]) + len(part.rstrip()) > WIDTH - 3:
+            lines.append("    ")
+        lines[-1] += part
+    return [line.rstrip() for line in lines]
 
 
 def plain(value: Any) -> Any:

@@ -44,6 +44,8 @@ class CurveStatistics:
         Number of the first epoch with the final KL weight, used where the table does not hold the weight.
     in_nats
         Whether losses are nats per cell: only then is −ELBO (the objective at a weight of 1) known and judged.
+    earlier_epochs
+        Rows of earlier runs, whose setbacks are past.
     """
 
     table: pd.DataFrame
@@ -51,13 +53,14 @@ class CurveStatistics:
     weight_source: str = "logged"
     settled_from: float | None = None
     in_nats: bool = False
+    earlier_epochs: int = 0
 
     @classmethod
-    def of_fit(cls, history: pd.DataFrame, *, settled_from: float | None = None) -> Self:
+    def of_fit(cls, history: pd.DataFrame, *, settled_from: float | None = None, earlier_epochs: int = 0) -> Self:
         """Read the history of one of our own fits, whose training losses are NaN only if they were so."""
         trained = [name for name in ("loss_train", "recon_train", "kl_train") if name in history.columns]
         table = history.assign(**{name: history[name].astype(float).fillna(np.inf) for name in trained})
-        return cls(table, settled_from=settled_from, in_nats=True)
+        return cls(table, settled_from=settled_from, in_nats=True, earlier_epochs=earlier_epochs)
 
     @property
     def n_epochs(self) -> int:
@@ -76,8 +79,7 @@ class CurveStatistics:
 
     @cached_property
     def _non_finite_E(self) -> Array:
-        names = [f"{loss}_{part}" for loss in LOSSES for part in ("train", "validation")]
-        losses = self.table[[name for name in names if name in self.table]]
+        losses = self.table.filter([f"{loss}_{part}" for loss in LOSSES for part in ("train", "validation")])
         return np.asarray(np.isinf(losses.to_numpy(dtype=np.float64)).any(axis=1))
 
     @property
@@ -215,8 +217,7 @@ class CurveStatistics:
             return UNKNOWN
         row_E = np.arange(1.0, self.n_epochs + 1)
         late_E = self.after_E & (row_E > self.n_epochs - max(FITTED_EPOCHS, int(np.ceil(self.n_epochs * LATE_SHARE))))
-        ahead = max(self.n_epochs * LATE_SHARE, 1.0)
-        return _descent(row_E[seen_E], self.judged_E[seen_E], late_E[seen_E], ahead)
+        return _descent(row_E[seen_E], self.judged_E[seen_E], late_E[seen_E], max(self.n_epochs * LATE_SHARE, 1.0))
 
     @property
     def still_improving(self) -> bool:
@@ -237,9 +238,19 @@ class CurveStatistics:
 
     @cached_property
     def setback(self) -> float:
-        """How far loss and reconstruction of training cells rose together above their best so far at one weight."""
-        curves = np.array([self._column(name)[self.after_E] for name in ("loss_train", "recon_train")])
-        return float(np.fmax.reduce((curves - np.fmin.accumulate(curves, axis=1)).min(axis=0), initial=np.nan))
+        """How far training loss and reconstruction rose together above their best so far in a run, at one weight."""
+        judged_E = self.after_E & (np.arange(self.n_epochs) >= self.earlier_epochs)
+        loss, recon, kl = (self._column(f"{name}_train")[judged_E] for name in ("loss", "recon", "kl"))
+        rise = np.minimum(loss - np.fmin.accumulate(loss), recon - np.fmin.accumulate(recon))
+        if np.isnan(self.weight):  # of a β that may rise again there are signs: a KL that falls meanwhile
+            best = np.maximum.accumulate(np.where(recon <= np.fmin.accumulate(recon), np.arange(len(recon)), 0))
+            rise = np.where(kl < kl[best], 0.0, rise)
+        return float(np.fmax.reduce(rise, initial=np.nan))
+
+    @property
+    def noise(self) -> float:
+        """SD of the noise of training reconstruction at one weight."""
+        return _noise(_finite(self._column("recon_train")[self.after_E]))
 
     @property
     def ramp_explains_rise(self) -> bool:
@@ -274,8 +285,6 @@ class CurveStatistics:
         gap = (self.judged_E - self.train_E)[seen_E]
         return float(gap[int(np.argmin(self.judged_E[seen_E]))]), float(gap[-1])
 
-    # reconstruction and KL
-
     @property
     def reconstruction_end(self) -> float:
         """Training reconstruction at the last epoch."""
@@ -289,13 +298,13 @@ class CurveStatistics:
     @property
     def reconstruction_worst(self) -> float:
         """Reconstruction at its worst, of training or validation cells."""
-        both = [self._column("recon_train"), self._column("recon_validation")]
+        both = [self._column(f"recon_{part}") for part in self._curves]
         return float(np.fmax.reduce(both, axis=None, initial=np.nan))
 
     @cached_property
     def change(self) -> float:
         """Range of the reconstruction over the run; of the judged curve where there is none."""
-        curves = (self._column("recon_train"), self._column("recon_validation"))
+        curves = (self._column(f"recon_{part}") for part in self._curves)
         values_E = next(filter(_known, curves), self.judged_E)
         return float(np.fmax.reduce(values_E, initial=np.nan) - np.fmin.reduce(values_E, initial=np.nan))
 
@@ -338,17 +347,6 @@ class CurveStatistics:
 
     def _column(self, name: str) -> FloatArray:
         return finite_column(self.table, name)
-
-
-def late_starts(history: pd.DataFrame) -> list[str]:
-    """Say which adversaries were off at first, so that nobody takes their zero loss for a fault."""
-    remarks = []
-    for name in ("adversary", "discriminator"):
-        on_E = np.nan_to_num(finite_column(history, f"{name}_loss_train")) != 0
-        if f"{name}_loss_train" in history.columns and len(on_E) and not on_E[0]:
-            until = f"epoch {history.index[int(on_E.argmax())]}" if on_E.any() else "the end of this run"
-            remarks.append(f"{name} off until {until}: a zero loss before is expected (phase 1).")
-    return remarks
 
 
 def finite_column(table: pd.DataFrame, name: str) -> FloatArray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from omicvae.diagnostics.base_diagnosis import BaseDiagnosis
-from omicvae.diagnostics.curve_statistics import late_starts
+from omicvae.diagnostics.discriminator import late_starts
 from omicvae.diagnostics.inputs import DiagnosisInputs
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.verdict import RULES

@@ -64,6 +64,8 @@ class DiagnosisInputs:
         history does not show the weight.
     planned_epochs
         Epochs that were planned, for remedies.
+    earlier_epochs
+        Rows of the history that are of runs before the last, whose setbacks are past.
     """
 
     mean_NK: Array
@@ -89,6 +91,7 @@ class DiagnosisInputs:
     structure: Structure | None = None
     schedule_settled_epoch: float | None = None
     planned_epochs: int | None = None
+    earlier_epochs: int = 0
 
     def __post_init__(self) -> None:
         if np.ndim(self.mean_NK) != 2 or 0 in np.shape(self.mean_NK):

@@ -80,7 +80,7 @@ class Measurements:
 
     @property
     def thrown_back(self) -> bool:
-        """Whether training once rose so far above its best that steps were too large."""
+        """Whether the last run once rose so far above its best that steps were too large."""
         return self.curves.setback > self.much(THROWN_BACK_SD)
 
     @property
@@ -158,7 +158,8 @@ def measure(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Mea
     non_finite = inputs.non_finite()
     if non_finite:  # then the latent proves nothing
         inputs = inputs.unknown()
-    curves = CurveStatistics.of_fit(inputs.history, settled_from=inputs.schedule_settled_epoch)
+    settled, earlier = inputs.schedule_settled_epoch, inputs.earlier_epochs
+    curves = CurveStatistics.of_fit(inputs.history, settled_from=settled, earlier_epochs=earlier)
     mean_NK, sd_NK = inputs.standard_mean_NK, inputs.standard_sd_NK
     usage = latent_usage(mean_NK, inputs.kl_WK)
     gain = gain_over_null(inputs.elbo_W, inputs.null_nll_W, inputs.train_gain_T, bound_gap=curves.gap)

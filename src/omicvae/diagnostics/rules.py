@@ -3,7 +3,7 @@
 It knows nothing of what is judged: a fit with its measurements, or curves alone with their statistics.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -63,4 +63,12 @@ def ranked_remedies(judged: Sequence[Rule[Statistics]], statistics: Statistics) 
     """Remedies of the verdict, then of what was found beside it, each once; none where nothing is to be mended."""
     own = judged[0].remedies(statistics)
     further = (remedy for rule in judged[1:] for remedy in rule.remedies(statistics)) if own else ()
-    return tuple({remedy.line: remedy for remedy in (*own, *further)}.values())
+    return each_once((*own, *further), lambda remedy: (remedy.line, remedy.kl_stays))
+
+
+def each_once(remedies: Iterable[Remedy], key: Callable[[Remedy], Hashable]) -> tuple[Remedy, ...]:
+    """Keep the first remedy of each key."""
+    firsts: dict[Hashable, Remedy] = {}
+    for remedy in remedies:
+        firsts.setdefault(key(remedy), remedy)
+    return tuple(firsts.values())

@@ -80,6 +80,7 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
         fallback_groups_N=stand_in_labels(reference_NK, seed) if labels_N is None else None,
         schedule_settled_epoch=last.settled_epoch,
         planned_epochs=last.planned_epochs,
+        earlier_epochs=len(state.history) - len(last.history),
     )
 
 

@@ -1,12 +1,17 @@
 """A model and its last run as one would write them down, and the remedies of its diagnosis as changes to them."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from omicvae.diagnostics import Diagnosis, Remedy
+from omicvae.diagnostics.rules import each_once
 from omicvae.model.config import ModelConfig, default_dropout
 from omicvae.model.state import ModelState
-from omicvae.objective import Objective
+from omicvae.objective import SCHEDULES, Objective
+from omicvae.training import has_checkpoint
 
 #: Settings of a run that may be what was wrong, so that what starts anew starts with the defaults.
 STARTED_ANEW = (
@@ -30,26 +35,44 @@ def own_settings(state: ModelState) -> Remedy:
 def for_this_run(state: ModelState, diagnosis: Diagnosis) -> Diagnosis:
     """Return the diagnosis with remedies that keep what the run had, and with its continuation where it was short."""
     own = own_settings(state)
-    remedies = [remedy.of_run(own) for remedy in diagnosis.remedies if not _has_that_adversary(own, remedy)]
+    kept = (remedy for remedy in diagnosis.remedies if not _has_that_adversary(own, remedy))
+    remedies = [_slower_still(remedy, state.fits[-1].settings).of_run(own) for remedy in kept]
     short, cut = diagnosis.verdict == "undertrained", state.fits[-1].missing_epochs > 0
-    if remedies and (short or cut):
+    onward = _continuation(state, own) if short or cut else None
+    if remedies and onward is not None:
         # where the plan was carried out, a whole run of default length comes first
-        remedies.insert((0 if cut else 1) if short else len(remedies), _continuation(state, own))
-    return replace(diagnosis, remedies=tuple(remedies))
+        remedies.insert((0 if cut else 1) if short else len(remedies), onward)
+    return replace(diagnosis, remedies=each_once(remedies, lambda remedy: remedy.line))
 
 
-def _continuation(state: ModelState, own: Remedy) -> Remedy:
-    """Go on: from the checkpoints of a run that was cut off, else from the present weights."""
+def _slower_still(remedy: Remedy, had: Mapping[str, Any]) -> Remedy:
+    """Return a remedy that lowers rate and clip below what the run had: a third of a rate that was as low already."""
+    offered = dict(remedy.arguments)
+    if "learning_rate" in offered and had.get("learning_rate", math.inf) <= offered["learning_rate"]:
+        offered["learning_rate"] = float(f"{had['learning_rate'] / 3:.2g}")
+    if "gradient_clip_norm" in offered:
+        offered["gradient_clip_norm"] = min(offered["gradient_clip_norm"], had.get("gradient_clip_norm", math.inf))
+    return replace(remedy, arguments=offered)
+
+
+def _continuation(state: ModelState, own: Remedy) -> Remedy | None:
+    """Go on: from the checkpoints of a run that was cut off, else from the present weights; None before any epoch."""
     last = state.fits[-1]
-    if last.interrupted and last.checkpoints is not None:
+    if state.history.empty:
+        return None
+    # a checkpoint is of one run of a new model, with a schedule that a line can hold
+    resumable = last.checkpoints is not None and has_checkpoint(Path(last.checkpoints)) and len(state.fits) == 1
+    if last.interrupted and resumable and state.objective["schedule"] in SCHEDULES:
         why = "The run was cut off; from its checkpoints it goes on as if it had not been."
-        return Remedy(last.settings.get("objective", {}), why, {"resume_from": last.checkpoints}, own.model)
+        return Remedy({}, why, {"resume_from": last.checkpoints}, own.model)
+    arguments = own.arguments
     if last.missing_epochs > 0:
         epochs, why = last.missing_epochs, "The run was cut off; the epochs that it lacks, from the present weights."
+        arguments = {name: value for name, value in last.settings.items() if name != "objective"}
     else:
         epochs, why = max(len(state.history), 20), "As many epochs again, 20 at least, from the present weights."
     held = Objective.parse(own.settings).held(float(state.history["kl_weight"].iloc[-1]))
-    return Remedy(held.given(), why, {**own.arguments, "max_epochs": epochs})
+    return Remedy(held.given(), why, {**arguments, "max_epochs": epochs})
 
 
 def _has_that_adversary(own: Remedy, remedy: Remedy) -> bool:

@@ -228,7 +228,7 @@ def _identity(state: ModelState, fresh: bool) -> dict[str, Any]:
 def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSettings:
     """Settle what a new run takes over from the one before: seed, objective, and a word on it."""
     settings = replace(settings, seed=state.config.seed if settings.seed is None else settings.seed)
-    if not state.fits or fresh:
+    if state.history.empty or fresh:
         return settings
     kept = "Adam's moments" if state.moments else "a new optimiser (moments are not saved with a model)"
     if settings.objective is None:
