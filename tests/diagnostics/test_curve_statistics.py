@@ -252,6 +252,9 @@ def test_the_scale_of_the_losses_changes_no_share(values):
 def test_a_setback_of_an_earlier_run_is_past():
     recon = np.array([500.0, 400, 700, 650, 400, 390, 391, 380])
     history = pd.DataFrame({"loss_train": recon + 5, "recon_train": recon, "kl_train": 5.0, "kl_weight": 1.0})
+    history["lr"] = [0.3, 0.2, 0.1, 0.0, 0.01, 0.02, 0.01, 0.0]
+    assert [of_fit(history, earlier_epochs=n).peak_rate for n in (0, 4)] == [0.3, 0.02]
+    assert np.isnan(of_fit(history.drop(columns="lr")).peak_rate)
     assert of_fit(history).setback == 300
     assert of_fit(history, earlier_epochs=4).setback == 1
     assert np.isnan(of_fit(history, earlier_epochs=8).setback)

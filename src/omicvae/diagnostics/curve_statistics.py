@@ -45,7 +45,7 @@ class CurveStatistics:
     in_nats
         Whether losses are nats per cell: only then is −ELBO (the objective at a weight of 1) known and judged.
     earlier_epochs
-        Rows of earlier runs, whose setbacks are past.
+        Rows of earlier runs, whose setbacks and rates are past.
     """
 
     table: pd.DataFrame
@@ -137,8 +137,8 @@ class CurveStatistics:
 
     @property
     def peak_rate(self) -> float:
-        """Highest learning rate; NaN if it was not logged."""
-        return float(np.fmax.reduce(self._column("lr"), initial=np.nan))
+        """Highest learning rate of the last run; NaN if it was not logged."""
+        return float(np.fmax.reduce(self._column("lr")[self.earlier_epochs :], initial=np.nan))
 
     @property
     def annealed(self) -> bool:
@@ -264,8 +264,7 @@ class CurveStatistics:
         values = _finite(self.judged_E[self.after_E])
         if not self.has_validation or len(values) < 3:
             return float("nan")
-        smooth = _smooth(values)
-        return _beyond_noise(smooth[-1] - smooth.min(), values, self.fall)
+        return _beyond_noise((smooth := _smooth(values))[-1] - smooth.min(), values, self.fall)
 
     @property
     def gap(self) -> float:
@@ -283,7 +282,7 @@ class CurveStatistics:
         if not self.has_validation or not seen_E.any():
             return UNKNOWN
         gap = (self.judged_E - self.train_E)[seen_E]
-        return float(gap[int(np.argmin(self.judged_E[seen_E]))]), float(gap[-1])
+        return float(gap[np.argmin(self.judged_E[seen_E])]), float(gap[-1])
 
     @property
     def reconstruction_end(self) -> float:
@@ -304,8 +303,7 @@ class CurveStatistics:
     @cached_property
     def change(self) -> float:
         """Range of the reconstruction over the run; of the judged curve where there is none."""
-        curves = (self._column(f"recon_{part}") for part in self._curves)
-        values_E = next(filter(_known, curves), self.judged_E)
+        values_E = next(filter(_known, (self._column(f"recon_{part}") for part in self._curves)), self.judged_E)
         return float(np.fmax.reduce(values_E, initial=np.nan) - np.fmin.reduce(values_E, initial=np.nan))
 
     @cached_property
@@ -370,9 +368,7 @@ def _last(values_E: FloatArray) -> float:
 
 
 def _ratio(value: float, unit: float) -> float:
-    if unit > 0:
-        return float(value / unit)
-    return float(np.sign(value) * np.inf) if value else 0.0
+    return float(value / unit) if unit > 0 else float(np.sign(value) * np.inf) if value else 0.0
 
 
 def _beyond_noise(rise: float, values: FloatArray, unit: float) -> float:
