@@ -19,6 +19,7 @@ from _common import (
     fit_scvi,
     hold_out,
     load,
+    read_runs,
     run_child,
     scvi_elbo,
     write,
@@ -56,7 +57,8 @@ def child(side: str, data: str, seed: int, genes: int | None) -> dict:
 def summarise(runs: list[dict]) -> list[dict]:
     """One row per data set: medians over seeds."""
     rows = []
-    for data in dict.fromkeys(run["data"] for run in runs):
+    sides = {data: {run["side"] for run in runs if run["data"] == data} for data in (run["data"] for run in runs)}
+    for data in (data for data, known in sides.items() if known == set(SIDES)):
         median = {
             (side, key): float(np.median([run[key] for run in runs if run["data"] == data and run["side"] == side]))
             for side in SIDES
@@ -84,14 +86,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--genes", type=int, default=2000, help="variable genes of single-cell sets; 0 for all")
     parser.add_argument("--name", default="held_out_elbo")
+    parser.add_argument("--sides", nargs="+", choices=tuple(SIDES), default=list(SIDES), help="others keep their runs")
     options = parser.parse_args()
     if options.child:
         print(json.dumps(child(**options.child)))
         return
-    runs = []
+    runs = [run for run in read_runs(options.name) if run["side"] not in options.sides]
     for data in options.data:
         for seed in options.seeds:
-            for side in SIDES:
+            for side in options.sides:
                 run = run_child(__file__, side=side, data=data, seed=seed, genes=options.genes or None)
                 print(json.dumps(run), flush=True)
                 runs.append(run)
