@@ -11,7 +11,7 @@ import pytest
 
 from omicvae.cli import VERBS, build_parser, main
 from omicvae.cli.remedies import print_diagnosis
-from omicvae.cli.train import objective_field
+from omicvae.cli.train import setting
 from omicvae.diagnostics import Remedy
 
 
@@ -141,9 +141,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, capsys, monkeypatch):
 
 def test_objective_values_keep_their_types():
     fields = ["beta=2", "warmup=0.5", "reduction=mean", "free_bits=null"]
-    assert dict(map(objective_field, fields)) == {"beta": 2, "warmup": 0.5, "reduction": "mean", "free_bits": None}
+    assert dict(map(setting, fields)) == {"beta": 2, "warmup": 0.5, "reduction": "mean", "free_bits": None}
     words = ["early_stopping=False", "encode_covariates=True", "free_bits=None"]
-    assert list(dict(map(objective_field, words)).values()) == [False, True, None]
+    assert list(dict(map(setting, words)).values()) == [False, True, None]
 
 
 def test_an_objective_without_value_is_explained(tmp_path, capsys):

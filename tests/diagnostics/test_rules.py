@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from omicvae.diagnostics import RULES, Measurements, Remedy, Rule, Structure, judge, ranked_remedies
 from omicvae.diagnostics.decoder_use import DecoderUse
+from omicvae.diagnostics.diagnosis import remarks_on
 from omicvae.diagnostics.estimate import Estimate
 from omicvae.diagnostics.excess_kl import ExcessKL
 from omicvae.diagnostics.null_model import GainOverNull
@@ -492,6 +493,22 @@ some_measurements = st.builds(
     structure=st.sampled_from([None, EMPTY, FULL]),
     probes=st.one_of(st.none(), some_probes),
 )
+
+
+@given(some_measurements)
+def test_no_remark_contradicts_the_numbers(m):
+    said = " ".join(remarks_on(m))
+    if "it is no collapse" in said:
+        assert m.gain.gain.mean > 0
+        assert m.use.cost.low > 0
+        assert not m.probes.at_chance
+
+
+def test_labels_read_below_pca_are_remarked_on_where_the_latent_is_used():
+    below = probes(draw=0.5, narrow=True)
+    assert any("it is no collapse" in remark for remark in remarks_on(at(probes=below)))
+    for ill in ({"gain": (-448.0, 2.0)}, {"cost": (0.0, 0.1)}):
+        assert not any("it is no collapse" in remark for remark in remarks_on(at(probes=below, **ill)))
 
 
 @given(some_measurements)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from omicvae import CVAE
     from omicvae.diagnostics import BaseDiagnosis, Remedy
 
-WIDTH, INDENT = 106, 4
+WIDTH = 106
 
 
 def print_diagnosis(
@@ -64,9 +64,7 @@ def _plain(value: Any) -> str:
 
 def _wrapped(words: list[str]) -> list[str]:
     """Lines of a command, broken between words, with the backslash that a shell needs there."""
-    lines = [""]
-    for word in map(shlex.quote, words):
-        if lines[-1] and len(lines[-1]) + len(word) > WIDTH - 2:
-            lines.append(" " * INDENT)
-        lines[-1] += word if not lines[-1].strip() else f" {word}"
+    from omicvae.diagnostics.base_diagnosis import filled
+
+    lines = filled((f"{shlex.quote(word)} " for word in words), WIDTH - 2)
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]

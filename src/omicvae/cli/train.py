@@ -13,7 +13,7 @@ from omicvae.cli.shared import add, likelihood_names, read_h5ad
 WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
-def objective_field(text: str) -> tuple[str, object]:
+def setting(text: str) -> tuple[str, object]:
     """Split a setting such as ``"beta=2"`` into name and value, which is JSON or a word of Python where it can be."""
     name, separator, value = text.partition("=")
     if not (name and separator):
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network": "further arguments of CVAE, such as n_hidden=64 prior=vamp",
     }
     for name, says in groups.items():
-        settings.add_argument(name, type=objective_field, nargs="+", default=[], metavar="NAME=VALUE", help=says)
+        settings.add_argument(name, type=setting, nargs="+", default=[], metavar="NAME=VALUE", help=says)
     add(settings, "--seed", default=None)
     settings.add_argument("--rescue", action="store_true", help="where the fit is not sound, try its remedies")
     settings.add_argument("--checkpoint-dir", type=Path, metavar="FOLDER", help="write checkpoints to go on from")

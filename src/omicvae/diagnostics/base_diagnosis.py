@@ -132,9 +132,14 @@ class BaseDiagnosis:
 
 def _python(remedy: Remedy) -> list[str]:
     """Break the call after commas outside quotes, as Python allows inside brackets: it must run when copied."""
+    return filled(UNBROKEN.findall(remedy.line), WIDTH - 3)
+
+
+def filled(parts: Iterable[str], width: int) -> list[str]:
+    """Lines of parts that are not broken, at most ``width`` wide where a part allows; the later ones are indented."""
     lines = [""]
-    for part in UNBROKEN.findall(remedy.line):
-        if lines[-1].strip() and len(lines[-1]) + len(part.rstrip()) > WIDTH - 3:
+    for part in parts:
+        if lines[-1].strip() and len(lines[-1]) + len(part.rstrip()) > width:
             lines.append("    ")
         lines[-1] += part
     return [line.rstrip() for line in lines]

@@ -58,7 +58,7 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Di
         m,
         m.rows(),
         curves=inputs.history,
-        remarks=(*_remarks(m), *late_starts(inputs.history)),
+        remarks=(*remarks_on(m), *late_starts(inputs.history)),
         kl_per_dimension=m.usage.kl_K,
         active_dimensions=m.usage.active_K,
         probes=pd.DataFrame() if m.probes is None else m.probes.scores_table(),
@@ -66,7 +66,9 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Di
     )
 
 
-def _remarks(m: Measurements) -> Iterator[str]:
+def remarks_on(m: Measurements) -> Iterator[str]:
+    """Say what is to be known beside the verdict, and no fault."""
+    used = not (m.use.ignored or m.gain.negligible)
     if 0 < m.usage.n_active < m.usage.n_latent:
         unused = m.usage.n_latent - m.usage.n_active
         yield f"{unused} of {m.usage.n_latent} dimensions are unused; that alone is no fault."
@@ -75,7 +77,7 @@ def _remarks(m: Measurements) -> Iterator[str]:
             yield f"the model was conditioned on {m.probes.key}: probing it proves nothing."
         elif not m.probes.counts:
             yield f"PCA reads {m.probes.key} no better than chance: probing it proves nothing."
-        if m.probes.below_pca and not m.probes.information_lost:
+        if used and m.probes.below_pca and not (m.probes.information_lost or m.probes.at_chance):
             yield (
                 f"a draw tells {m.probes.key} well below PCA; under this decoder narrower posteriors would lose, so "
                 "it is no collapse, but another network or longer training may tell more."

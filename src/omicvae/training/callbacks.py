@@ -60,7 +60,7 @@ class BestWeights(pl.Callback):
         self._mark, self._mark_epoch = math.inf, 0  # the last improvement that patience saw
 
     @property
-    def best(self) -> "Best":
+    def best(self) -> Best:
         """What the network is left with."""
         if self.settled.epoch is None:
             return self.early
