@@ -112,11 +112,11 @@ class Batch:
         parts = (tensor.split(list(sizes)) for tensor in (self.library_B1, self.categories_BD, self.continuous_BV))
         return [Batch(*part) for part in zip(x, *parts, strict=True)]
 
-    def with_categories(self, categories_BD: Tensor) -> "Batch":
-        """Return the same cells with other level codes."""
+    def with_covariates(self, categories_BD: Tensor, continuous_BV: Tensor) -> "Batch":
+        """Return the same cells with other level codes and standardised values."""
         x = self._sparse if self._dense is None else self._dense
         assert x is not None
-        return Batch(x, self.library_B1, categories_BD, self.continuous_BV)
+        return Batch(x, self.library_B1, categories_BD, continuous_BV)
 
     @property
     def rows_for_kernels(self) -> bool:

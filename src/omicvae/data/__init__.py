@@ -9,6 +9,7 @@ from omicvae.data.schema import DataSchema
 from omicvae.data.splits import minibatch_sizes, train_validation_split
 from omicvae.data.store import CellStore
 from omicvae.data.summary import MatrixSummary, check_support, choose_likelihood
+from omicvae.data.transform import Transform, covariate_columns, require_covariates
 
 __all__ = [
     "CategoricalLevels",
@@ -18,14 +19,17 @@ __all__ = [
     "Identity",
     "MatrixSummary",
     "SetupKeys",
+    "Transform",
     "align_genes",
     "check_support",
     "choose_likelihood",
+    "covariate_columns",
     "fingerprint",
     "get_matrix",
     "iter_rows",
     "matrix_place",
     "minibatch_sizes",
     "obs_column",
+    "require_covariates",
     "train_validation_split",
 ]

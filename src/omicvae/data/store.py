@@ -106,6 +106,17 @@ class CellStore:
         compact = CompactValues.of(values, indptr)
         return cls(schema, indptr, columns, compact, library_N, codes_ND, continuous_NV, summary)
 
+    @classmethod
+    def of_points(
+        cls, schema: DataSchema, codes_ND: np.ndarray, continuous_NV: np.ndarray, library_N: np.ndarray
+    ) -> "CellStore":
+        """Store N points to decode at: covariates (codes and the user's units) and ℓ or s, without data."""
+        n = len(library_N)
+        nothing = np.empty(0, np.uint8)
+        summary = MatrixSummary(0.0, None, None, None, None)
+        indptr, columns = np.zeros(n + 1, np.int64), np.empty(0, np.uint16 if schema.n_genes <= 2**16 else np.int32)
+        return cls(schema, indptr, columns, CompactValues(nothing), library_N, codes_ND, continuous_NV, summary)
+
     @property
     def standardised_NV(self) -> np.ndarray:
         """Continuous covariates as the network sees them, float32."""

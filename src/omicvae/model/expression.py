@@ -11,7 +11,9 @@ from scvi.model.base import RNASeqMixin
 
 from omicvae._core import DataError, NotSupportedError, SettingError, integral, real
 from omicvae._core.noise import numpy_seeded
+from omicvae.data import Transform
 from omicvae.model.state import HasState
+from omicvae.training import OWN
 
 
 def _check_out(out: Any, shape: tuple[int, int], average: bool) -> None:
@@ -103,7 +105,7 @@ class ExpressionMixin(HasState):
             _check_out(out, (len(rows), len(genes)), average)
         values = passes.decode(
             genes,
-            self._batch_codes(transform_batch),
+            self._targets(transform_batch),
             seed=seed,
             n_samples=draws,
             scale=library_size,
@@ -144,11 +146,11 @@ class ExpressionMixin(HasState):
         import sparse
 
         passes = self.state.passes("posterior_predictive_sample()", adata, indices, batch_size)
-        codes = self._batch_codes(transform_batch)
-        if len(codes) > 1:
+        targets = self._targets(transform_batch)
+        if len(targets) > 1:
             raise SettingError("Samples cannot be averaged over batches; pass one level as transform_batch.")
         n_samples, seed = integral("n_samples", n_samples, minimum=1), self.state.seed_for("latent", seed)
-        values = passes.sample(self._gene_columns(gene_list), codes[0], seed=seed, n_samples=n_samples)
+        values = passes.sample(self._gene_columns(gene_list), targets[0], seed=seed, n_samples=n_samples)
         return sparse.GCXS.from_numpy(values)
 
     def differential_expression(self, adata: AnnData | None = None, **arguments: Any) -> pd.DataFrame:
@@ -177,18 +179,18 @@ class ExpressionMixin(HasState):
         """scvi-tools' hook; genes and levels are checked by name where cells are encoded."""
         return self.state.adata if adata is None else adata
 
-    def _batch_codes(self, levels: str | int | Sequence[str | int] | None) -> list[int | None]:
-        """Codes of levels of the batch covariate; None stands for each cell's own."""
+    def _targets(self, levels: str | int | Sequence[str | int] | None) -> list[Transform]:
+        """Levels of the batch covariate to decode with; None stands for each cell's own."""
         wanted: list[Any] = [levels] if np.ndim(levels) == 0 else list(levels)  # type: ignore[arg-type]
         if wanted == [None]:
-            return [None]
+            return [OWN]
         if self.schema.keys.batch_key is None:
             raise SettingError("transform_batch needs a batch_key, and this model was set up without one.")
         batches = self.schema.categorical[0]
         codes = [batches.code(level) for level in wanted]
         if None in codes:
             raise SettingError(f"transform_batch={levels!r}: known levels of {batches.key!r} are {batches.levels}.")
-        return codes
+        return [Transform({0: code}, {}) for code in codes if code is not None]
 
     def _gene_columns(self, gene_list: Sequence[str] | None) -> list[int]:
         names = self.schema.gene_names

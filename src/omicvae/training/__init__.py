@@ -3,7 +3,7 @@
 from omicvae.training.budget import Budget, Optimisation, default_weight_decay, make_budget
 from omicvae.training.callbacks import CheckpointWriter
 from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
-from omicvae.training.evaluation import CellPasses, CellScores, evaluating, map_cells, score_cells
+from omicvae.training.evaluation import OWN, CellPasses, CellScores, evaluating, map_cells, score_cells
 from omicvae.training.fit import PRECISIONS, FitResult, fit, hardware
 from omicvae.training.history import history_frame
 from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
@@ -15,6 +15,7 @@ from omicvae.training.surroundings import own_surroundings
 
 __all__ = [
     "LEARNING_RATES",
+    "OWN",
     "PRECISIONS",
     "TRAIN_SIZE",
     "Budget",

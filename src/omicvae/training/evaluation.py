@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from omicvae._core import Batch, LatentPosterior, integral
 from omicvae._core.noise import DrawingByCell, cell_noise, cell_streams
-from omicvae.data import CellStore
+from omicvae.data import CellStore, Transform
 from omicvae.diagnostics import POWERS, tempered
 from omicvae.module import ConditionalVAE
 from omicvae.training.surroundings import own_surroundings
@@ -20,6 +20,8 @@ from omicvae.training.surroundings import own_surroundings
 # numbers in an evaluation batch: large enough to fill the cores, small enough for their memory to be used again by the
 # next one (at twice as many the C library hands it back to the system each time)
 BATCH_ENTRIES = 2**20
+#: leaves each cell its own covariates
+OWN = Transform({}, {})
 
 
 @contextmanager
@@ -145,15 +147,6 @@ def score_cells(
     return CellScores(reconstruction_N, kl_NK)
 
 
-def _as_batch(batch: Batch, code: int | None) -> Batch:
-    """Return the minibatch with every cell in the batch ``code``; None leaves it as it is."""
-    if code is None:
-        return batch
-    categories_BD = batch.categories_BD.clone()
-    categories_BD[:, 0] = code
-    return batch.with_categories(categories_BD)
-
-
 @dataclass(frozen=True, slots=True)
 class CellPasses:
     """What a network says of N cells of a store.
@@ -194,8 +187,27 @@ class CellPasses:
 
     def reconstruction_errors(self, z_NK: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """−log p(x_n | z_n, c_n) under the given z, nats, (N,)."""
+        likelihood = self.module.likelihood
+        return self.at(z_NK, lambda heads, batch, start: -likelihood.cell_log_prob(batch, heads))[0]
+
+    def at(
+        self,
+        z_NK: NDArray[np.floating[Any]],
+        read: Callable[[dict[str, Tensor], Batch, int], Tensor | tuple[Tensor, ...]],
+        target: Transform = OWN,
+        **settings: Any,
+    ) -> list[Any]:
+        """Return what ``read(heads, batch, position)`` takes from the decoder's raw outputs at z_n and c_n.
+
+        ``target`` as in :meth:`decode`; ``settings`` as :func:`map_cells` has them.
+        """
         module, z = self.module, torch.from_numpy(np.ascontiguousarray(z_NK, dtype=np.float32)).to(self.module.device)
-        return self._map(lambda batch, start: module.reconstruction(z[start : start + len(batch)], batch))[0]
+
+        def decoded(batch: Batch, start: int) -> Tensor | tuple[Tensor, ...]:
+            there = target(batch)
+            return read(module.decode(z[start : start + len(batch)], there), there, start)
+
+        return self._map(decoded, **settings)
 
     def tempered_bounds(
         self, posterior: tuple[NDArray[np.float32], ...], prior: tuple[NDArray[np.float32], ...]
@@ -239,7 +251,7 @@ class CellPasses:
     def decode(
         self,
         genes: Sequence[int],
-        batch_codes: Sequence[int | None] = (None,),
+        targets: Sequence[Transform] = (OWN,),
         *,
         seed: int,
         n_samples: int | None,
@@ -247,12 +259,12 @@ class CellPasses:
         average: bool = True,
         out: Any = None,
     ) -> Any:
-        """Decode expression (N, G), averaged over batches and, if ``average``, over draws; else (N, S, G).
+        """Decode expression (N, G), averaged over targets and, if ``average``, over draws; else (N, S, G).
 
         Parameters
         ----------
-        batch_codes
-            Batches to decode as; None is each cell's own.
+        targets
+            Covariates to decode with; by default each cell's own.
         n_samples
             Posterior draws S of each cell; None decodes the posterior mean.
         scale
@@ -267,7 +279,7 @@ class CellPasses:
             draws = [q.mean_BK] if n_samples is None else [draw(q, start, s) for s in range(n_samples)]
             values = []
             for z_BK in draws:
-                heads = [module.decode(z_BK, _as_batch(batch, code)) for code in batch_codes]
+                heads = [module.decode(z_BK, target(batch)) for target in targets]
                 decoded = [module.likelihood.normalized(raw)[:, genes] for raw in heads]
                 values.append(torch.stack(decoded).mean(0) * scale)
             return torch.stack(values).mean(0) if average else torch.stack(values, dim=1)
@@ -275,16 +287,16 @@ class CellPasses:
         return self._map(expression, out=out)[0]
 
     def sample(
-        self, genes: Sequence[int], batch_code: int | None = None, *, seed: int, n_samples: int
+        self, genes: Sequence[int], target: Transform = OWN, *, seed: int, n_samples: int
     ) -> NDArray[np.float32]:
         """Draw x̂ ~ p(x | z, c) with z ~ q(z | x, c) and each cell's own library; (N, G), or (N, G, S) of several."""
         module, draw = self.module, self.draws(seed)
         rows = np.arange(self.store.n_cells) if self.rows is None else self.rows
 
         def sample(batch: Batch, start: int) -> Tensor:
-            q, target, draws = module.encode(batch), _as_batch(batch, batch_code), []
+            q, there, draws = module.encode(batch), target(batch), []
             for s in range(n_samples):
-                distribution = module.distribution(draw(q, start, s), target)
+                distribution = module.distribution(draw(q, start, s), there)
                 with DrawingByCell(cell_streams(rows[start : start + len(batch)], seed, s), module.device):
                     draws.append(distribution.sample()[:, genes])
             return torch.stack(draws, dim=-1) if n_samples > 1 else draws[0]

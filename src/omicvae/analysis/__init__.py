@@ -1,0 +1,1 @@
+"""Statistics of what a fitted model says of cells: arrays in, frozen results out."""
