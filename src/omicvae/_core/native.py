@@ -3,9 +3,7 @@
 A kernel is a plain loop over the rows of part ``part`` of ``parts``, which numba compiles on first use for the
 processor at hand and keeps on disk. Plain threads take the parts from a board (``board.py``), without Python's lock.
 They look at it for a fraction of a millisecond after their last part, then wait in the operating system, so that other
-processes get the cores; a forked child, which has none of its parent's threads, makes its own. The process that
-compiles a kernel runs a form that may round otherwise than the form on disk, which all later processes run: numba
-optimises the latter once more.
+processes get the cores; a forked child, which has none of its parent's threads, makes its own.
 """
 
 import os
@@ -31,6 +29,7 @@ from omicvae._core.board import (
     n_calls,
     new_board,
 )
+from omicvae._core.taken_over import TakenOver
 
 # Sums may be reordered and products fused, so that loops become vector instructions; (a + b) − a may turn into b, so no
 # kernel relies on what rounding leaves. NaN and infinity keep their meaning: they stop a bad step.
@@ -41,6 +40,7 @@ _ALONE: dict[str, Any] = {
     "error_model": "numpy",
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
+    "pipeline_class": TakenOver,
 }
 Kernel = Callable[..., Any]
 
