@@ -11,7 +11,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 
-class _Code(JITCodeLibrary):  # type: ignore[misc]
+class _Code(JITCodeLibrary):
     """Code to be linked into that of others, as it is; of itself the process gets the names that numba looks for."""
 
     def _optimize_final_module(self) -> None:
@@ -26,7 +26,7 @@ class _Code(JITCodeLibrary):  # type: ignore[misc]
         self._finalized = True
 
 
-class TakenOver(Compiler):  # type: ignore[misc]
+class TakenOver(Compiler):
     """numba's compiler for such functions."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
