@@ -15,6 +15,7 @@ from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model.config import ModelConfig, default_dropout
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.expression import ExpressionMixin
+from omicvae.model.generation import GenerationMixin
 from omicvae.model.host import RefusalsMixin, adopt
 from omicvae.model.latent import LatentMixin
 from omicvae.model.saving import SavingMixin
@@ -31,6 +32,7 @@ class CVAE(
     TrainingMixin,
     LatentMixin,
     ExpressionMixin,
+    GenerationMixin,
     DiagnosisMixin,
     SavingMixin,
     RefusalsMixin,
