@@ -27,7 +27,7 @@ def named_covariates(schema: DataSchema, covariates: Any, n: int) -> dict[str, n
         return {}
     if not isinstance(covariates, Mapping | pd.DataFrame):
         raise SettingError(f"covariates must be a mapping from covariate to value or values, got {covariates!r}.")
-    given = {key: covariates[key] for key in covariates}
+    given: dict[str, Any] = {str(key): covariates[key] for key in covariates}
     require_covariates(schema, given, "covariates")
     return covariate_columns(schema, given, n)
 

@@ -10,6 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from omicvae._core import DataError, NotSupportedError, SettingError, choose, integral, real
+from omicvae._core.noise import cell_noise
 from omicvae.data import CellStore, Covariates, named_covariates, point_covariates
 from omicvae.model.points import Place, Points, libraries
 from omicvae.model.state import HasState, rows_of
@@ -65,17 +66,17 @@ class GenerationMixin(HasState):
         """Generate n cells: x̂ ~ p(x | z, c) in data units, z from ``source``.
 
         Each generated cell has a cell of the model's own behind it, which gives the library (or size factor) and every
-        covariate that is not named: under ``"prior"`` a random training cell that has the named levels, or any where none
-        has; else the cell whose posterior z is drawn from.
+        covariate that is not named: under ``"prior"`` a random training cell that has the named levels, or any where
+        none has; else the cell whose posterior z is drawn from.
 
         Parameters
         ----------
         covariates
             As in :meth:`decode`, but none needs to be named.
         source
-            ``"prior"``: z ~ p(z | c). ``"aggregate"``: z ~ q(z | x, c) of random training cells, the aggregate posterior,
-            which is what the decoder was trained on. Or rows of the model's own cells: draws of their posteriors, cell
-            after cell and round again.
+            ``"prior"``: z ~ p(z | c). ``"aggregate"``: z ~ q(z | x, c) of random training cells, the aggregate
+            posterior, which is what the decoder was trained on. Or rows of the model's own cells: draws of their
+            posteriors, cell after cell and round again.
         temperature
             Factor of the SD of z: 0 for the mean of prior or posterior. Of the VampPrior a component is drawn, and its
             SD scaled.
@@ -86,8 +87,8 @@ class GenerationMixin(HasState):
 
         Returns
         -------
-        AnnData (n, G), CSR for counts and 0/1; ``obs["source_cell"]`` names the cell behind each. Where the model reads a
-        layer, that layer holds the same values, so that the model takes generated cells as it does any.
+        AnnData (n, G), CSR for counts and 0/1; ``obs["source_cell"]`` names the cell behind each. Where the model reads
+        a layer, that layer holds the same values, so that the model takes generated cells as it does any.
 
         Raises
         ------
@@ -137,8 +138,8 @@ class GenerationMixin(HasState):
         n
             Number of points, at least 2.
         covariates
-            Fixed along the line, instead of those of start and end. A group whose cells have several levels of a covariate
-            needs it named.
+            Fixed along the line, instead of those of start and end. A group whose cells have several levels of a
+            covariate needs it named.
         library_size
             As in :meth:`decode`.
 
@@ -192,8 +193,8 @@ class GenerationMixin(HasState):
         values
             In units of z.
         at
-            Where to start: a cell or a group as in :meth:`interpolate`; a vector (K,), with which every covariate must be
-            named; None for the mean of all cells.
+            Where to start: a cell or a group as in :meth:`interpolate`; a vector (K,), with which every covariate must
+            be named; None for the mean of all cells.
         covariates, library_size
             As in :meth:`interpolate`.
 
@@ -282,9 +283,7 @@ class GenerationMixin(HasState):
         return _alike(store, trained, wanted, rng, n)
 
     def _posterior_draws(self, behind_N: NDArray[np.int64], seed: int, temperature: float) -> NDArray[np.float32]:
-        """z ~ q(z | x, c) of the cells behind, a draw for each generated cell."""
-        from omicvae._core.noise import cell_noise
-
+        """Draw z ~ q(z | x, c) of the cells behind, anew for each generated cell."""
         passes = self.state.passes("generate()", None, behind_N.tolist())
         mean_NK, sd_NK = passes.encode(lambda q, start: (q.mean_BK, q.sd_BK))
         noise_NK = cell_noise(np.arange(len(behind_N)), mean_NK.shape[1], seed)

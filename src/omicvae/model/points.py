@@ -49,7 +49,7 @@ class Points:
     """N points to decode: z (N, K), covariates, ℓ or s (N,), and names."""
 
     state: ModelState
-    z_NK: NDArray[np.float32]
+    z_NK: NDArray[np.floating[Any]]
     covariates: Covariates
     library_N: NDArray[np.float64]
     names: pd.Index
@@ -68,10 +68,12 @@ class Points:
         """x̂ ~ p(x | z, c), (N, G): CSR of counts and 0/1, an array of real values."""
         passes = self.passes
         sparse = None if self.state.module.likelihood.support == "real" else _CsrRows()
-        values = passes.at(
-            self.z_NK, lambda heads, batch, start: passes.observed(heads, batch, start, seed), out=sparse
-        )
-        return values[0] if sparse is None else sparse.matrix()
+
+        def read(heads: dict[str, Any], batch: Any, start: int) -> Any:
+            return passes.observed(heads, batch, start, seed)
+
+        drawn = passes.at(self.z_NK, read, out=sparse)
+        return drawn[0] if sparse is None else sparse.matrix()
 
     def with_prior_draws(self, seed: int, temperature: float) -> "Points":
         """Return the points with z ~ p(z | c)."""
@@ -184,5 +186,5 @@ def _rows(adata: AnnData, what: str, where: Any) -> NDArray[np.int64]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON holds of numpy's and pandas' values; a description of others."""
+    """Return numpy's values as JSON holds them, and a description of what it cannot."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else repr(value)
