@@ -12,7 +12,7 @@ from omicvae._core import SettingError, real
 class DrawInterval:
     """The interval between two of S draws, as many left out below as above.
 
-    A further draw of the same distribution takes each of the S + 1 places among them with equal probability. So it falls
+    A further draw of the same distribution takes each of the S + 1 places among them with equal probability: it falls
     between the l-th smallest and the l-th largest with (S + 1 − 2 l) / (S + 1), l = floor((S + 1) (1 − level) / 2): at
     least the level, and exactly that where nothing is rounded, as with S = 199 and 0.95 (Wilks 1941). Ties, as of
     counts, only add to it.

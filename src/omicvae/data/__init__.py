@@ -1,6 +1,6 @@
 """From AnnData to minibatches: set-up, checks, a summary, the compact store, splits."""
 
-from omicvae.data.alignment import align_genes
+from omicvae.data.alignment import align_genes, gene_columns
 from omicvae.data.covariates import CategoricalLevels, ContinuousScaling, obs_column
 from omicvae.data.identity import Identity, fingerprint, matrix_place
 from omicvae.data.keys import SetupKeys
@@ -28,6 +28,7 @@ __all__ = [
     "covariate_columns",
     "covariate_frame",
     "fingerprint",
+    "gene_columns",
     "get_matrix",
     "iter_rows",
     "matrix_place",

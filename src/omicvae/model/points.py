@@ -92,7 +92,7 @@ class Points:
             var=pd.DataFrame(index=pd.Index(schema.gene_names)),
             obsm={keys.LATENT: self.z_NK},
             layers=dict(layers),
-            uns={keys.UNS: {keys.GENERATION: json.dumps(record, default=_plain)}},
+            uns={keys.UNS: {keys.GENERATION: json.dumps(record, default=plain)}},
         )
 
 
@@ -185,6 +185,6 @@ def _rows(adata: AnnData, what: str, where: Any) -> NDArray[np.int64]:
     return np.flatnonzero(chosen_N)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return numpy's values as JSON holds them, and a description of what it cannot."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else repr(value)
