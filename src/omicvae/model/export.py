@@ -51,8 +51,8 @@ class ExportMixin(HasState):
         """Write corrected expression of cells to an AnnData on disk, with its uncertainty, at constant memory.
 
         ``X`` is the mean over S draws of z ~ q(z | x, c) of the expression (as ``get_normalized_expression`` has it) at
-        one ``library_size`` and at the covariates of ``transform``, so that cells differ in neither; ``layers["sd"]`` is
-        the SD over these draws: what the cell leaves open, not what the network does not know.
+        one ``library_size`` and at the covariates of ``transform``, so that cells differ in neither.
+        ``layers["sd"]`` is the SD over these draws: what the cell leaves open, not what the network does not know.
 
         ``uns["omicvae"]["expression"]`` says, as JSON, what made the file, and under ``note`` what was imputed.
         ``var["share_of_zeros"]`` is the share of these cells in which the gene was 0, ``var["imputed"]`` whether it was
@@ -147,7 +147,7 @@ def _note(var: pd.DataFrame, library: float | None, draws: int) -> str:
         imputed = f"{var['share_of_zeros'].mean():.1%} of the entries were 0 in the data; {imputed}"
     return (
         f"Every value is what the model expects{depth} given the whole cell (mean over {draws} draws of z, their SD in "
-        f"the layer 'sd'); none is a measurement. {imputed} Values that are expected make cells alike, so that tests between "
+        f"the layer 'sd'); none is a measurement. {imputed} Expected values make cells alike, so that tests between "
         "groups find differences that are not there (Andrews & Hemberg 2019): test on the data themselves."
     )
 
