@@ -19,6 +19,7 @@ from omicvae.model.expression import ExpressionMixin
 from omicvae.model.generation import GenerationMixin
 from omicvae.model.host import RefusalsMixin, adopt
 from omicvae.model.latent import LatentMixin
+from omicvae.model.reconstruction import ReconstructionMixin
 from omicvae.model.saving import SavingMixin
 from omicvae.model.setup_record import own_memory, record_setup, recorded_setup
 from omicvae.model.state import ModelState
@@ -35,6 +36,7 @@ class CVAE(
     ExpressionMixin,
     ExportMixin,
     GenerationMixin,
+    ReconstructionMixin,
     DiagnosisMixin,
     SavingMixin,
     RefusalsMixin,
