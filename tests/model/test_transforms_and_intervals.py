@@ -72,7 +72,7 @@ def test_predictive_intervals_cover_another_measurement(truth):
     interval = model.predictive_interval(new, return_numpy=True)
     inside = (again >= interval["lower"]) & (again <= interval["upper"])
     assert inside.mean() > 0.92
-    narrow = model.predictive_interval(new, 0.5, return_numpy=True)
+    narrow = model.predictive_interval(new, level=0.5, return_numpy=True)
     assert (narrow["lower"] >= interval["lower"]).all()
     assert (narrow["upper"] <= interval["upper"]).all()
     np.testing.assert_allclose(interval["lower"], np.sort(draws, 0)[4], atol=1e-5)
