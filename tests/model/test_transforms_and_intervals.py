@@ -35,6 +35,11 @@ def test_samples_and_parameters_follow_a_transform(fitted):
     far = {"batch": "b2", "donor": "z"}
     one, two = (fitted.posterior_predictive_sample(transform=t, n_samples=20).todense().mean() for t in (None, far))
     assert one == pytest.approx(two, rel=0.05)  # libraries stay the cells' own
+    for n in (1, 2):
+        drawn = fitted.posterior_predictive_sample(transform=far, n_samples=n).todense()
+        out = np.empty(drawn.shape, np.float32)
+        assert fitted.posterior_predictive_sample(transform=far, n_samples=n, out=out, batch_size=7) is out
+        assert np.isclose(out, drawn).mean() > 0.99
     mean = fitted.get_likelihood_parameters(transform=far, gene_list=["gene3"])["mean"]
     rate = fitted.get_normalized_expression(transform=far, gene_list="gene3", return_numpy=True)
     np.testing.assert_allclose(mean / rate, np.broadcast_to(fitted.adata.X.sum(1), rate.shape), rtol=1e-4)
@@ -147,8 +152,12 @@ def test_the_file_holds_what_is_computed_in_memory(fitted, counts, tmp_path, suf
     assert "none is a measurement" in record["note"]
     with pytest.raises(SavingError, match="overwrite=True"):
         fitted.write_expression(path)
-    fitted.write_expression(path, gene_list=["gene2"], n_samples=2, overwrite=True)
-    assert READ[suffix](path).shape == (120, 1)
+    fitted.write_expression(path, gene_list=["gene2"], n_samples=39, credible_interval=0.95, overwrite=True)
+    written = READ[suffix](path)
+    assert written.shape == (120, 1)
+    assert set(written.layers) == {"sd", "lower", "upper"}
+    assert (written.layers["lower"] < written.X).all()
+    assert (written.X < written.layers["upper"]).all()
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     with pytest.raises(SettingError, match=r"'\.h5ad', '\.zarr'"):
         fitted.write_expression(tmp_path / "expression.csv")

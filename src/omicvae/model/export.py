@@ -16,7 +16,7 @@ from torch import Tensor
 
 from omicvae._core import Batch, SavingError, choose, integral, keys
 from omicvae._core.files import write_file
-from omicvae.analysis import mean_and_sd
+from omicvae.analysis import DrawInterval, mean_and_sd
 from omicvae.data import Transform, gene_columns
 from omicvae.model.points import libraries, plain
 from omicvae.model.provenance import provenance
@@ -42,6 +42,7 @@ class ExportMixin(HasState):
         gene_list: Sequence[str] | None = None,
         library_size: float | None = None,
         n_samples: int = 25,
+        credible_interval: float | None = None,
         batch_size: int | None = None,
         seed: int | None = None,
         unseen: str | Mapping[str, str] = "error",
@@ -70,6 +71,9 @@ class ExportMixin(HasState):
             Counts: None for the median of these cells, or 1 with size factors.
         n_samples
             S, at least 2.
+        credible_interval
+            Level of an interval over these draws, for the layers ``lower`` and ``upper``; see
+            ``get_normalized_expression``.
         overwrite
             Replace what is there.
 
@@ -83,6 +87,8 @@ class ExportMixin(HasState):
             If something is there, or it cannot be written.
         """
         path, draws = Path(path), integral("n_samples", n_samples, minimum=2)
+        read = mean_and_sd if credible_interval is None else DrawInterval(credible_interval, draws)
+        layers = ("sd",) if credible_interval is None else ("sd", "lower", "upper")
         write: Any = choose("the suffix of path", path.suffix, _FORMATS)
         if path.exists() and not overwrite:
             raise SavingError(f"{path} is there already; pass overwrite=True to replace it, or another name.")
@@ -106,9 +112,14 @@ class ExportMixin(HasState):
         frame = AnnData(obs=source.obs.iloc[rows], var=var, uns={keys.UNS: {keys.EXPRESSION: record}})
         target = Transform.of(self.schema, transform)
 
-        def fill(arrays: tuple[Any, Any]) -> None:
+        def fill(create: Callable[..., Any]) -> None:
+            chunks = (min(passes.batch_size or 1, len(rows)), len(genes))
+            names = ("X", *(f"layers/{layer}" for layer in layers))
+            arrays = tuple(create(name, shape=frame.shape, dtype="float32", chunks=chunks) for name in names)
+            for array in arrays:
+                array.attrs.update(ARRAY)
             passes.read_expression(
-                mean_and_sd,
+                read,
                 genes,
                 [target],
                 seed=state.seed_for("latent", seed),
@@ -117,11 +128,12 @@ class ExportMixin(HasState):
                 out=arrays,
             )
 
-        write(path, frame, fill, passes.batch_size)
+        write(path, frame, fill)
         return path
 
 
-Fill = Callable[[tuple[Any, Any]], None]
+#: makes X and layers by what creates an array in the file, and fills them
+Fill = Callable[[Callable[..., Any]], None]
 
 
 def _share_of_zeros(passes: CellPasses) -> NDArray[np.float64]:
@@ -152,35 +164,26 @@ def _note(var: pd.DataFrame, library: float | None, draws: int) -> str:
     )
 
 
-def _write_h5ad(path: Path, frame: AnnData, fill: Fill, rows: int) -> None:
+def _write_h5ad(path: Path, frame: AnnData, fill: Fill) -> None:
     import h5py
 
     def write(target: Path) -> None:
         frame.write_h5ad(target)
         with h5py.File(target, "r+") as file:
-            fill(_arrays(frame, rows, file.create_dataset, file))
+            fill(file.create_dataset)
 
     write_file(path, write)
 
 
-def _write_zarr(path: Path, frame: AnnData, fill: Fill, rows: int) -> None:
+def _write_zarr(path: Path, frame: AnnData, fill: Fill) -> None:
     import zarr
     from anndata.io import write_elem
 
     with _folder_at(path) as target:
         group = zarr.open_group(target, mode="w", zarr_format=2)
         write_elem(group, "/", frame)
-        fill(_arrays(frame, rows, group.create_array, group))
+        fill(group.create_array)
         zarr.consolidate_metadata(group.store)
-
-
-def _arrays(frame: AnnData, rows: int, create: Callable[..., Any], file: Any) -> tuple[Any, Any]:
-    """Create X and the layer of SDs as AnnData has them."""
-    chunks = (min(rows, frame.n_obs), frame.n_vars)
-    arrays = tuple(create(name, shape=frame.shape, dtype="float32", chunks=chunks) for name in ("X", "layers/sd"))
-    for array in arrays:
-        array.attrs.update(ARRAY)
-    return arrays[0], arrays[1]
 
 
 @contextmanager

@@ -18,12 +18,10 @@ from omicvae.model.state import HasState
 Tables = dict[str, pd.DataFrame] | dict[str, NDArray[np.float32]]
 
 
-def _check_out(out: Any, shape: tuple[int, int], average: bool) -> None:
-    """Hold that ``out`` can take the means over draws, of such a shape, as they are."""
-    if tuple(out.shape) != shape or not average:
-        raise SettingError(
-            f"out has shape {tuple(out.shape)}, and takes the mean over draws of shape {shape} (cells, genes)."
-        )
+def _check_out(out: Any, shape: tuple[int, ...], what: str, possible: bool = True) -> None:
+    """Hold that ``out`` can take ``what`` is computed, of such a shape, as it is."""
+    if tuple(out.shape) != shape or not possible:
+        raise SettingError(f"out has shape {tuple(out.shape)}, and takes {what} of shape {shape} (cells, genes).")
     if not np.can_cast(np.float32, out.dtype):
         raise SettingError(f"out has dtype {out.dtype}, which would cut expression off; use float32 or float64.")
 
@@ -111,7 +109,7 @@ class ExpressionMixin(HasState):
             draws = overall // len(rows) + 1
         average = return_mean and overall is None
         if out is not None:
-            _check_out(out, (len(rows), len(genes)), average)
+            _check_out(out, (len(rows), len(genes)), "the mean over draws", average)
         values = passes.decode(genes, targets, seed=seed, n_samples=draws, scale=scale, average=average, out=out)
         if overall is not None:
             flat = values.reshape(-1, len(genes))
@@ -173,15 +171,17 @@ class ExpressionMixin(HasState):
         *,
         transform: Mapping[str, Any] | None = None,
         seed: int | None = None,
+        out: Any = None,
         silent: bool = True,
     ) -> Any:
         """Draw x̂ ~ p(x | z, c) with z ~ q(z | x, c), in data units and with each cell's own library.
 
-        ``transform`` and ``transform_batch`` as in :meth:`get_normalized_expression`, one level of the batch.
+        ``transform`` and ``transform_batch`` as in :meth:`get_normalized_expression`, one level of the batch; ``out``
+        as there, of the shape returned here.
 
         Returns
         -------
-        A ``sparse.GCXS`` array (N, G), or (N, G, S) for several draws, as scvi-tools does.
+        A ``sparse.GCXS`` array (N, G), or (N, G, S) for several draws, as scvi-tools does; or ``out``.
         """
         import sparse
 
@@ -190,10 +190,12 @@ class ExpressionMixin(HasState):
         if len(targets) > 1:
             raise SettingError("Samples cannot be averaged over batches; pass one level as transform_batch.")
         n_samples, seed = integral("n_samples", n_samples, minimum=1), self.state.seed_for("latent", seed)
-        values = passes.sample(
-            gene_columns(self.schema.gene_names, gene_list), targets[0], seed=seed, n_samples=n_samples
-        )
-        return sparse.GCXS.from_numpy(values)
+        genes = gene_columns(self.schema.gene_names, gene_list)
+        shape = (len(np.asarray(passes.rows)), len(genes), *([n_samples] if n_samples > 1 else []))
+        if out is not None:
+            _check_out(out, shape, "draws")
+        values = passes.sample(genes, targets[0], seed=seed, n_samples=n_samples, out=out)
+        return values if out is not None else sparse.GCXS.from_numpy(values)
 
     def get_likelihood_parameters(
         self,

@@ -331,17 +331,24 @@ class CellPasses:
         return self._map(expression, entries=self._entries(n_samples), out=out)
 
     def sample(
-        self, genes: Sequence[int], target: Transform = OWN, *, seed: int, n_samples: int
-    ) -> NDArray[np.float32]:
+        self, genes: Sequence[int], target: Transform = OWN, *, seed: int, n_samples: int, out: Any = None
+    ) -> Any:
         """Draw x̂ ~ p(x | z, c) with z ~ q(z | x, c) and each cell's own library; (N, G), or (N, G, S) of several."""
 
         def read(draws_BSG: Tensor) -> Tensor:
             return draws_BSG[:, 0] if n_samples == 1 else draws_BSG.transpose(1, 2)
 
-        return np.asarray(self.read_samples(read, genes, target, seed=seed, n_samples=n_samples)[0])
+        return self.read_samples(read, genes, target, seed=seed, n_samples=n_samples, out=out)[0]
 
     def read_samples(
-        self, read: ReadDraws, genes: Sequence[int], target: Transform = OWN, *, seed: int, n_samples: int
+        self,
+        read: ReadDraws,
+        genes: Sequence[int],
+        target: Transform = OWN,
+        *,
+        seed: int,
+        n_samples: int,
+        out: Any = None,
     ) -> list[Any]:
         """Return what ``read`` makes of the draws x̂; arguments as in :meth:`sample`."""
         module, draw = self.module, self.draws(seed)
@@ -354,7 +361,7 @@ class CellPasses:
             ]
             return read(torch.stack(draws, dim=1))
 
-        return self._map(sample, entries=self._entries(n_samples))
+        return self._map(sample, entries=self._entries(n_samples), out=out)
 
     def observed(self, heads: dict[str, Tensor], batch: Batch, start: int, seed: int, number: int = 0) -> Tensor:
         """Draw x̂ from the decoder's raw outputs for a minibatch, (B, G); a cell's noise is that of its row."""
