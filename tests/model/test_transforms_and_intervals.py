@@ -157,7 +157,7 @@ def test_the_file_holds_what_is_computed_in_memory(fitted, counts, tmp_path, suf
     assert written.shape == (120, 1)
     assert set(written.layers) == {"sd", "lower", "upper"}
     assert (written.layers["lower"] < written.X).all()
-    assert (written.X < written.layers["upper"]).all()
+    assert (written.layers["upper"] > written.X).all()
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     with pytest.raises(SettingError, match=r"'\.h5ad', '\.zarr'"):
         fitted.write_expression(tmp_path / "expression.csv")
