@@ -91,7 +91,7 @@ def test_generated_cells_are_a_function_of_the_seed(counts, likelihood, prior):
     assert sp.issparse(one.X) == (model.module.likelihood.support != "real")
     assert one.obs["source_cell"].tolist()[:4] == ["cell3", "cell5", "cell3", "cell5"]
     assert model.get_latent_representation(one).shape == (30, 3)
-    assert json.loads(one.uns["omicvae"]["generation"])["source"] == [3, 5.0]
+    assert json.loads(one.uns["omicvae"]["generation"])["source"] == "cells"
 
 
 def test_covariates_and_libraries_that_are_not_named_are_those_of_a_like_cell(fitted, counts):

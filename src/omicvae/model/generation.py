@@ -112,11 +112,10 @@ class GenerationMixin(HasState):
         if from_prior:
             points = points.with_prior_draws(seed, temperature)
         else:
-            z_NK = self._posterior_draws(behind_N, seed, temperature)
-            points = replace(points, z_NK=z_NK)
-        x = points.draw(seed)
-        layer = self.schema.keys.layer
-        call = {"source": source, "temperature": temperature, "seed": seed, "covariates": covariates}
+            points = replace(points, z_NK=self._posterior_draws(behind_N, seed, temperature))
+        x, layer = points.draw(seed), self.schema.keys.layer
+        origin = source if isinstance(source, str) else "cells"
+        call = {"source": origin, "temperature": temperature, "seed": seed, "covariates": covariates}
         made = points.anndata("generate", x, {} if layer is None else {layer: x}, **call)
         if state.adata is not None:
             made.obs["source_cell"] = state.adata.obs_names[behind_N].to_numpy()
