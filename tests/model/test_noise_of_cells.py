@@ -21,7 +21,7 @@ CALLS = {
     "interval": lambda m, **which: m.get_normalized_expression(
         n_samples=39, credible_interval=0.95, return_numpy=True, **which
     )["lower"],
-    "sample ends": lambda m, **which: m.predictive_interval(n_samples=39, return_numpy=True, **which)["upper"],
+    "sample mean": lambda m, **which: m.predictive_interval(n_samples=39, return_numpy=True, **which)["mean"],
     "parameters": lambda m, **which: m.get_likelihood_parameters(n_samples=2, give_mean=True, **which)["mean"],
     "samples": lambda m, **which: m.posterior_predictive_sample(n_samples=2, **which).todense(),
 }
