@@ -54,9 +54,12 @@ class DrawInterval:
         """Return mean, SD (S − 1), lower and upper end over draws, each (B, G)."""
         sorted_BSG = draws_BSG.sort(dim=1).values
         ends = sorted_BSG[:, self.rank - 1], sorted_BSG[:, self.n_draws - self.rank]
-        return draws_BSG.mean(1), draws_BSG.std(1), *ends
+        return *mean_and_sd(draws_BSG), *ends
 
 
 def mean_and_sd(draws_BSG: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and SD (S − 1) over draws, each (B, G)."""
-    return draws_BSG.mean(1), draws_BSG.std(1)
+    mean_BG = draws_BSG.mean(1)
+    # torch's std along the middle is ten times slower
+    square_BG = (draws_BSG - mean_BG[:, None]).square_().sum(1)
+    return mean_BG, (square_BG / (draws_BSG.shape[1] - 1)).sqrt()
