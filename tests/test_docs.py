@@ -121,6 +121,14 @@ def test_the_page_on_diagnosis_runs_as_it_stands(run_code):
     assert left["rescue"].healed
 
 
+def test_the_page_on_expression_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "expression.md")
+    assert left["made"].shape == (2, 60)
+    assert left["again"].shape == (500, 5)
+    assert left["corrected"].shape == (300, 60)
+    assert "explained beyond gene means" in str(left["result"])
+
+
 def test_the_page_on_speed_runs_as_it_stands(run_code):
     left = run_code(DOCS / "speed.md")
     assert left["expression"].sum(1) == pytest.approx(1, abs=1e-4)  # shares of each cell's library
@@ -237,6 +245,7 @@ def test_commands_can_be_read():
         ("data.md", "## Keys", set(SetupKeys.__dataclass_fields__)),
         ("methods.md", "## Refused", set(REASONS)),
         ("cli.md", "# Command line", set(VERBS)),
+        ("expression.md", "## Parameters", set(LIKELIHOODS)),
         ("metrics.md", "# Metrics", {n for n in ov.metrics.__all__ if inspect.isfunction(getattr(ov.metrics, n))}),
     ],
 )

@@ -18,6 +18,11 @@ CALLS = {
         n_samples=2, return_mean=False, return_numpy=True, **which
     ).transpose(1, 0, 2),
     "sample": lambda m, **which: m.posterior_predictive_sample(**which).todense(),
+    "interval": lambda m, **which: m.get_normalized_expression(
+        n_samples=39, credible_interval=0.95, return_numpy=True, **which
+    )["lower"],
+    "sample mean": lambda m, **which: m.predictive_interval(n_samples=39, return_numpy=True, **which)["mean"],
+    "parameters": lambda m, **which: m.get_likelihood_parameters(n_samples=2, give_mean=True, **which)["mean"],
     "samples": lambda m, **which: m.posterior_predictive_sample(n_samples=2, **which).todense(),
 }
 

@@ -82,3 +82,15 @@ def test_a_mixture_of_the_posterior_itself_costs_nothing():
 def test_far_draws_stay_finite():
     p, q = Mixture(*pair(5, 2, 0)), LatentPosterior(torch.full((1, 2), 1e4), torch.zeros(1, 2))
     assert torch.isfinite(p.kl(q, q.mean_BK)).all()
+
+
+def test_components_are_those_of_the_density_and_all_are_chosen():
+    numbers = torch.arange(60)
+    mixture = Mixture(*pair(6, 3, 0))
+    mean, sd = mixture.component(numbers)
+    torch.testing.assert_close(mean[:6], mixture.mean_PK)
+    torch.testing.assert_close(sd[6:12], (0.5 * mixture.log_variance_PK).exp())
+    one = DiagonalNormal(torch.tensor([1.0, 2.0]), torch.zeros(2))
+    torch.testing.assert_close(one.component(numbers)[0], torch.tensor([[1.0, 2.0]]).expand(60, 2))
+    each = DiagonalNormal(*pair(60, 2, 1))
+    torch.testing.assert_close(each.component(numbers)[1], each.moments()[1])

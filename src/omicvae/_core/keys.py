@@ -6,4 +6,6 @@ UMAP = "X_omicvae_umap"
 UNS = "omicvae"
 SETUP = "setup"
 DIAGNOSIS = "diagnosis"
-RESERVED = (SETUP, DIAGNOSIS)
+GENERATION = "generation"
+EXPRESSION = "expression"
+RESERVED = (SETUP, DIAGNOSIS, GENERATION, EXPRESSION)

@@ -1,1 +1,6 @@
 """Statistics of what a fitted model says of cells: arrays in, frozen results out."""
+
+from omicvae.analysis.intervals import DrawInterval, mean_and_sd
+from omicvae.analysis.reconstruction import Reconstruction
+
+__all__ = ["DrawInterval", "Reconstruction", "mean_and_sd"]

@@ -1,10 +1,11 @@
 """From AnnData to minibatches: set-up, checks, a summary, the compact store, splits."""
 
-from omicvae.data.alignment import align_genes
+from omicvae.data.alignment import align_genes, gene_columns
 from omicvae.data.covariates import CategoricalLevels, ContinuousScaling, obs_column
 from omicvae.data.identity import Identity, fingerprint, matrix_place
 from omicvae.data.keys import SetupKeys
 from omicvae.data.matrix import get_matrix, iter_rows
+from omicvae.data.points import Covariates, covariate_frame, named_covariates, point_covariates
 from omicvae.data.schema import DataSchema
 from omicvae.data.splits import minibatch_sizes, train_validation_split
 from omicvae.data.store import CellStore
@@ -15,6 +16,7 @@ __all__ = [
     "CategoricalLevels",
     "CellStore",
     "ContinuousScaling",
+    "Covariates",
     "DataSchema",
     "Identity",
     "MatrixSummary",
@@ -24,12 +26,16 @@ __all__ = [
     "check_support",
     "choose_likelihood",
     "covariate_columns",
+    "covariate_frame",
     "fingerprint",
+    "gene_columns",
     "get_matrix",
     "iter_rows",
     "matrix_place",
     "minibatch_sizes",
+    "named_covariates",
     "obs_column",
+    "point_covariates",
     "require_covariates",
     "train_validation_split",
 ]

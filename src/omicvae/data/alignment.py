@@ -68,3 +68,17 @@ def _accept_missing(absent: pd.Index, n_expected: int, names: pd.Index, missing:
             f"missing_genes='zero') (allowed up to {_MOST_MISSING:.0%}, here {share:.1%})."
         )
     logger.info("%d missing genes are filled with zeros.", len(absent))
+
+
+def gene_columns(names: Sequence[str], gene_list: Sequence[str] | None) -> list[int]:
+    """Return the places of named genes, one or several, in the model's order; of all of them for None.
+
+    Raises
+    ------
+    DataError
+        If some are not in the model.
+    """
+    wanted = {gene_list} if isinstance(gene_list, str) else set(names if gene_list is None else gene_list)
+    if unknown := wanted.difference(names):
+        raise DataError(f"{len(unknown)} gene(s) of gene_list are not in the model, such as {sorted(unknown)[:5]}.")
+    return [g for g, name in enumerate(names) if name in wanted]

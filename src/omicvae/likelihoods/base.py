@@ -141,6 +141,13 @@ class Likelihood(nn.Module, ABC):
     def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
         """Return what is expected of a cell whatever its depth; shape (B, G)."""
 
+    def parameters_at(self, batch: Batch, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the parameters of :meth:`distribution` by name, ``"mean"`` first; each (B, G), or (G,) of all cells.
+
+        Names are scvi-tools' where it has one: ``dispersions`` is θ, ``dropout`` the probability of an extra zero.
+        """
+        return {"mean": self.normalized(heads)}
+
 
 class _CellLogProb(torch.autograd.Function):
     """:meth:`Likelihood.evaluate` as a differentiable function: value and gradients in one pass, forward.

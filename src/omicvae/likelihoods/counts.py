@@ -88,6 +88,10 @@ class CountLikelihood(Likelihood):
         """Return μ, counts; shape (B, G)."""
         return self.normalized({"scale": heads["scale"].to(batch.x_BG.dtype)}) * batch.library_B1
 
+    def parameters_at(self, batch: Batch, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return μ, counts."""
+        return {"mean": self.mean(batch, heads)}
+
     def log_mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log μ less log ℓ or log s, for its gradient: outside bounds that at the bound; shape (B, G)."""
         scale_BG = heads["scale"].to(batch.x_BG.dtype)

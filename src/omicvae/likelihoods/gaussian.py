@@ -66,6 +66,11 @@ class Gaussian(StandardisedLikelihood):
         sd = (0.5 * self._bounded(batch, heads).to(mean.dtype)).exp() * self.scale_G
         return torch.distributions.Normal(mean, torch.where(self.active_G, sd, self.scale_G).expand_as(mean))
 
+    def parameters_at(self, batch: Batch, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return mean and SD, data units."""
+        normal = self.distribution(batch, heads)
+        return {"mean": normal.loc, "sd": normal.scale}
+
     def _bounded(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         return _LOG_VARIANCE_BOUND * torch.tanh(self.log_variance(batch, heads) / _LOG_VARIANCE_BOUND)
 

@@ -135,6 +135,10 @@ class NegativeBinomial(CountLikelihood):
         theta = _theta(self.log_dispersion(batch, heads).to(mu_BG))
         return torch.distributions.NegativeBinomial(theta, logits=mu_BG.log() - theta.log())
 
+    def parameters_at(self, batch: Batch, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return μ and θ."""
+        return super().parameters_at(batch, heads) | {"dispersions": _theta(self.log_dispersion(batch, heads))}
+
 
 # the kernel: zeros cost one logarithm, and what only positive counts need is paid for positive counts alone
 @compiled

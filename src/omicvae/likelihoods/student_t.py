@@ -76,6 +76,11 @@ class StudentT(StandardisedLikelihood):
         scale_G = torch.where(self.active_G, log_scale_G.exp(), 1.0) * self.scale_G
         return torch.distributions.StudentT(degrees_G.expand_as(mean), mean, scale_G.expand_as(mean))
 
+    def parameters_at(self, batch: Batch, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return mean and scale (the SD is scale · √(ν / (ν − 2))), data units, and ν."""
+        t = self.distribution(batch, heads)
+        return {"mean": t.loc, "scale": t.scale, "degrees_of_freedom": t.df}
+
     def _per_gene(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return log s, ν, and log Γ((ν + 1) / 2) − log Γ(ν / 2) − ½ log(π ν) − log s, float64 (G,)."""
         own = (self.log_scale.raw, self.log_degrees.raw)

@@ -94,6 +94,10 @@ class ZeroInflatedNegativeBinomial(CountLikelihood):
         base = self.counts.distribution(batch, heads)
         return ZeroInflatedDistribution(base, gate_logits=_bounded(heads["zero_logit"].to(batch.x_BG.dtype)))
 
+    def parameters_at(self, batch: Batch, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return μ and θ of the counts before extra zeros, and π."""
+        return self.counts.parameters_at(batch, heads) | {"dropout": torch.sigmoid(_bounded(heads["zero_logit"]))}
+
 
 @inlined
 def _inflate(gate, genes, column, counts, weight):  # type: ignore[no-untyped-def]

@@ -14,9 +14,12 @@ from omicvae.data import CellStore, DataSchema, Identity, SetupKeys, check_suppo
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model.config import ModelConfig, default_dropout
 from omicvae.model.diagnosis import DiagnosisMixin
+from omicvae.model.export import ExportMixin
 from omicvae.model.expression import ExpressionMixin
+from omicvae.model.generation import GenerationMixin
 from omicvae.model.host import RefusalsMixin, adopt
 from omicvae.model.latent import LatentMixin
+from omicvae.model.reconstruction import ReconstructionMixin
 from omicvae.model.saving import SavingMixin
 from omicvae.model.setup_record import own_memory, record_setup, recorded_setup
 from omicvae.model.state import ModelState
@@ -31,6 +34,9 @@ class CVAE(
     TrainingMixin,
     LatentMixin,
     ExpressionMixin,
+    ExportMixin,
+    GenerationMixin,
+    ReconstructionMixin,
     DiagnosisMixin,
     SavingMixin,
     RefusalsMixin,

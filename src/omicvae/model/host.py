@@ -19,7 +19,6 @@ from omicvae.model.state import ModelState
 REASONS = {
     "get_importance_weights": "it assumes a mean of library × softmax and an N(0, I) prior; use get_marginal_ll()",
     "get_feature_correlation_matrix": "it assumes gamma-Poisson sampling; sample with posterior_predictive_sample()",
-    "get_likelihood_parameters": "its names fit the NB family only; use model.module.distribution(z, batch)",
     "get_latent_library_size": "omicvae uses the observed library; there is no latent one",
     "get_aggregated_posterior": "it assumes scvi-tools' modules; get_latent_representation(return_dist=True) gives "
     "the components",

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import LatentPosterior, SettingError, integral, keys
+from omicvae.model.provenance import provenance
 from omicvae.model.state import HasState
 from omicvae.training import CellPasses, CellScores, score_cells
 
@@ -93,16 +93,8 @@ class LatentMixin(HasState):
         mean_NK, variance_NK = self.get_latent_representation(adata, return_dist=True, **matching)
         target.obsm[key] = mean_NK
         target.obsm[key + keys.LATENT_SD_SUFFIX] = np.sqrt(variance_NK)
-        elbo = self.history["elbo_validation"].dropna()
-        provenance = {
-            "version": version("omicvae"),
-            "model": self.config.to_dict(),
-            "setup": self.schema.keys.to_dict(),
-            "objective": self.objective,
-            "epochs": len(self.history),
-            "elbo_validation": float(elbo.iloc[-1]) if len(elbo) else None,
-        }
-        target.uns[keys.UNS] = {**target.uns.get(keys.UNS, {}), key: json.dumps(provenance)}
+        record = json.dumps(provenance(self.state))
+        target.uns[keys.UNS] = {**target.uns.get(keys.UNS, {}), key: record}
 
     def get_elbo(
         self,

@@ -8,13 +8,18 @@ a window, picks a backend or changes a style: save with ``ax.figure.savefig("fil
 from omicvae.plotting.curves import adversary_curve, elbo_curve, kl_weight_curve, loss_curves
 from omicvae.plotting.latent import embedding, kl_per_dimension
 from omicvae.plotting.probes import probe_scores
+from omicvae.plotting.reconstruction import calibration, reconstruction, reconstruction_cells, reconstruction_genes
 
 __all__ = [
     "adversary_curve",
+    "calibration",
     "elbo_curve",
     "embedding",
     "kl_per_dimension",
     "kl_weight_curve",
     "loss_curves",
     "probe_scores",
+    "reconstruction",
+    "reconstruction_cells",
+    "reconstruction_genes",
 ]

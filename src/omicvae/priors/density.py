@@ -40,6 +40,12 @@ class DiagonalNormal:
         noise = torch.empty(n, mean_BK.shape[-1], device=mean_BK.device).normal_(generator=generator)
         return mean_BK + sd_BK * noise
 
+    def component(self, number_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each cell, (B, K); there is one component, whatever the random numbers."""
+        mean, sd = self.moments()
+        shape = (len(number_B), mean.shape[-1])
+        return mean.expand(shape), sd.expand(shape)
+
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation by dimension."""
         return self.mean_BK, (0.5 * self.log_variance_BK).exp()
@@ -77,6 +83,11 @@ class Mixture:
         """Draw ``n`` latent vectors, shape (n, K)."""
         which = torch.randint(len(self.mean_PK), (n,), generator=generator, device=self.mean_PK.device)
         return DiagonalNormal(self.mean_PK[which], self.log_variance_PK[which]).sample(n, generator)
+
+    def component(self, number_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the components that random whole numbers from 0 choose, (B, K)."""
+        which_B = number_B % len(self.mean_PK)
+        return self.mean_PK[which_B], (0.5 * self.log_variance_PK[which_B]).exp()
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the whole mixture, shape (K,)."""

@@ -22,6 +22,8 @@ from omicvae.training.surroundings import own_surroundings
 BATCH_ENTRIES = 2**20
 #: leaves each cell its own covariates
 OWN = Transform({}, {})
+#: what a pass returns of the draws of a minibatch's cells, (B, S, G)
+ReadDraws = Callable[[Tensor], Tensor | tuple[Tensor, ...]]
 
 
 @contextmanager
@@ -57,7 +59,8 @@ def map_cells(
     entries
         Numbers that a cell takes in it; None for one a gene.
     out
-        Array to write the first output into: anything that takes slices of rows, such as an array on disk.
+        Array to write the first output into, or a tuple of them for as many: anything that takes slices of rows, such
+        as an array on disk.
     """
     rows = np.arange(store.n_cells) if indices is None else np.asarray(indices)
     device = next(module.parameters()).device
@@ -67,16 +70,15 @@ def map_cells(
     else:
         size = integral("batch_size", batch_size, minimum=1)
     joined: list[Any] = []
+    given = () if out is None else out if isinstance(out, tuple) else (out,)
     with evaluating(module):
         for start in range(0, len(rows), size):
             outputs = function(store.batch(rows[start : start + size], device=device), start)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             arrays = [output.cpu().numpy() for output in outputs]
             if not joined:
-                joined = [
-                    np.empty((len(rows), *array.shape[1:]), dtype=array.dtype) for array in arrays[out is not None :]
-                ]
-                joined = joined if out is None else [out, *joined]
+                made = (np.empty((len(rows), *array.shape[1:]), dtype=array.dtype) for array in arrays[len(given) :])
+                joined = [*given, *made]
             for column, array in zip(joined, arrays, strict=True):
                 column[start : start + len(array)] = array
     return joined
@@ -180,6 +182,19 @@ class CellPasses:
             entries = min(numbers, store.n_genes)
         return self._map(lambda batch, start: read(module.encode(batch), start), entries=entries)
 
+    def prior_draws(self, seed: int, temperature: float = 1.0) -> NDArray[np.float32]:
+        """Draw z ~ p(z | c), (N, K), with its SD times ``temperature``: of a mixture, that of the drawn component."""
+        at, rows = self.module.prior_at, np.arange(self.store.n_cells) if self.rows is None else self.rows
+
+        def draw(batch: Batch, start: int) -> Tensor:
+            cells = rows[start : start + len(batch)]
+            which = (cell_streams(cells, seed, 1) >> np.uint64(1)).astype(np.int64)
+            mean_BK, sd_BK = at(batch).component(torch.from_numpy(which).to(batch.library_B1.device))
+            noise_BK = torch.from_numpy(cell_noise(cells, mean_BK.shape[1], seed)).to(mean_BK)
+            return mean_BK + temperature * sd_BK * noise_BK
+
+        return np.asarray(self._map(draw, entries=self.module.architecture.n_latent)[0])
+
     def prior_moments(self) -> list[NDArray[np.float32]]:
         """Mean and SD of p(z | c), each (N, K)."""
         at = self.module.prior_at
@@ -208,6 +223,20 @@ class CellPasses:
             return read(module.decode(z[start : start + len(batch)], there), there, start)
 
         return self._map(decoded, **settings)
+
+    def parameters(
+        self, z_NK: NDArray[np.floating[Any]], genes: Sequence[int], target: Transform = OWN
+    ) -> dict[str, NDArray[np.float32]]:
+        """Parameters of p(x | z_n, c_n) by name, each (N, G); see ``Likelihood.parameters_at``."""
+        likelihood = self.module.likelihood
+        names: list[str] = []
+
+        def read(heads: dict[str, Tensor], batch: Batch, start: int) -> tuple[Tensor, ...]:
+            found = likelihood.parameters_at(batch, heads)
+            names[:] = found
+            return tuple(value.float().expand(len(batch), -1)[:, genes] for value in found.values())
+
+        return dict(zip(names, self.at(z_NK, read, target), strict=True))
 
     def tempered_bounds(
         self, posterior: tuple[NDArray[np.float32], ...], prior: tuple[NDArray[np.float32], ...]
@@ -272,9 +301,24 @@ class CellPasses:
         out
             As for :func:`map_cells`.
         """
+        settings: dict[str, Any] = {"seed": seed, "n_samples": n_samples, "scale": scale, "out": out}
+        return self.read_expression(lambda draws: draws.mean(1) if average else draws, genes, targets, **settings)[0]
+
+    def read_expression(
+        self,
+        read: ReadDraws,
+        genes: Sequence[int],
+        targets: Sequence[Transform] = (OWN,),
+        *,
+        seed: int,
+        n_samples: int | None,
+        scale: float = 1.0,
+        out: Any = None,
+    ) -> list[Any]:
+        """Return what ``read`` makes of the draws of expression; arguments as in :meth:`decode`."""
         module, draw = self.module, self.draws(seed)
 
-        def expression(batch: Batch, start: int) -> Tensor:
+        def expression(batch: Batch, start: int) -> Tensor | tuple[Tensor, ...]:
             q = module.encode(batch)
             draws = [q.mean_BK] if n_samples is None else [draw(q, start, s) for s in range(n_samples)]
             values = []
@@ -282,23 +326,50 @@ class CellPasses:
                 heads = [module.decode(z_BK, target(batch)) for target in targets]
                 decoded = [module.likelihood.normalized(raw)[:, genes] for raw in heads]
                 values.append(torch.stack(decoded).mean(0) * scale)
-            return torch.stack(values).mean(0) if average else torch.stack(values, dim=1)
+            return read(torch.stack(values, dim=1))
 
-        return self._map(expression, out=out)[0]
+        return self._map(expression, entries=self._entries(n_samples), out=out)
 
     def sample(
-        self, genes: Sequence[int], target: Transform = OWN, *, seed: int, n_samples: int
-    ) -> NDArray[np.float32]:
+        self, genes: Sequence[int], target: Transform = OWN, *, seed: int, n_samples: int, out: Any = None
+    ) -> Any:
         """Draw x̂ ~ p(x | z, c) with z ~ q(z | x, c) and each cell's own library; (N, G), or (N, G, S) of several."""
+
+        def read(draws_BSG: Tensor) -> Tensor:
+            return draws_BSG[:, 0] if n_samples == 1 else draws_BSG.transpose(1, 2)
+
+        return self.read_samples(read, genes, target, seed=seed, n_samples=n_samples, out=out)[0]
+
+    def read_samples(
+        self,
+        read: ReadDraws,
+        genes: Sequence[int],
+        target: Transform = OWN,
+        *,
+        seed: int,
+        n_samples: int,
+        out: Any = None,
+    ) -> list[Any]:
+        """Return what ``read`` makes of the draws x̂; arguments as in :meth:`sample`."""
         module, draw = self.module, self.draws(seed)
+
+        def sample(batch: Batch, start: int) -> Tensor | tuple[Tensor, ...]:
+            q, there = module.encode(batch), target(batch)
+            draws = [
+                self.observed(module.decode(draw(q, start, s), there), there, start, seed, s)[:, genes]
+                for s in range(n_samples)
+            ]
+            return read(torch.stack(draws, dim=1))
+
+        return self._map(sample, entries=self._entries(n_samples), out=out)
+
+    def observed(self, heads: dict[str, Tensor], batch: Batch, start: int, seed: int, number: int = 0) -> Tensor:
+        """Draw x̂ from the decoder's raw outputs for a minibatch, (B, G); a cell's noise is that of its row."""
+        distribution = self.module.likelihood.distribution(batch, heads)
         rows = np.arange(self.store.n_cells) if self.rows is None else self.rows
+        with DrawingByCell(cell_streams(rows[start : start + len(batch)], seed, number), self.module.device):
+            return distribution.sample()
 
-        def sample(batch: Batch, start: int) -> Tensor:
-            q, there, draws = module.encode(batch), target(batch), []
-            for s in range(n_samples):
-                distribution = module.distribution(draw(q, start, s), there)
-                with DrawingByCell(cell_streams(rows[start : start + len(batch)], seed, s), module.device):
-                    draws.append(distribution.sample()[:, genes])
-            return torch.stack(draws, dim=-1) if n_samples > 1 else draws[0]
-
-        return self._map(sample)[0]
+    def _entries(self, n_samples: int | None) -> int:
+        """Numbers that a cell takes with so many draws, in one minibatch."""
+        return self.store.n_genes * (1 if n_samples is None else n_samples)

@@ -6,7 +6,7 @@ import torch
 #: each by its place: new ones go last
 PURPOSES = (
     *("weights", "split", "order", "noise", "validation", "latent", "null", "diagnosis", "adversaries", "structure"),
-    "differences",
+    *("differences", "generation"),
 )
 
 
