@@ -1,5 +1,6 @@
 """The one place where omicvae meets scvi-tools: what its registry is told, and which of its methods are refused."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -98,8 +99,17 @@ def adopt(model: Any, state: ModelState) -> Any:
         manager.register_fields(adata)
         kind.register_manager(manager)
         BaseModelClass.__init__(model, adata)
+        weakref.finalize(model, _forget, kind, model.id, manager)
     model.is_trained_ = bool(state.fits)
     return model
+
+
+def _forget(kind: Any, model_id: str, manager: AnnDataManager) -> None:
+    """Take a model that is gone out of the class's tables, which would hold its AnnData for ever."""
+    kind._per_instance_manager_store.pop(model_id, None)
+    known = kind._setup_adata_manager_store
+    if known.get(manager.adata_uuid) is manager:
+        del known[manager.adata_uuid]
 
 
 def _refusal(name: str, reason: str) -> Callable[..., NoReturn]:
