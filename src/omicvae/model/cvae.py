@@ -12,10 +12,12 @@ from omicvae._core import SettingError, named_fields
 from omicvae._core.words import unknown_settings
 from omicvae.data import CellStore, DataSchema, Identity, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
+from omicvae.model.anomaly import AnomalyMixin
 from omicvae.model.config import ModelConfig, default_dropout
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.host import RefusalsMixin, adopt
+from omicvae.model.imputation import ImputationMixin
 from omicvae.model.latent import LatentMixin
 from omicvae.model.saving import SavingMixin
 from omicvae.model.setup_record import own_memory, record_setup, recorded_setup
@@ -32,6 +34,8 @@ class CVAE(
     LatentMixin,
     ExpressionMixin,
     DiagnosisMixin,
+    AnomalyMixin,
+    ImputationMixin,
     SavingMixin,
     RefusalsMixin,
     VAEMixin,

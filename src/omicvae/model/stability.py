@@ -1,0 +1,186 @@
+"""``stability``: the same model fitted with several seeds, and what the fits agree on."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from omicvae._core import SettingError, TrainingError, integral
+from omicvae._core.words import unknown_settings
+from omicvae.analysis.stability import Fit, Stability, compare_fits
+from omicvae.data import Transform, obs_column
+from omicvae.diagnostics.probing import DRAW, PCA
+from omicvae.model.cvae import CVAE
+from omicvae.model.host import adopt
+from omicvae.model.state import ModelState
+from omicvae.training import OWN, CellPasses
+
+#: cells that are compared, at most
+MAX_CELLS = 3000
+#: arguments of ``train`` that belong to one run
+_OF_A_RUN = ("seed", "fresh", "checkpoint_dir", "resume_from", "rescue")
+
+
+def stability(
+    data: AnnData | CVAE,
+    seeds: int | Sequence[int] = 5,
+    *,
+    labels_key: str | None = None,
+    groupby: str | None = None,
+    **settings: Any,
+) -> Stability:
+    """Fit a model with several seeds, and say what can be relied on: what the fits agree on.
+
+    All fits have the same cells, and the same of them validate; weights, order of cells and noise are others. They share
+    the cells in memory.
+
+    Parameters
+    ----------
+    data
+        AnnData, set up or not, as for ``CVAE``; or a trained ``CVAE``, which is one of the fits: the others repeat its
+        settings and its calls of ``train``.
+    seeds
+        Number of fits (seeds 0, 1, …), or their seeds.
+    labels_key
+        Labels for the probe, as in ``diagnose``; None takes those of the set-up.
+    groupby
+        Whose effects on genes are compared. A categorical covariate of the model: all cells decoded at each level, less
+        the mean of the other levels. Another column of ``obs``: cells of each level decoded as they are, less the other
+        levels. None takes the first categorical covariate of two levels, and else the variance over cells that the
+        latent gives each gene. Counts are compared in log (size factors or shares), others in data units.
+    settings
+        Of ``CVAE`` and of ``train``, by name; none with a model.
+
+    Returns
+    -------
+    Stability
+        Print it for what can be relied on; ``fits``, ``genes`` and ``to_frame()`` have the numbers.
+
+    Raises
+    ------
+    SettingError
+        On fewer than two seeds, seeds that repeat, or settings that neither ``CVAE`` nor ``train`` has.
+    DataError
+        Where there is no such column.
+
+    References
+    ----------
+    Kornblith et al. (2019), Similarity of neural network representations revisited.
+    """
+    if isinstance(data, CVAE):
+        if settings:
+            raise SettingError(f"A model keeps its settings; leave out {', '.join(settings)}, or pass its AnnData.")
+        data.state.require_split("stability()")
+        first, runs = data, [dict(fit.settings) for fit in data.fits]
+        chosen = _seeds(seeds, data.config.seed)
+    else:
+        chosen = _seeds(seeds)
+        own, run = _sorted_settings(settings)
+        first, runs = CVAE(data, seed=chosen[0], **own), [run]
+    runs = [{name: value for name, value in run.items() if name not in _OF_A_RUN} for run in runs]
+    with first.state.one_look():
+        labels_key = labels_key or first.schema.keys.labels_key
+        for key in filter(None, (labels_key, groupby)):
+            obs_column(first.state.own_adata(), key)
+        if not first.fits:
+            _train(first, runs)
+        fits = [_measured(first, labels_key, groupby)]
+        for seed in chosen[1:]:
+            twin: CVAE = adopt(object.__new__(type(first)), first.state.twin({"seed": seed}))
+            _train(twin, runs)
+            fits.append(_measured(twin, labels_key, groupby))
+        contrasts, _, effect = _effects(first.state, groupby)
+    names = first.schema.gene_names
+    return compare_fits(fits, genes=names, contrasts=contrasts, effect=effect, labels=labels_key or "")
+
+
+def _seeds(given: int | Sequence[int], own: int | None = None) -> list[int]:
+    """Return different seeds, that of a model first."""
+    if np.ndim(given):
+        seeds = [integral("a seed", seed, minimum=0) for seed in given]  # type: ignore[union-attr]
+        seeds = seeds if own is None else [own, *(seed for seed in seeds if seed != own)]
+    else:
+        n = integral("seeds", given, minimum=1)
+        rest = [seed for seed in range(n + 1) if seed != own]
+        seeds = ([] if own is None else [own]) + rest
+        seeds = seeds[:n]
+    if len(seeds) < 2 or len(set(seeds)) < len(seeds):
+        raise SettingError(f"seeds must be two or more different ones (or their number), got {given!r}.")
+    return seeds
+
+
+def _sorted_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell settings of the model from those of its training."""
+    of_model = [name for name in inspect.signature(CVAE.__init__).parameters if name not in ("self", "adata", "unknown")]
+    of_train = [name for name in inspect.signature(CVAE.train).parameters if name not in ("self", "trainer_arguments")]
+    known = [name for name in (*of_model, *of_train) if name not in _OF_A_RUN]
+    if unknown := set(settings) - set(known):
+        raise unknown_settings("stability()", sorted(unknown), known)
+    own = {name: value for name, value in settings.items() if name in of_model}
+    return own, {name: value for name, value in settings.items() if name not in of_model}
+
+
+def _train(model: CVAE, runs: Sequence[Mapping[str, Any]]) -> None:
+    for run in runs:
+        with suppress(TrainingError):  # the model has its best weights, and its diagnosis says what happened
+            model.train(**{"progress_bar": False, **run})
+
+
+def _measured(model: CVAE, labels_key: str | None, groupby: str | None) -> Fit:
+    """Take from a fit what is compared."""
+    state, diagnosis = model.state, model.diagnose(labels_key, umap=False)
+    probes, (_, effects_LG, _) = diagnosis.probes, _effects(state, groupby)
+    scores = {} if labels_key is None or probes.empty else probes[probes["classifier"] == "logistic"].set_index("representation")["balanced_accuracy"]  # fmt: skip
+    validation = state.require_split("stability()").validation
+    return Fit(
+        seed=state.config.seed,
+        verdict=diagnosis.verdict,
+        sound=diagnosis.sound,
+        elbo=float(model.get_elbo(indices=validation.tolist())) if len(validation) else float("nan"),
+        latent_NK=model.get_latent_representation(indices=_compared(state).tolist()),
+        effects_LG=effects_LG,
+        probe=float(scores.get(DRAW, np.nan)),
+        probe_pca=float(scores.get(PCA, np.nan)),
+    )
+
+
+def _compared(state: ModelState) -> NDArray[np.int64]:
+    """Rows of the cells that are compared, the same for all fits."""
+    n_cells = state.cells().n_cells
+    return np.sort(np.random.default_rng(0).permutation(n_cells)[:MAX_CELLS])
+
+
+def _effects(state: ModelState, groupby: str | None) -> tuple[list[str], NDArray[np.float64], str]:
+    """Names of the contrasts, effects (L, G), and what they are."""
+    rows, categorical = _compared(state), state.schema.categorical
+    passes, genes = CellPasses(state.module, state.cells(), rows), range(state.schema.n_genes)
+
+    def decoded(target: Transform = OWN) -> NDArray[np.float64]:
+        values_NG = passes.decode(genes, (target,), seed=0, n_samples=None).astype(np.float64)
+        return np.log(np.maximum(values_NG, 1e-30)) if state.module.likelihood.support == "counts" else values_NG
+
+    if groupby is None:
+        groupby = next((levels.key for levels in categorical if len(levels.levels) > 1), None)
+    if groupby is None:
+        return ["variance"], decoded().var(0)[None], "variance that the latent gives genes"
+    covariate = next((levels for levels in categorical if levels.key == groupby), None)
+    if covariate is not None:
+        levels = [str(level) for level in covariate.levels]
+        means = [decoded(Transform.of(state.schema, {groupby: level})).mean(0) for level in covariate.levels]
+    else:
+        column: pd.Series = obs_column(state.own_adata(), groupby).iloc[rows]
+        values_NG, given = decoded(), column.dropna().astype(str)
+        levels = sorted(set(given))
+        means = [values_NG[(column.astype(str) == level).to_numpy()].mean(0) for level in levels]
+    if len(levels) < 2:
+        raise SettingError(f"groupby={groupby!r} has one level, {levels}; effects are differences between levels.")
+    means_LG = np.stack(means)
+    others_LG = (means_LG.sum(0) - means_LG) / (len(levels) - 1)
+    first = 1 if len(levels) == 2 else 0  # of two levels the one is the other with its sign turned
+    contrasts = [f"{level} − {levels[0] if first else 'others'}" for level in levels[first:]]
+    return contrasts, (means_LG - others_LG)[first:], f"order of genes by effect of {groupby}"
