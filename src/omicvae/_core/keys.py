@@ -6,4 +6,9 @@ UMAP = "X_omicvae_umap"
 UNS = "omicvae"
 SETUP = "setup"
 DIAGNOSIS = "diagnosis"
-RESERVED = (SETUP, DIAGNOSIS)
+#: of minified cells, as scvi-tools names them; and what says of which weights their latents are
+MINIFY_TYPE = "_scvi_adata_minify_type"
+POSTERIOR_MEAN, POSTERIOR_VARIANCE = "X_latent_qzm", "X_latent_qzv"
+LIBRARY = "observed_lib_size"
+MINIFIED = "minified"
+RESERVED = (SETUP, DIAGNOSIS, MINIFIED)

@@ -12,6 +12,7 @@ from scvi.model.base import RNASeqMixin
 from omicvae._core import DataError, NotSupportedError, SettingError, integral, real
 from omicvae._core.noise import numpy_seeded
 from omicvae.data import Transform
+from omicvae.data.minified import require_data
 from omicvae.model.state import HasState
 from omicvae.training import OWN
 
@@ -160,6 +161,7 @@ class ExpressionMixin(HasState):
         changes are ratios of ρ. The pairs of cells that scvi-tools compares are drawn by the model's seed.
         """
         self.state.require_trained("differential_expression()")
+        require_data(self.state.adata, "differential_expression()")
         if self.module.likelihood.support != "counts":
             raise NotSupportedError(
                 f"differential_expression() compares proportions of counts, and this model's likelihood is "

@@ -80,6 +80,7 @@ def _levels(registry_key: str, levels: CategoricalLevels | None) -> _Place:
 def adopt(model: Any, state: ModelState) -> Any:
     """Give ``model``, a ``CVAE``, its state; register it, and the data where it has any, with scvi-tools; return it."""
     model.state, kind, adata, schema = state, type(model), state.adata, state.schema
+    getattr(model, "registered", lambda: None)()  # of other data
     if adata is None:
         BaseModelClass.__init__(model, registry={"field_registries": {}})
     else:
@@ -99,7 +100,7 @@ def adopt(model: Any, state: ModelState) -> Any:
         manager.register_fields(adata)
         kind.register_manager(manager)
         BaseModelClass.__init__(model, adata)
-        weakref.finalize(model, _forget, kind, model.id, manager)
+        model.registered = weakref.finalize(model, _forget, kind, model.id, manager)
     model.is_trained_ = bool(state.fits)
     return model
 

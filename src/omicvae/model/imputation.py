@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from omicvae._core import DataError, SettingError, integral, real
 from omicvae.data import align_genes, get_matrix, iter_rows, matrix_place
+from omicvae.data.minified import require_data
 from omicvae.model.setup_record import check_anndata
 from omicvae.model.state import HasState
 from omicvae.training import CellPasses
@@ -73,6 +74,7 @@ class ImputationMixin(HasState):
         self.state.require_trained("impute()")
         adata = self.state.own_adata() if adata is None else adata
         check_anndata(adata)
+        require_data(adata, "impute()")
         layer = self.schema.keys.layer
         matrix = get_matrix(adata, layer)
         missing_NG = _nan_entries(matrix) if mask is None else _mask(mask, adata.shape)
