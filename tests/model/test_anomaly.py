@@ -91,7 +91,11 @@ def test_every_likelihood_prior_and_covariate(form):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"n_replicates": 1}, "at least 2"), ({"n_genes": 41}, "more than the model's 40"), ({"n_samples": 0}, "at least 1")],
+    [
+        ({"n_replicates": 1}, "at least 2"),
+        ({"n_genes": 41}, "more than the model's 40"),
+        ({"n_samples": 0}, "at least 1"),
+    ],
 )
 def test_impossible_settings(model, settings, message):
     with pytest.raises(ov.errors.SettingError, match=message):

@@ -14,7 +14,11 @@ USES = {
     "trained": lambda m: m.train(**FAST),
     "trained with a rescue": lambda m: m.train(**FAST, rescue={"max_attempts": 1}),
     "diagnosed": lambda m: (m.train(**FAST), m.diagnose(umap=False)),
-    "asked for expression": lambda m: (m.train(**FAST), m.get_normalized_expression(), m.get_marginal_ll(n_mc_samples=2)),
+    "asked for expression": lambda m: (
+        m.train(**FAST),
+        m.get_normalized_expression(),
+        m.get_marginal_ll(n_mc_samples=2),
+    ),
     "tested for differences": lambda m: (m.train(**FAST), m.differential_expression(groupby="label", silent=True)),
     "failed": lambda m: pytest.raises(ov.errors.NotSupportedError, m.get_elbo),
 }
@@ -26,9 +30,16 @@ def test_nothing_stays_behind(counts, use):
     ov.CVAE.setup_anndata(adata, **SETUP)
     model = ov.CVAE(adata, "nb", 3, n_hidden=16)
     USES[use](model)
-    left = {name: weakref.ref(thing) for name, thing in {
-        "AnnData": adata, "model": model, "network": model.module, "matrix": adata.X, "codes": model.state.store.codes_ND,
-    }.items()}
+    left = {
+        name: weakref.ref(thing)
+        for name, thing in {
+            "AnnData": adata,
+            "model": model,
+            "network": model.module,
+            "matrix": adata.X,
+            "codes": model.state.store.codes_ND,
+        }.items()
+    }
     del adata, model
     gc.collect()
     assert {name for name, thing in left.items() if thing() is not None} == set()

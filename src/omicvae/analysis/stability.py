@@ -127,7 +127,15 @@ class Stability:
     def to_frame(self) -> pd.DataFrame:
         """Return a row for each check: mean, least agreeing, chance, floor, whether to rely on it, and its meaning."""
         rows = [
-            ("sound fits", float(self.fits["sound"].mean()), np.nan, np.nan, 1.0, self.sound, self._verdicts()),
+            (
+                "sound fits",
+                float(self.fits["sound"].mean()),
+                float(self.sound),
+                np.nan,
+                1.0,
+                self.sound,
+                self._verdicts(),
+            ),
             *(
                 (one.name, float(one.pairs_P.mean()), one.lowest, one.chance, one.floor, one.reliable, one.meaning)
                 for one in self.agreements
@@ -151,15 +159,19 @@ class Stability:
             said = f"{one.name} ({one.lowest:.2f} in the least alike pair, {one.chance:.2f} by chance)"
             (rely if one.reliable else doubt).append(said)
         if self.labels:
-            low, high, pca = (self.fits[c].agg(how) for c, how in (("probe", "min"), ("probe", "max"), ("probe_pca", "mean")))
-            as_good = "; PCA does as well" if pca >= low else ""
-            said = f"{self.labels} read from the latent ({low:.2f} to {high:.2f}, PCA {pca:.2f}{as_good})"
+            low, high, pca = self.fits["probe"].min(), self.fits["probe"].max(), self.fits["probe_pca"].mean()
+            beside = "which does better" if pca > high + PROBE_SPREAD else "which does as well" if pca >= low else ""
+            said = (
+                f"{self.labels} read from a draw ({low:.2f} to {high:.2f}; PCA {pca:.2f}{', ' * bool(beside)}{beside})"
+            )
             (rely if self.probe_spread <= PROBE_SPREAD else doubt).append(said)
         parts = [f"{len(self.fits)} fits: {self._verdicts()}."]
         if not self.sound:
             parts.append("Mend the fits first: what unsound fits agree on is not to be relied on.")
             rely, doubt = [], rely + doubt
-        parts += [f"{word}: {'; '.join(said)}." for word, said in (("Rely on", rely), ("Do not rely on", doubt)) if said]
+        parts += [
+            f"{word}: {'; '.join(said)}." for word, said in (("Rely on", rely), ("Do not rely on", doubt)) if said
+        ]
         parts.append("All fits saw the same cells: that they agree does not show that they are right.")
         return " ".join(parts)
 
@@ -202,7 +214,7 @@ def compare_fits(
     latents, effects_SLG = [fit.latent_NK for fit in fits], np.stack([fit.effects_LG for fit in fits])
     n_cells = len(latents[0])
     k, order = min(N_NEIGHBOURS, n_cells - 1), np.random.default_rng(seed).permutation(n_cells)
-    by_chance = [linear_cka(latents[i], latents[j][order]) for i, j in combinations(range(len(fits)), 2)]
+    by_chance_SS = _pairs(latents, lambda a, b: linear_cka(a, b[order]))
     columns = ("seed", "verdict", "sound", "elbo", "probe", "probe_pca")
     return Stability(
         fits=pd.DataFrame([{name: getattr(fit, name) for name in columns} for fit in fits]),
@@ -210,7 +222,7 @@ def compare_fits(
             "the latent as a whole",
             "linear CKA of posterior means: 1 where they are the same up to rotation, shift and scale",
             _pairs(latents, linear_cka),
-            float(np.mean(by_chance)),
+            float(np.nanmean(by_chance_SS[np.triu_indices(len(fits), 1)])),
             CKA_FLOOR,
         ),
         neighbours=Agreement(

@@ -9,7 +9,16 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from omicvae._core import WITHOUT_DATA, Batch, DataError, FeatureMoments, LatentPosterior, NotSupportedError, SparseRows, choose
+from omicvae._core import (
+    WITHOUT_DATA,
+    Batch,
+    DataError,
+    FeatureMoments,
+    LatentPosterior,
+    NotSupportedError,
+    SparseRows,
+    choose,
+)
 from omicvae.data.alignment import align_genes
 from omicvae.data.compact import CompactValues
 from omicvae.data.covariates import numeric_column, obs_column, size_factor_column
@@ -123,7 +132,9 @@ class CellStore:
         nothing = np.empty(0, np.uint8)
         summary = MatrixSummary(0.0, None, None, None, None)
         indptr, columns = np.zeros(n + 1, np.int64), np.empty(0, np.uint16 if schema.n_genes <= 2**16 else np.int32)
-        return cls(schema, indptr, columns, CompactValues(nothing), library_N, codes_ND, continuous_NV, summary, posterior)
+        return cls(
+            schema, indptr, columns, CompactValues(nothing), library_N, codes_ND, continuous_NV, summary, posterior
+        )
 
     @property
     def standardised_NV(self) -> np.ndarray:

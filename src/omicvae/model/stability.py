@@ -116,7 +116,9 @@ def _seeds(given: int | Sequence[int], own: int | None = None) -> list[int]:
 
 def _sorted_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tell settings of the model from those of its training."""
-    of_model = [name for name in inspect.signature(CVAE.__init__).parameters if name not in ("self", "adata", "unknown")]
+    of_model = [
+        name for name in inspect.signature(CVAE.__init__).parameters if name not in ("self", "adata", "unknown")
+    ]
     of_train = [name for name in inspect.signature(CVAE.train).parameters if name not in ("self", "trainer_arguments")]
     known = [name for name in (*of_model, *of_train) if name not in _OF_A_RUN]
     if unknown := set(settings) - set(known):
@@ -133,9 +135,11 @@ def _train(model: CVAE, runs: Sequence[Mapping[str, Any]]) -> None:
 
 def _measured(model: CVAE, labels_key: str | None, groupby: str | None) -> Fit:
     """Take from a fit what is compared."""
-    state, diagnosis = model.state, model.diagnose(labels_key, umap=False)
-    probes, (_, effects_LG, _) = diagnosis.probes, _effects(state, groupby)
-    scores = {} if labels_key is None or probes.empty else probes[probes["classifier"] == "logistic"].set_index("representation")["balanced_accuracy"]  # fmt: skip
+    state, diagnosis = model.state, model.diagnose(labels_key, seed=0, umap=False)  # the same folds for all
+    probes, scores = diagnosis.probes, {}
+    if labels_key is not None and not probes.empty:
+        scores = dict(probes.query("classifier == 'logistic'")[["representation", "balanced_accuracy"]].to_numpy())
+    _, effects_LG, _ = _effects(state, groupby)
     validation = state.require_split("stability()").validation
     return Fit(
         seed=state.config.seed,

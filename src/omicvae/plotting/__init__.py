@@ -8,6 +8,7 @@ a window, picks a backend or changes a style: save with ``ax.figure.savefig("fil
 from omicvae.plotting.curves import adversary_curve, elbo_curve, kl_weight_curve, loss_curves
 from omicvae.plotting.latent import embedding, kl_per_dimension
 from omicvae.plotting.probes import probe_scores
+from omicvae.plotting.stability import stability
 
 __all__ = [
     "adversary_curve",
@@ -17,4 +18,5 @@ __all__ = [
     "kl_weight_curve",
     "loss_curves",
     "probe_scores",
+    "stability",
 ]
