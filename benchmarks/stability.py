@@ -10,8 +10,9 @@ import argparse
 import json
 import time
 
-import omicvae as ov
 from _common import RESULTS, batch_key, fit_scvi, load, provenance
+
+import omicvae as ov
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from omicvae.model import CVAE as CVAE
     from omicvae.model import Rescue as Rescue
     from omicvae.model import rescue as rescue
-    from omicvae.model import stability as stability
     from omicvae.model.criticism import PosteriorPredictiveCheck as PosteriorPredictiveCheck
+    from omicvae.model.stability import stability as stability
     from omicvae.objective import Objective as Objective
 
 #: public name → (module, attribute or None for the module itself)
@@ -40,7 +40,7 @@ _PUBLIC = {
     "metrics": ("omicvae.metrics", None),
     "pl": ("omicvae.plotting", None),
     "rescue": ("omicvae.model", "rescue"),
-    "stability": ("omicvae.model", "stability"),
+    "stability": ("omicvae.model.stability", "stability"),
     "tl": ("omicvae.tl", None),
 }
 

@@ -86,7 +86,7 @@ def test_nan_are_the_missing_entries_where_there_is_no_mask():
     assert model.impute(holes, n_samples=5).equals(model.impute(mask=mask, n_samples=5))
     with pytest.raises(ov.errors.DataError, match="NaN"):
         model.get_elbo(holes)
-    with pytest.raises(ov.errors.DataError, match="no NaN in adata.X, and no mask"):
+    with pytest.raises(ov.errors.DataError, match=r"no NaN in adata\.X, and no mask"):
         model.impute()
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_imputed(model, halves):
     with pytest.raises(ov.errors.DataError, match="No entry"):
         model.impute(halves[1], empty)
     empty[4] = True
-    with pytest.raises(ov.errors.DataError, match="Nothing of cell 'cell 404'|Nothing of cell"):
+    with pytest.raises(ov.errors.DataError, match="Nothing of cell 'cell_404'"):
         model.impute(halves[1], empty)
     with pytest.raises(ov.errors.SettingError, match="level"):
         model.impute(halves[1], empty, level=1)

@@ -57,7 +57,7 @@ def test_latents_expression_and_samples_are_as_before(form, tmp_path):
 
 @pytest.fixture
 def minified():
-    adata, model = FORMS["nb"]()
+    _, model = FORMS["nb"]()
     model.train(**FAST)
     model.minify_adata()
     return model

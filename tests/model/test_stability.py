@@ -66,11 +66,10 @@ def test_effects_are_of_a_covariate_or_a_column(own, groupby, contrasts, name):
 
 def test_the_effect_of_a_covariate_is_the_difference_of_decoded_levels(own):
     found = ov.stability(own, [0, 1], **QUICK)
-    means = []
+    means, split = [], None
     for seed in (0, 1):
         model = ov.CVAE(own, n_latent=2, n_hidden=8, seed=seed)
-        if seed:
-            model.state.split = split
+        model.state.split = split
         model.train(**FAST)
         split = model.state.split
         low, high = (np.log(model.get_normalized_expression(transform_batch=level)).mean(0) for level in ("b1", "b2"))

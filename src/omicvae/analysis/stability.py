@@ -154,7 +154,8 @@ class Stability:
     @property
     def headline(self) -> str:
         """What can be relied on and what cannot, in a few sentences."""
-        rely, doubt = [], []
+        rely: list[str] = []
+        doubt: list[str] = []
         for one in self.agreements:
             said = f"{one.name} ({one.lowest:.2f} in the least alike pair, {one.chance:.2f} by chance)"
             (rely if one.reliable else doubt).append(said)

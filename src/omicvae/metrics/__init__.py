@@ -9,6 +9,7 @@ be used is a ``DataError`` that says why, an impossible setting a ``SettingError
 
 from omicvae.metrics.agreement import EffectAgreement, benjamini_hochberg, effect_agreement
 from omicvae.metrics.calibration import Calibration, calibration, randomised_pit
+from omicvae.metrics.cka import linear_cka
 from omicvae.metrics.classification import (
     CLASSIFIERS,
     PermutedInterval,
@@ -17,7 +18,6 @@ from omicvae.metrics.classification import (
     permuted_interval,
     probe,
 )
-from omicvae.metrics.cka import linear_cka
 from omicvae.metrics.clustering import kmeans_classes
 from omicvae.metrics.dci import DCIScore, dci
 from omicvae.metrics.factor_vae import FixedFactorScore, beta_vae_score, factor_vae_score

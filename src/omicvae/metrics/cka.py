@@ -8,10 +8,10 @@ from omicvae.metrics.labels import Array, as_features
 def linear_cka(first_ND: Array, second_NE: Array) -> float:
     """Linear centred kernel alignment of two representations of the same cells (Kornblith et al. 2019).
 
-    CKA = ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) with centred columns and Frobenius norms. It does not change with rotations, shifts and
-    the scale of either side, and dimensions count by their variance; NaN where one side is constant.
+    CKA = ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖) with centred columns and Frobenius norms. Rotations, shifts and scale of either
+    side change nothing, and dimensions count by their variance; NaN where one side is constant.
 
-    Range: 0 (no linear relation) to 1 (the same up to rotation, shift and scale). Chance gives about √(D E) / N, above 0
+    Range: 0 (no linear relation) to 1 (the same up to rotation, shift and scale). Chance gives about √(D E) / N, more
     where cells are few.
     """
     first_ND, second_NE = (as_features(values, len(first_ND)) for values in (first_ND, second_NE))

@@ -2,6 +2,5 @@
 
 from omicvae.model.cvae import CVAE
 from omicvae.model.rescue_search import Attempt, Rescue, rescue
-from omicvae.model.stability import stability
 
-__all__ = ["CVAE", "Attempt", "Rescue", "rescue", "stability"]
+__all__ = ["CVAE", "Attempt", "Rescue", "rescue"]

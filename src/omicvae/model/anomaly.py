@@ -52,8 +52,8 @@ class AnomalyMixin(HasState):
         -------
         pandas.DataFrame
             A row for each cell: ``nll``, −log p(x | c) in nats; ``excess``, the negative bound minus the mean of the
-            replicates' in nats; ``z``, the excess in SDs of the replicates; ``tail_share``, (1 + number of replicates as
-            surprising) / (R + 1), small for an anomaly. With ``n_genes``, ``gene_1``, ``gene_1_excess`` (nats), …
+            replicates' in nats; ``z``, the excess in SDs of the replicates; ``tail_share``, (1 + number of replicates
+            as surprising) / (R + 1), small for an anomaly. With ``n_genes``, ``gene_1``, ``gene_1_excess`` (nats), …
 
         Raises
         ------

@@ -50,7 +50,8 @@ class PosteriorPredictiveCheck(OfScvi):
 
     def calibration_error(self, confidence_intervals: "list[float] | None" = None) -> None:
         """Squared difference of level and coverage of the samples' intervals, summed over levels, for each model."""
-        samples, errors = self.samples_dataset, {}
+        samples: Any = self.samples_dataset
+        errors = {}
         try:
             for name in self.models:
                 self.samples_dataset = samples[[_RAW, name]].rename({name: _ITS_MODEL})

@@ -35,8 +35,8 @@ class ImputationMixin(HasState):
 
         Whatever stands in a missing entry has no influence on any result, the library included: ℓ is that of the
         observed genes over their share of the decoded expression. Missing entries are first filled with decoded means,
-        then a chain draws z ~ q(z | x, c) and x_missing ~ p(x | z, c) in turn (Rezende, Mohamed & Wierstra 2014), so that
-        the intervals hold the noise of measuring and that z is not known.
+        then a chain draws z ~ q(z | x, c) and x_missing ~ p(x | z, c) in turn (Rezende, Mohamed & Wierstra 2014): the
+        intervals hold the noise of measuring and that z is not known.
 
         Parameters
         ----------
@@ -88,8 +88,8 @@ class ImputationMixin(HasState):
         store = self.state.cells(_without(adata, matrix, missing_NG, layer))
         rows = np.flatnonzero(of_model_NG.any(1))
         passes = CellPasses(self.module, store, rows, batch_size)
-        settings = {"n_rounds": n_rounds, "n_samples": n_samples, "level": level}
-        found = impute_cells(passes, of_model_NG[rows], seed=self.state.seed_for("latent", seed), **settings)
+        seed = self.state.seed_for("latent", seed)
+        found = impute_cells(passes, of_model_NG[rows], seed=seed, n_rounds=n_rounds, n_samples=n_samples, level=level)
         cell_E, gene_E = of_model_NG.nonzero()
         columns = {"mean": found.mean_E, "sd": found.sd_E, "low": found.low_E, "high": found.high_E}
         table = pd.DataFrame({"cell": adata.obs_names[cell_E], "gene": adata.var_names[genes[gene_E]], **columns})
@@ -98,7 +98,7 @@ class ImputationMixin(HasState):
 
 def _mask(mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return the mask dense, if it is one for such data."""
-    given = mask.toarray() if sp.issparse(mask) else np.asarray(mask)
+    given: Any = np.asarray(getattr(mask, "toarray", lambda: mask)())
     if given.shape != tuple(shape) or given.dtype != bool:
         raise SettingError(
             f"mask must be boolean, True for missing, with a row for each cell and a column for each gene of adata: "

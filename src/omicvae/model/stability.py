@@ -36,8 +36,8 @@ def stability(
 ) -> Stability:
     """Fit a model with several seeds, and say what can be relied on: what the fits agree on.
 
-    All fits have the same cells, and the same of them validate; weights, order of cells and noise are others. They share
-    the cells in memory.
+    All fits have the same cells, and the same of them validate; weights, order of cells and noise are others. The
+    cells are in memory once.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _measured(model: CVAE, labels_key: str | None, groupby: str | None) -> Fit:
         verdict=diagnosis.verdict,
         sound=diagnosis.sound,
         elbo=float(model.get_elbo(indices=validation.tolist())) if len(validation) else float("nan"),
-        latent_NK=model.get_latent_representation(indices=_compared(state).tolist()),
+        latent_NK=np.asarray(model.get_latent_representation(indices=_compared(state).tolist())),
         effects_LG=effects_LG,
         probe=float(scores.get(DRAW, np.nan)),
         probe_pca=float(scores.get(PCA, np.nan)),
