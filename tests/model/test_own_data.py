@@ -84,6 +84,9 @@ CALLS = {
     "differential_expression": lambda m: m.differential_expression(groupby="label", silent=True),
     "diagnose": lambda m: m.diagnose(umap=False),
     "report": lambda m: m.report("/nonexistent/report.html", umap=False),
+    "anomaly_score": lambda m: m.anomaly_score(n_replicates=2),
+    "impute": lambda m: m.impute(mask=np.eye(120, 30, dtype=bool)),
+    "minify_adata": lambda m: m.minify_adata(),
     "train": lambda m: m.train(**FAST),
     "save with the data": lambda m: m.save("/nonexistent/model", save_anndata=True),
     "train_indices": lambda m: m.train_indices,
@@ -93,6 +96,7 @@ CALLS = {
 WITHOUT_CELLS = {
     "setup_anndata",
     "load",
+    "minified_data_type",
     "save",  # of weights and split, which belong to the data whose checksum goes with them
     "register_manager",
     "deregister_manager",

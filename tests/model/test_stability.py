@@ -54,11 +54,17 @@ def test_a_model_is_one_of_the_fits_and_stays_as_it_is(own):
     [
         (None, ["b2 − b1"], "effect of batch"),
         ("donor", ["x − others", "y − others", "z − others"], "effect of donor"),
+        ("age", None, "effect of age"),
         ("label", ["type 0 − others", "type 1 − others", "type 2 − others"], "effect of label"),
     ],
 )
 def test_effects_are_of_a_covariate_or_a_column(own, groupby, contrasts, name):
     found = ov.stability(own, 2, groupby=groupby, **QUICK)
+    if contrasts is None:  # one SD above the mean less one below
+        (contrast,) = found.genes["contrast"].unique()
+        high, low = map(float, contrast.split(" − "))
+        assert (high - low) / 2 == pytest.approx(own.obs["age"].std(), rel=0.1)
+        contrasts = [contrast]
     assert found.genes["contrast"].unique().tolist() == contrasts
     assert len(found.genes) == 30 * len(contrasts)
     assert name in found.effects.name
@@ -110,11 +116,13 @@ def test_a_collapse_is_not_called_reliable_though_means_agree(counts):
         ({"lr": 0.1}, SettingError, "write learning_rate"),
         ({"n_latnt": 3}, SettingError, "write n_latent"),
         ({"seed": 3}, SettingError, "Unknown"),
+        ({"groupby": "name"}, SettingError, "120 levels among the cells"),
         ({"groupby": "doner"}, DataError, "Did you mean 'donor'"),
         ({"labels_key": "lable"}, DataError, "Did you mean 'label'"),
     ],
 )
 def test_what_is_refused(own, arguments, error, message):
+    own.obs["name"] = own.obs_names
     with pytest.raises(error, match=message):
         ov.stability(own, **arguments)
 

@@ -36,6 +36,8 @@ class PosteriorPredictiveCheck(OfScvi):
         Rows of ``adata``; None for all.
     """
 
+    samples_dataset: Any
+
     def __init__(
         self,
         adata: AnnData,
@@ -50,8 +52,7 @@ class PosteriorPredictiveCheck(OfScvi):
 
     def calibration_error(self, confidence_intervals: "list[float] | None" = None) -> None:
         """Squared difference of level and coverage of the samples' intervals, summed over levels, for each model."""
-        samples: Any = self.samples_dataset
-        errors = {}
+        samples, errors = self.samples_dataset, {}
         try:
             for name in self.models:
                 self.samples_dataset = samples[[_RAW, name]].rename({name: _ITS_MODEL})

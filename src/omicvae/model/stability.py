@@ -1,8 +1,9 @@
 """``stability``: the same model fitted with several seeds, and what the fits agree on."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from omicvae.training import OWN, CellPasses
 
 #: cells that are compared, at most
 MAX_CELLS = 3000
+#: levels whose effects are compared, at most
+MAX_LEVELS = 50
 #: arguments of ``train`` that belong to one run
 _OF_A_RUN = ("seed", "fresh", "checkpoint_dir", "resume_from", "rescue")
 
@@ -49,10 +52,10 @@ def stability(
     labels_key
         Labels for the probe, as in ``diagnose``; None takes those of the set-up.
     groupby
-        Whose effects on genes are compared. A categorical covariate of the model: all cells decoded at each level, less
-        the mean of the other levels. Another column of ``obs``: cells of each level decoded as they are, less the other
-        levels. None takes the first categorical covariate of two levels, and else the variance over cells that the
-        latent gives each gene. Counts are compared in log (size factors or shares), others in data units.
+        Whose effects on genes are compared. A covariate of the model: all cells decoded at each level (of a number: one
+        SD above the mean and one below), less the mean of the other levels. Another column of ``obs``: the cells
+        of each level decoded as they are, less the other levels. None takes the first categorical covariate of two
+        levels or more, and else the variance over cells that the latent gives each gene. Counts are compared in log (size factors or shares), others in data units.
     settings
         Of ``CVAE`` and of ``train``, by name; none with a model.
 
@@ -85,8 +88,9 @@ def stability(
     runs = [{name: value for name, value in run.items() if name not in _OF_A_RUN} for run in runs]
     with first.state.one_look():
         labels_key = labels_key or first.schema.keys.labels_key
-        for key in filter(None, (labels_key, groupby)):
-            obs_column(first.state.own_adata(), key)
+        if labels_key is not None:
+            obs_column(first.state.own_adata(), labels_key)
+        _contrasts(first.state, groupby)  # what cannot be compared is refused before the fits
         if not first.fits:
             _train(first, runs)
         fits = [_measured(first, labels_key, groupby)]
@@ -94,9 +98,9 @@ def stability(
             twin: CVAE = adopt(object.__new__(type(first)), first.state.twin({"seed": seed}))
             _train(twin, runs)
             fits.append(_measured(twin, labels_key, groupby))
-        contrasts, _, effect = _effects(first.state, groupby)
-    names = first.schema.gene_names
-    return compare_fits(fits, genes=names, contrasts=contrasts, effect=effect, labels=labels_key or "")
+        effect = _contrasts(first.state, groupby)
+    genes, labels = first.schema.gene_names, labels_key or ""
+    return compare_fits(fits, genes=genes, contrasts=effect.names, effect=effect.what, labels=labels)
 
 
 def _seeds(given: int | Sequence[int], own: int | None = None) -> list[int]:
@@ -133,13 +137,28 @@ def _train(model: CVAE, runs: Sequence[Mapping[str, Any]]) -> None:
             model.train(**{"progress_bar": False, **run})
 
 
+@dataclass(frozen=True, slots=True)
+class _Contrasts:
+    """What is compared: its name, and level → cells and covariates to decode at; one level for a variance."""
+
+    what: str
+    levels: Mapping[str, tuple[NDArray[np.int64], Transform]]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the rows of :func:`_effects`."""
+        levels = list(self.levels)
+        if len(levels) == 2:
+            return [f"{levels[1]} − {levels[0]}"]
+        return [f"{level} − others" for level in levels] if len(levels) > 2 else levels
+
+
 def _measured(model: CVAE, labels_key: str | None, groupby: str | None) -> Fit:
     """Take from a fit what is compared."""
     state, diagnosis = model.state, model.diagnose(labels_key, seed=0, umap=False)  # the same folds for all
     probes, scores = diagnosis.probes, {}
     if labels_key is not None and not probes.empty:
         scores = dict(probes.query("classifier == 'logistic'")[["representation", "balanced_accuracy"]].to_numpy())
-    _, effects_LG, _ = _effects(state, groupby)
     validation = state.require_split("stability()").validation
     return Fit(
         seed=state.config.seed,
@@ -147,7 +166,7 @@ def _measured(model: CVAE, labels_key: str | None, groupby: str | None) -> Fit:
         sound=diagnosis.sound,
         elbo=float(model.get_elbo(indices=validation.tolist())) if len(validation) else float("nan"),
         latent_NK=np.asarray(model.get_latent_representation(indices=_compared(state).tolist())),
-        effects_LG=effects_LG,
+        effects_LG=_effects(state, _contrasts(state, groupby).levels.values()),
         probe=float(scores.get(DRAW, np.nan)),
         probe_pca=float(scores.get(PCA, np.nan)),
     )
@@ -159,32 +178,43 @@ def _compared(state: ModelState) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(n_cells)[:MAX_CELLS])
 
 
-def _effects(state: ModelState, groupby: str | None) -> tuple[list[str], NDArray[np.float64], str]:
-    """Names of the contrasts, effects (L, G), and what they are."""
-    rows, categorical = _compared(state), state.schema.categorical
-    passes, genes = CellPasses(state.module, state.cells(), rows), range(state.schema.n_genes)
-
-    def decoded(target: Transform = OWN) -> NDArray[np.float64]:
-        values_NG = passes.decode(genes, (target,), seed=0, n_samples=None).astype(np.float64)
-        return np.log(np.maximum(values_NG, 1e-30)) if state.module.likelihood.support == "counts" else values_NG
-
+def _contrasts(state: ModelState, groupby: str | None) -> _Contrasts:
+    """Find the levels that are compared."""
+    rows, schema = _compared(state), state.schema
     if groupby is None:
-        groupby = next((levels.key for levels in categorical if len(levels.levels) > 1), None)
+        groupby = next((levels.key for levels in schema.categorical if len(levels.levels) > 1), None)
     if groupby is None:
-        return ["variance"], decoded().var(0)[None], "variance that the latent gives genes"
-    covariate = next((levels for levels in categorical if levels.key == groupby), None)
-    if covariate is not None:
-        levels = [str(level) for level in covariate.levels]
-        means = [decoded(Transform.of(state.schema, {groupby: level})).mean(0) for level in covariate.levels]
+        return _Contrasts("variance that the latent gives genes", {"variance": (rows, OWN)})
+    named: dict[str, dict[str, Any]] = {
+        **{levels.key: {str(level): level for level in levels.levels} for levels in schema.categorical},
+        **{s.key: {f"{at:.4g}": at for at in (s.mean - s.sd, s.mean + s.sd)} for s in schema.continuous},
+    }
+    if groupby in named:
+        levels = {name: (rows, Transform.of(schema, {groupby: at})) for name, at in named[groupby].items()}
     else:
         column: pd.Series = obs_column(state.own_adata(), groupby).iloc[rows]
-        values_NG, given = decoded(), column.dropna().astype(str)
-        levels = sorted(set(given))
-        means = [values_NG[(column.astype(str) == level).to_numpy()].mean(0) for level in levels]
-    if len(levels) < 2:
-        raise SettingError(f"groupby={groupby!r} has one level, {levels}; effects are differences between levels.")
-    means_LG = np.stack(means)
-    others_LG = (means_LG.sum(0) - means_LG) / (len(levels) - 1)
-    first = 1 if len(levels) == 2 else 0  # of two levels the one is the other with its sign turned
-    contrasts = [f"{level} − {levels[0] if first else 'others'}" for level in levels[first:]]
-    return contrasts, (means_LG - others_LG)[first:], f"order of genes by effect of {groupby}"
+        known = column.dropna().astype(str)
+        levels = {level: (rows[(column.astype(str) == level).to_numpy()], OWN) for level in sorted(set(known))}
+    if not 2 <= len(levels) <= MAX_LEVELS:
+        raise SettingError(
+            f"groupby={groupby!r} has {len(levels)} levels among the cells that are compared; effects are differences "
+            f"between 2 to {MAX_LEVELS}."
+        )
+    return _Contrasts(f"order of genes by effect of {groupby}", levels)
+
+
+def _effects(state: ModelState, levels: Iterable[tuple[NDArray[np.int64], Transform]]) -> NDArray[np.float64]:
+    """Effects (L, G): the mean over cells as they are decoded at each level, less that of the others; or a variance."""
+    genes, in_log = range(state.schema.n_genes), state.module.likelihood.support == "counts"
+
+    def decoded(rows: NDArray[np.int64], target: Transform) -> NDArray[np.float64]:
+        passes = CellPasses(state.module, state.cells(), rows)
+        values_NG = passes.decode(genes, (target,), seed=0, n_samples=None).astype(np.float64)
+        return np.log(np.maximum(values_NG, 1e-30)) if in_log else values_NG
+
+    each = [decoded(*level) for level in levels]
+    if len(each) == 1:
+        return np.asarray(each[0].var(0)[None])
+    means_LG = np.stack([values_NG.mean(0) for values_NG in each])
+    effects_LG = means_LG - (means_LG.sum(0) - means_LG) / (len(each) - 1)
+    return effects_LG[1:] if len(each) == 2 else effects_LG  # of two the one is the other with its sign turned
