@@ -53,9 +53,10 @@ def stability(
         Labels for the probe, as in ``diagnose``; None takes those of the set-up.
     groupby
         Whose effects on genes are compared. A covariate of the model: all cells decoded at each level (of a number: one
-        SD above the mean and one below), less the mean of the other levels. Another column of ``obs``: the cells
-        of each level decoded as they are, less the other levels. None takes the first categorical covariate of two
-        levels or more, and else the variance over cells that the latent gives each gene. Counts are compared in log (size factors or shares), others in data units.
+        SD above the mean and one below), less the mean of the other levels. Another column of ``obs``: the cells of
+        each level decoded as they are, less the other levels. None takes the first categorical covariate of two levels
+        or more, and else the variance over cells that the latent gives each gene. Counts are compared in log (size
+        factors or shares), others in data units.
     settings
         Of ``CVAE`` and of ``train``, by name; none with a model.
 
