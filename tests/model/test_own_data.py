@@ -96,7 +96,6 @@ CALLS = {
 WITHOUT_CELLS = {
     "setup_anndata",
     "load",
-    "minified_data_type",
     "save",  # of weights and split, which belong to the data whose checksum goes with them
     "register_manager",
     "deregister_manager",
