@@ -144,6 +144,24 @@ def test_the_page_on_metrics_runs_as_it_stands(run_code):
     assert left["agreement"].rank_correlation > 0.5
 
 
+def test_the_page_on_anomalies_runs_as_it_stands(run_code, monkeypatch):
+    monkeypatch.setattr(ov.CVAE, "train", functools.partialmethod(ov.CVAE.train, 20))
+    left = run_code(DOCS / "anomaly.md")
+    assert left["suspects"]["z"].is_monotonic_decreasing
+    assert len(left["table"]) == left["mask"].sum()
+    columns = {
+        name for name in names(table("anomaly.md", "## Which cells did the model not expect?")) if name[-1] != "…"
+    }
+    assert columns <= set(left["scores"].columns)
+    assert {name for name in left["scores"].columns if not name.startswith("gene")} <= columns
+
+
+def test_the_page_on_stability_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "stability.md")
+    assert left["found"].fits["seed"].tolist() == [0, 1, 2]
+    assert Path("stability.png").stat().st_size > 0
+
+
 def test_the_page_on_curves_runs_as_it_stands(run_code):
     left = run_code(DOCS / "curves.md")
     assert left["diagnosis"].verdict == "healthy"

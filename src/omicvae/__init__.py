@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from omicvae import plotting as pl  # noqa: F401
     from omicvae import tl as tl
     from omicvae._core import errors as errors
+    from omicvae.analysis import Stability as Stability
     from omicvae.curves import HistoryDiagnosis as HistoryDiagnosis
     from omicvae.curves import diagnose_history as diagnose_history
     from omicvae.diagnostics import Diagnosis as Diagnosis
     from omicvae.model import CVAE as CVAE
     from omicvae.model import Rescue as Rescue
     from omicvae.model import rescue as rescue
+    from omicvae.model.criticism import PosteriorPredictiveCheck as PosteriorPredictiveCheck
+    from omicvae.model.stability import stability as stability
     from omicvae.objective import Objective as Objective
 
 #: public name → (module, attribute or None for the module itself)
@@ -28,13 +31,16 @@ _PUBLIC = {
     "Diagnosis": ("omicvae.diagnostics", "Diagnosis"),
     "HistoryDiagnosis": ("omicvae.curves", "HistoryDiagnosis"),
     "Objective": ("omicvae.objective", "Objective"),
+    "PosteriorPredictiveCheck": ("omicvae.model.criticism", "PosteriorPredictiveCheck"),
     "Rescue": ("omicvae.model", "Rescue"),
+    "Stability": ("omicvae.analysis", "Stability"),
     "datasets": ("omicvae.datasets", None),
     "diagnose_history": ("omicvae.curves", "diagnose_history"),
     "errors": ("omicvae._core.errors", None),
     "metrics": ("omicvae.metrics", None),
     "pl": ("omicvae.plotting", None),
     "rescue": ("omicvae.model", "rescue"),
+    "stability": ("omicvae.model.stability", "stability"),
     "tl": ("omicvae.tl", None),
 }
 

@@ -155,7 +155,9 @@ class ConditionalVAE(nn.Module):
             self.prior.initialise(x_PG, batch.categories_BD, batch.continuous_BV)
 
     def encode(self, batch: Batch) -> LatentPosterior:
-        """Return q(z | x, c)."""
+        """Return q(z | x, c), which minified cells bring with them."""
+        if batch.posterior is not None:
+            return batch.posterior
         return self.encoder(self.likelihood.encoder_input(batch), self.covariates(batch))
 
     def prior_at(self, batch: Batch) -> LatentDensity:

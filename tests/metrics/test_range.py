@@ -32,11 +32,12 @@ ROWS = {
     "dci": (lambda z, v: metrics.dci(z, v).informativeness, 1.0, 0.0),
     "beta_vae_score": (lambda z, v: metrics.beta_vae_score(z, v, n_points=200).score, 1.0, 1 / 2),
     "factor_vae_score": (lambda z, v: metrics.factor_vae_score(z, v, n_points=200).score, 1.0, 1 / 2),
+    "linear_cka": (lambda z, v: metrics.linear_cka(z, v), 1.0, 0.0),
     "effect_agreement": (lambda z, v: metrics.effect_agreement(z[:, 0], v[:, 0] - 1.5).sign_agreement, 1.0, 1 / 2),
 }
 #: no scores of latents: yardsticks, values of single cells or entries, and what takes draws of the whole model
 OTHERS = {"benjamini_hochberg", "calibration", "kmeans_classes", "lisi", "permuted_interval", "purity_by_chance"}
-OTHERS |= {"randomised_pit"}
+OTHERS |= {"neighbour_overlap", "randomised_pit"}
 FUNCTIONS = {name for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
 by_row = pytest.mark.parametrize("name", ROWS)
 

@@ -10,6 +10,7 @@ from omicvae._core.errors import (
     TrainingError,
 )
 from omicvae._core.types import (
+    WITHOUT_DATA,
     Batch,
     Bfloat16Copies,
     FeatureMoments,
@@ -19,6 +20,7 @@ from omicvae._core.types import (
 )
 
 __all__ = [
+    "WITHOUT_DATA",
     "Batch",
     "Bfloat16Copies",
     "DataError",

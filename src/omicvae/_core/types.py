@@ -13,6 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omicvae._core.errors import NotSupportedError
+
+#: why, and what to do, where cells are asked for data that they do not have
+WITHOUT_DATA = (
+    "These cells are minified: latents stand in the place of their data. Load the model with the full AnnData, "
+    "CVAE.load(path, adata=adata), for what reads data."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SparseRows:
@@ -81,19 +89,27 @@ class Batch:
     Parameters
     ----------
     x
-        Data in the user's units (counts, real values, or 0/1): float32 (B, G), or :class:`SparseRows`.
+        Data in the user's units (counts, real values, or 0/1): float32 (B, G), or :class:`SparseRows`. None for cells
+        that are known by their posterior alone.
     library_B1
         Library size ℓ (counts, at least 1) or the given size factor s, float32.
     categories_BD
         Level codes of the categorical covariates, int64; the batch covariate, where there is one, is column 0.
     continuous_BV
         Continuous covariates, standardised with the training mean and SD, float32.
+    posterior
+        q(z | x, c) in the place of the data; None where it is to be inferred from them.
     """
 
-    __slots__ = ("_dense", "_sparse", "categories_BD", "continuous_BV", "given_sparse", "library_B1")
+    __slots__ = ("_dense", "_sparse", "categories_BD", "continuous_BV", "given_sparse", "library_B1", "posterior")
 
     def __init__(
-        self, x: Tensor | SparseRows, library_B1: Tensor, categories_BD: Tensor, continuous_BV: Tensor
+        self,
+        x: Tensor | SparseRows | None,
+        library_B1: Tensor,
+        categories_BD: Tensor,
+        continuous_BV: Tensor,
+        posterior: "LatentPosterior | None" = None,
     ) -> None:
         self.given_sparse = isinstance(x, SparseRows)
         self._dense = None if isinstance(x, SparseRows) else x
@@ -101,6 +117,7 @@ class Batch:
         self.library_B1 = library_B1
         self.categories_BD = categories_BD
         self.continuous_BV = continuous_BV
+        self.posterior = posterior
 
     def __len__(self) -> int:
         return self.library_B1.shape[0]
@@ -115,8 +132,12 @@ class Batch:
     def with_covariates(self, categories_BD: Tensor, continuous_BV: Tensor) -> "Batch":
         """Return the same cells with other level codes and standardised values."""
         x = self._sparse if self._dense is None else self._dense
-        assert x is not None
         return Batch(x, self.library_B1, categories_BD, continuous_BV)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the cells."""
+        return self.library_B1.dtype
 
     @property
     def rows_for_kernels(self) -> bool:
@@ -127,15 +148,15 @@ class Batch:
     def x_BG(self) -> Tensor:
         """The data, dense."""
         if self._dense is None:
-            assert self._sparse is not None
-            self._dense = self._sparse.to_dense()
+            self._dense = self.rows.to_dense()
         return self._dense
 
     @property
     def rows(self) -> SparseRows:
         """The non-zeros of the data."""
         if self._sparse is None:
-            assert self._dense is not None
+            if self._dense is None:
+                raise NotSupportedError(WITHOUT_DATA)
             self._sparse = SparseRows.from_dense(self._dense)
         return self._sparse
 

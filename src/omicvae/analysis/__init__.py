@@ -2,5 +2,11 @@
 
 from omicvae.analysis.intervals import DrawInterval, mean_and_sd
 from omicvae.analysis.reconstruction import Reconstruction
+from omicvae.analysis.stability import Stability
 
-__all__ = ["DrawInterval", "Reconstruction", "mean_and_sd"]
+__all__ = [
+    "DrawInterval",
+    "Reconstruction",
+    "Stability",
+    "mean_and_sd",
+]

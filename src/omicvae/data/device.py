@@ -53,7 +53,8 @@ class DeviceCells:
         place_M = shift_M + torch.arange(n_entries, device=self._device)
         columns_M, values_M = _numbers(self._columns[place_M]).int(), _numbers(self._values[place_M]).float()
         x = SparseRows(torch.cat([end_B.new_zeros(1), end_B]), columns_M, values_M, self._n_genes)
-        return Batch(x, *(tensor[rows_B] for tensor in self._cells))
+        library_B1, categories_BD, continuous_BV = (tensor[rows_B] for tensor in self._cells)
+        return Batch(x, library_B1, categories_BD, continuous_BV)
 
 
 def _on_device(array: np.ndarray, device: torch.device) -> Tensor:

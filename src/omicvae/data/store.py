@@ -9,7 +9,16 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from omicvae._core import Batch, DataError, FeatureMoments, SparseRows, choose
+from omicvae._core import (
+    WITHOUT_DATA,
+    Batch,
+    DataError,
+    FeatureMoments,
+    LatentPosterior,
+    NotSupportedError,
+    SparseRows,
+    choose,
+)
 from omicvae.data.alignment import align_genes
 from omicvae.data.compact import CompactValues
 from omicvae.data.covariates import numeric_column, obs_column, size_factor_column
@@ -48,6 +57,8 @@ class CellStore:
         Continuous covariates as given (not standardised), float64.
     summary
         Of the values, for the choice and check of a likelihood.
+    posterior
+        Mean and log variance of q(z | x, c), float32 (N, K), of minified cells: they have no values. None of others.
     per_cell
         ℓ as a column (float32), level codes and standardised covariates (float32), as a minibatch has them.
     """
@@ -60,6 +71,7 @@ class CellStore:
     codes_ND: np.ndarray
     continuous_NV: np.ndarray
     summary: MatrixSummary
+    posterior: tuple[np.ndarray, np.ndarray] | None = None
     per_cell: tuple[np.ndarray, np.ndarray, np.ndarray] = field(init=False, repr=False)
     _on_devices: dict[torch.device, DeviceCells | None] = field(init=False, repr=False, default_factory=dict)
 
@@ -108,14 +120,21 @@ class CellStore:
 
     @classmethod
     def of_points(
-        cls, schema: DataSchema, codes_ND: np.ndarray, continuous_NV: np.ndarray, library_N: np.ndarray
+        cls,
+        schema: DataSchema,
+        codes_ND: np.ndarray,
+        continuous_NV: np.ndarray,
+        library_N: np.ndarray,
+        posterior: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> "CellStore":
         """Store N points to decode at: covariates (codes and the user's units) and ℓ or s, without data."""
         n = len(library_N)
         nothing = np.empty(0, np.uint8)
         summary = MatrixSummary(0.0, None, None, None, None)
         indptr, columns = np.zeros(n + 1, np.int64), np.empty(0, np.uint16 if schema.n_genes <= 2**16 else np.int32)
-        return cls(schema, indptr, columns, CompactValues(nothing), library_N, codes_ND, continuous_NV, summary)
+        return cls(
+            schema, indptr, columns, CompactValues(nothing), library_N, codes_ND, continuous_NV, summary, posterior
+        )
 
     @property
     def standardised_NV(self) -> np.ndarray:
@@ -148,7 +167,15 @@ class CellStore:
         return replace(self, schema=schema)
 
     def gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return these rows one after the other: where each starts and ends, genes (int32), values (float32)."""
+        """Return these rows one after the other: where each starts and ends, genes (int32), values (float32).
+
+        Raises
+        ------
+        NotSupportedError
+            Where the cells are minified.
+        """
+        if self.posterior is not None:
+            raise NotSupportedError(WITHOUT_DATA)
         return self.values.gather(self.indptr, self.columns, rows)
 
     def csr(self, rows: np.ndarray) -> sp.csr_matrix:
@@ -162,11 +189,14 @@ class CellStore:
         The first call for a GPU leaves all cells there for the later ones, if they fit into half of its free memory.
         """
         rows, device = _as_rows(indices), torch.device(device)
-        there = None if device.type == "cpu" else self._cells_on(device)
+        there = None if device.type == "cpu" or self.posterior is not None else self._cells_on(device)
         if there is not None:
             return there.batch(rows)
-        sparse = [torch.from_numpy(array).to(device) for array in self.gather(rows)]
         cells = [torch.from_numpy(array[rows]).to(device) for array in self.per_cell]
+        if self.posterior is not None:
+            posterior = (torch.from_numpy(array[rows]).to(device) for array in self.posterior)
+            return Batch(None, cells[0], cells[1], cells[2], LatentPosterior(*posterior))
+        sparse = [torch.from_numpy(array).to(device) for array in self.gather(rows)]
         return Batch(SparseRows(sparse[0], sparse[1], sparse[2], self.n_genes), cells[0], cells[1], cells[2])
 
     def on_device(self, device: torch.device) -> DeviceCells:

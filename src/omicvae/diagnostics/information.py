@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 from omicvae.diagnostics.estimate import Estimate
 from omicvae.diagnostics.evidence import Check, Row
 from omicvae.metrics.labels import Array
+from omicvae.metrics.neighbours import neighbour_overlap
 
 MAX_CELLS = 1000
 N_NEIGHBOURS = 15
@@ -79,11 +80,3 @@ def pointwise_information(draw_MK: Array, mean_MK: Array, sd_MK: Array) -> Array
     np.fill_diagonal(distance_MM, own_M)  # exact where it matters most
     log_q_MM = -0.5 * distance_MM - np.log(sd_MK).sum(axis=1)
     return np.asarray(np.diag(log_q_MM) - logsumexp(log_q_MM, axis=1) + np.log(len(draw_MK)))
-
-
-def neighbour_overlap(first_MK: Array, second_MK: Array, k: int) -> Array:
-    """Share of the ``k`` nearest neighbours of each cell in one draw that are so in the other, shape (M,)."""
-    from sklearn.neighbors import kneighbors_graph
-
-    first_MM, second_MM = (kneighbors_graph(draw_MK, k) for draw_MK in (first_MK, second_MK))
-    return np.asarray(first_MM.multiply(second_MM).sum(axis=1) / k, dtype=np.float64).ravel()

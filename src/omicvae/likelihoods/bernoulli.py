@@ -43,7 +43,7 @@ class Bernoulli(Likelihood):
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) = x a − softplus(a) of each entry, in nats; shape (B, G)."""
         # the same as log σ(a (2x − 1)) for x in {0, 1}, which is free of cancellation
-        return logsigmoid(heads["logit"].to(batch.x_BG.dtype) * (2 * batch.x_BG - 1))
+        return logsigmoid(heads["logit"].to(batch.dtype) * (2 * batch.x_BG - 1))
 
     def evaluate(self, batch: Batch, outputs: Mapping[str, HeadOutput], weight_B: Array) -> Evaluated:
         """By a compiled kernel."""
@@ -51,7 +51,7 @@ class Bernoulli(Likelihood):
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.Bernoulli:
         """Return the distribution of the entries; batch shape (B, G)."""
-        return torch.distributions.Bernoulli(logits=heads["logit"].to(batch.x_BG.dtype))
+        return torch.distributions.Bernoulli(logits=heads["logit"].to(batch.dtype))
 
     def normalized(self, heads: Mapping[str, Tensor]) -> Tensor:
         """Probability of a 1; shape (B, G)."""

@@ -86,7 +86,7 @@ class CountLikelihood(Likelihood):
 
     def mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return μ, counts; shape (B, G)."""
-        return self.normalized({"scale": heads["scale"].to(batch.x_BG.dtype)}) * batch.library_B1
+        return self.normalized({"scale": heads["scale"].to(batch.dtype)}) * batch.library_B1
 
     def parameters_at(self, batch: Batch, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return μ, counts."""
@@ -94,7 +94,7 @@ class CountLikelihood(Likelihood):
 
     def log_mean(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log μ less log ℓ or log s, for its gradient: outside bounds that at the bound; shape (B, G)."""
-        scale_BG = heads["scale"].to(batch.x_BG.dtype)
+        scale_BG = heads["scale"].to(batch.dtype)
         return scale_BG if self.size_factor else torch.log_softmax(scale_BG, -1)
 
     def factors(self, batch: Batch) -> tuple[Array, bool]:

@@ -110,7 +110,7 @@ class NegativeBinomial(CountLikelihood):
 
     def log_prob(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return log p(x | heads) of each count, in nats; shape (B, G)."""
-        log_theta = self.log_dispersion(batch, heads).to(batch.x_BG.dtype)
+        log_theta = self.log_dispersion(batch, heads).to(batch.dtype)
         mean = (self.mean(batch, heads), self.log_mean(batch, heads))
         return _log_prob(batch.x_BG, *mean, _theta(log_theta), log_theta)
 
@@ -131,7 +131,7 @@ class NegativeBinomial(CountLikelihood):
 
     def distribution(self, batch: Batch, heads: Mapping[str, Tensor]) -> torch.distributions.NegativeBinomial:
         """Return the distribution of the counts; batch shape (B, G)."""
-        mu_BG = self.mean(batch, heads).clamp_min(torch.finfo(batch.x_BG.dtype).tiny)
+        mu_BG = self.mean(batch, heads).clamp_min(torch.finfo(batch.dtype).tiny)
         theta = _theta(self.log_dispersion(batch, heads).to(mu_BG))
         return torch.distributions.NegativeBinomial(theta, logits=mu_BG.log() - theta.log())
 

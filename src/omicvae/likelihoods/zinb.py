@@ -92,7 +92,7 @@ class ZeroInflatedNegativeBinomial(CountLikelihood):
         from pyro.distributions import ZeroInflatedDistribution
 
         base = self.counts.distribution(batch, heads)
-        return ZeroInflatedDistribution(base, gate_logits=_bounded(heads["zero_logit"].to(batch.x_BG.dtype)))
+        return ZeroInflatedDistribution(base, gate_logits=_bounded(heads["zero_logit"].to(batch.dtype)))
 
     def parameters_at(self, batch: Batch, heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return μ and θ of the counts before extra zeros, and π."""

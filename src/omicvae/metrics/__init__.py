@@ -9,6 +9,7 @@ be used is a ``DataError`` that says why, an impossible setting a ``SettingError
 
 from omicvae.metrics.agreement import EffectAgreement, benjamini_hochberg, effect_agreement
 from omicvae.metrics.calibration import Calibration, calibration, randomised_pit
+from omicvae.metrics.cka import linear_cka
 from omicvae.metrics.classification import (
     CLASSIFIERS,
     PermutedInterval,
@@ -22,7 +23,7 @@ from omicvae.metrics.dci import DCIScore, dci
 from omicvae.metrics.factor_vae import FixedFactorScore, beta_vae_score, factor_vae_score
 from omicvae.metrics.lisi import clisi, ilisi, lisi
 from omicvae.metrics.mig_sap import GapScore, mig, sap
-from omicvae.metrics.neighbours import graph_connectivity, neighbourhood_purity, purity_by_chance
+from omicvae.metrics.neighbours import graph_connectivity, neighbour_overlap, neighbourhood_purity, purity_by_chance
 from omicvae.metrics.pcr import PCRComparison, pcr, pcr_comparison
 from omicvae.metrics.silhouette import silhouette, silhouette_batch, silhouette_label
 
@@ -47,8 +48,10 @@ __all__ = [
     "graph_connectivity",
     "ilisi",
     "kmeans_classes",
+    "linear_cka",
     "lisi",
     "mig",
+    "neighbour_overlap",
     "neighbourhood_purity",
     "pcr",
     "pcr_comparison",

@@ -1,9 +1,10 @@
-"""Nearest neighbours among labelled cells: whether they bear one label, and whether labels hang together."""
+"""Nearest neighbours: whether they bear one label, whether labels hang together, and whether two embeddings agree."""
 
 import numpy as np
 
 from omicvae._core.arguments import integral
-from omicvae.metrics.labels import MAX_CELLS, Array, FloatArray, IntArray, LabelledCells, labelled_cells
+from omicvae._core.errors import DataError
+from omicvae.metrics.labels import MAX_CELLS, Array, FloatArray, IntArray, LabelledCells, as_features, labelled_cells
 
 N_NEIGHBOURS = 15
 
@@ -70,3 +71,22 @@ def graph_connectivity(embedding_ND: Array, labels_N: Array, k: int = N_NEIGHBOU
     _, component_M = connected_components(edges, directed=True, connection="weak")
     sizes = [np.bincount(component_M[cells.codes_M == code]) for code in range(len(cells.classes))]
     return float(np.mean([size.max() / size.sum() for size in sizes]))
+
+
+def neighbour_overlap(first_ND: Array, second_ND: Array, k: int = N_NEIGHBOURS) -> FloatArray:
+    """Share of the k nearest neighbours of each cell in one embedding that are so in the other, shape (N,).
+
+    Range: 0 to 1, higher is more alike; k / (N − 1) for embeddings that have nothing to do with each other.
+
+    Parameters
+    ----------
+    first_ND, second_ND
+        Two embeddings of the same cells, which may have different dimensions.
+    """
+    from sklearn.neighbors import kneighbors_graph
+
+    k, n_cells = integral("k", k, minimum=1), len(first_ND)
+    if n_cells <= k:
+        raise DataError(f"{k} neighbours need at least {k + 1} cells, got {n_cells}.")
+    graphs = [kneighbors_graph(as_features(values_ND, n_cells), k) for values_ND in (first_ND, second_ND)]
+    return np.asarray(graphs[0].multiply(graphs[1]).sum(axis=1) / k, dtype=np.float64).ravel()

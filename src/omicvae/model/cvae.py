@@ -6,19 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from anndata import AnnData
-from scvi.model.base import ArchesMixin, BaseModelClass, RNASeqMixin, VAEMixin
+from scvi.model.base import ArchesMixin, BaseMinifiedModeModelClass, RNASeqMixin, VAEMixin
 
 from omicvae._core import SettingError, named_fields
 from omicvae._core.words import unknown_settings
 from omicvae.data import CellStore, DataSchema, Identity, SetupKeys, check_support, choose_likelihood
+from omicvae.data.minified import require_data
 from omicvae.likelihoods import LIKELIHOODS
+from omicvae.model.anomaly import AnomalyMixin
 from omicvae.model.config import ModelConfig, default_dropout
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.export import ExportMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.generation import GenerationMixin
 from omicvae.model.host import RefusalsMixin, adopt
+from omicvae.model.imputation import ImputationMixin
 from omicvae.model.latent import LatentMixin
+from omicvae.model.minified import MinifiedMixin
 from omicvae.model.reconstruction import ReconstructionMixin
 from omicvae.model.saving import SavingMixin
 from omicvae.model.setup_record import own_memory, record_setup, recorded_setup
@@ -38,12 +42,15 @@ class CVAE(
     GenerationMixin,
     ReconstructionMixin,
     DiagnosisMixin,
+    AnomalyMixin,
+    ImputationMixin,
+    MinifiedMixin,
     SavingMixin,
     RefusalsMixin,
     VAEMixin,
     RNASeqMixin,
     ArchesMixin,
-    BaseModelClass,
+    BaseMinifiedModeModelClass,
 ):
     """Conditional variational autoencoder for counts, real values and binary data.
 
@@ -120,6 +127,7 @@ class CVAE(
         if unknown:
             raise unknown_settings("CVAE()", unknown, list(inspect.signature(type(self).__init__).parameters)[1:-1])
         own_memory(adata)
+        require_data(adata, "CVAE()")
         if dropout_rate is None:
             named["dropout_rate"] = default_dropout(adata.n_obs)
         architecture = Architecture(**named_fields(Architecture, named))
@@ -185,6 +193,7 @@ class CVAE(
         """
         setup = SetupKeys(**named_fields(SetupKeys, locals()))
         own_memory(adata)
+        require_data(adata, "setup_anndata()")
         DataSchema.register(adata, setup)
         record_setup(adata, setup)
 

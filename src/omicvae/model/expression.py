@@ -13,6 +13,7 @@ from omicvae._core import NotSupportedError, SettingError, flag, integral, real
 from omicvae._core.noise import numpy_seeded
 from omicvae.analysis import DrawInterval
 from omicvae.data import Transform, gene_columns
+from omicvae.data.minified import require_data
 from omicvae.model.state import HasState
 
 Tables = dict[str, pd.DataFrame] | dict[str, NDArray[np.float32]]
@@ -248,6 +249,7 @@ class ExpressionMixin(HasState):
         changes are ratios of ρ. The pairs of cells that scvi-tools compares are drawn by the model's seed.
         """
         self.state.require_trained("differential_expression()")
+        require_data(self.state.adata, "differential_expression()")
         if self.module.likelihood.support != "counts":
             raise NotSupportedError(
                 f"differential_expression() compares proportions of counts, and this model's likelihood is "

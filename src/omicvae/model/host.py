@@ -1,5 +1,6 @@
 """The one place where omicvae meets scvi-tools: what its registry is told, and which of its methods are refused."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -78,6 +79,7 @@ def _levels(registry_key: str, levels: CategoricalLevels | None) -> _Place:
 def adopt(model: Any, state: ModelState) -> Any:
     """Give ``model``, a ``CVAE``, its state; register it, and the data where it has any, with scvi-tools; return it."""
     model.state, kind, adata, schema = state, type(model), state.adata, state.schema
+    getattr(model, "registered", lambda: None)()  # of other data
     if adata is None:
         BaseModelClass.__init__(model, registry={"field_registries": {}})
     else:
@@ -97,8 +99,17 @@ def adopt(model: Any, state: ModelState) -> Any:
         manager.register_fields(adata)
         kind.register_manager(manager)
         BaseModelClass.__init__(model, adata)
+        model.registered = weakref.finalize(model, _forget, kind, model.id, manager)
     model.is_trained_ = bool(state.fits)
     return model
+
+
+def _forget(kind: Any, model_id: str, manager: AnnDataManager) -> None:
+    """Take a model that is gone out of the class's tables, which would hold its AnnData for ever."""
+    kind._per_instance_manager_store.pop(model_id, None)
+    known = kind._setup_adata_manager_store
+    if known.get(manager.adata_uuid) is manager:
+        del known[manager.adata_uuid]
 
 
 def _refusal(name: str, reason: str) -> Callable[..., NoReturn]:

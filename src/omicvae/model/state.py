@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omicvae._core import NotSupportedError, SettingError, integral
 from omicvae.data import CellStore, DataSchema, Identity, check_support, matrix_place
+from omicvae.data.minified import is_minified, minified_store, require_data
 from omicvae.model.config import ModelConfig, build_module
 from omicvae.model.setup_record import check_anndata, own_memory
 from omicvae.module import ConditionalVAE
@@ -145,7 +146,7 @@ class ModelState:
     def require_split(self, what: str) -> Split:
         """Return the split; raise where the model is not trained, or has not the cells that it was trained on."""
         self.require_trained(what)
-        self.own_adata()
+        require_data(self.own_adata(), what)
         if self.split is None:
             raise NotSupportedError(
                 f"{what} needs the cells that the model was trained on, in their order, to know which of them "
@@ -162,6 +163,8 @@ class ModelState:
             assert self.store is not None  # it comes with the data
             return self.store
         check_anndata(adata)
+        if is_minified(adata):
+            return minified_store(adata, self.schema, self.module)
         store = CellStore.build(adata, self.schema, unseen=unseen, missing_genes=missing_genes)
         check_support(store.summary, self.module.likelihood.support, matrix_place(self.schema.keys.layer))
         return store

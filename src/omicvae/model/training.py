@@ -13,6 +13,7 @@ import numpy as np
 
 from omicvae._core import SettingError, TrainingError, choose, integral, named_fields
 from omicvae.data import train_validation_split
+from omicvae.data.minified import require_data
 from omicvae.model.rescue_search import Attempt, Limits
 from omicvae.model.rescue_search import rescue as mend
 from omicvae.model.state import HasState, ModelState
@@ -140,7 +141,7 @@ class TrainingMixin(HasState):
         choose("on_bad_steps", on_bad_steps, ("raise", "stop"))
         limits, given = Limits.of(rescue), settings.given()
         with state.one_look(), state.all_or_nothing():
-            state.own_adata()
+            require_data(state.own_adata(), "train()")
             settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
             folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
             if folder is not None:

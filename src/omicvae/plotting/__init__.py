@@ -9,6 +9,7 @@ from omicvae.plotting.curves import adversary_curve, elbo_curve, kl_weight_curve
 from omicvae.plotting.latent import embedding, kl_per_dimension
 from omicvae.plotting.probes import probe_scores
 from omicvae.plotting.reconstruction import calibration, reconstruction, reconstruction_cells, reconstruction_genes
+from omicvae.plotting.stability import stability
 
 __all__ = [
     "adversary_curve",
@@ -22,4 +23,5 @@ __all__ = [
     "reconstruction",
     "reconstruction_cells",
     "reconstruction_genes",
+    "stability",
 ]
