@@ -6,4 +6,5 @@ UMAP = "X_omicvae_umap"
 UNS = "omicvae"
 SETUP = "setup"
 DIAGNOSIS = "diagnosis"
-RESERVED = (SETUP, DIAGNOSIS)
+COUNTERFACTUAL = "counterfactual"
+RESERVED = (SETUP, DIAGNOSIS, COUNTERFACTUAL)

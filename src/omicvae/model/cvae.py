@@ -13,6 +13,7 @@ from omicvae._core.words import unknown_settings
 from omicvae.data import CellStore, DataSchema, Identity, SetupKeys, check_support, choose_likelihood
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model.config import ModelConfig, default_dropout
+from omicvae.model.counterfactual import CounterfactualMixin
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.host import RefusalsMixin, adopt
@@ -33,6 +34,7 @@ class CVAE(
     ExpressionMixin,
     DiagnosisMixin,
     SavingMixin,
+    CounterfactualMixin,
     RefusalsMixin,
     VAEMixin,
     RNASeqMixin,
