@@ -117,7 +117,7 @@ class CounterfactualMixin(HasState):
             layers={**cells, "lower": change_NG - half_NG, "upper": change_NG + half_NG},
         )
         settings = {"to": dict(to or {}), "groupby": groupby, "n_samples": n_samples, "interval": interval, "seed": seed}
-        said = {"settings": json.dumps(settings, default=plain), "summary": str(judgement)}
+        said = {"settings": json.dumps(settings, default=plain), "summary": str(judgement), "told_by_z": judgement.leak}
         tables = {"groups": judgement.to_frame(), "genes": judgement.genes_to_frame(self.schema.gene_names, z)}
         result.uns[keys.UNS] = {keys.COUNTERFACTUAL: {**said, **tables}}
         return result

@@ -61,7 +61,7 @@ def contrast(
     def compare(batch: Batch, start: int) -> tuple[Tensor, ...]:
         q, there = module.encode(batch), target(batch)
         one_B1 = torch.ones_like(batch.library_B1)
-        sums = [torch.zeros_like(batch.x_BG) for _ in range(8)]
+        sums = [torch.zeros_like(batch.x_BG) for _ in range(7)]
         for number in range(n_samples):
             z_BK = draw(q, start, number)
             values = []
@@ -73,9 +73,9 @@ def contrast(
             own_BG, own_sample_BG, target_BG, sample_BG = values
             change_BG = target_BG - own_BG
             taken = (own_BG, target_BG, change_BG**2, own_sample_BG, own_sample_BG**2, sample_BG, sample_BG**2)
-            for total_BG, value_BG in zip(sums, taken, strict=False):
+            for total_BG, value_BG in zip(sums, taken, strict=True):
                 total_BG += value_BG
-        own_BG, target_BG, square_BG, *samples = (total_BG / n_samples for total_BG in sums[:7])
+        own_BG, target_BG, square_BG, *samples = (total_BG / n_samples for total_BG in sums)
         member_KB = codes_N[start : start + len(batch)] == np.arange(n_groups)[:, None]
         for moment_KG, value_BG in zip(moments_4KG, samples, strict=True):
             moment_KG += member_KB.astype(np.float64) @ value_BG.cpu().numpy().astype(np.float64)
