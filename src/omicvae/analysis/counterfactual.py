@@ -1,7 +1,7 @@
 """Whether predicted changes of groups of cells come nearer to what was observed than two simple baselines."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,19 @@ def mean_of(cells: Matrix) -> Vector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObservedGroups:
-    """Cells as they were observed, by group: in their own and in the target state, (N, G) each, in one unit."""
+    """Cells as they were observed, by group: in their own and in the target state, (N, G) each, in one unit.
+
+    ``changes`` has, of each group in both, the smaller number of cells and the observed change of its mean.
+    """
 
     own: Mapping[str, Matrix]
     target: Mapping[str, Matrix]
+    changes: Mapping[str, tuple[int, Vector]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        both = [(name, self.own[name], self.target[name]) for name in self.own if name in self.target]
+        changes = {name: (min(a.shape[0], b.shape[0]), mean_of(b) - mean_of(a)) for name, a, b in both}
+        object.__setattr__(self, "changes", changes)
 
     @property
     def n_target(self) -> int:
@@ -45,13 +54,9 @@ class ObservedGroups:
 
     def mean_shift(self, group: str) -> Vector | None:
         """Mean of the observed changes of the other groups, each alike; None where no other was seen in both states."""
-        sizes = {
-            name: min(self.own[name].shape[0], self.target[name].shape[0])
-            for name in self.own
-            if name in self.target and name != group
-        }
-        fewest = FEWEST if max(sizes.values(), default=0) >= FEWEST else 2
-        shifts = [mean_of(self.target[name]) - mean_of(self.own[name]) for name, n in sizes.items() if n >= fewest]
+        others = [change for name, change in self.changes.items() if name != group]
+        fewest = FEWEST if max((n for n, _ in others), default=0) >= FEWEST else 2
+        shifts = [change_G for n, change_G in others if n >= fewest]
         return np.mean(shifts, axis=0) if shifts else None
 
 
@@ -83,8 +88,8 @@ class PredictedGroup:
     def tested(self, n_target: int, z: float) -> dict[str, Vector]:
         """Interval, p and q of the change, as if its two means had been measured in so many cells.
 
-        SE² = v′ / n_target + v / n with the predicted variances: the network cannot know the target state better than the
-        cells in that state told it. p is two-sided normal, q Benjamini–Hochberg over genes; NaN without such cells.
+        SE² = v′ / n_target + v / n with the predicted variances: the network cannot know the target state better than
+        the cells in that state told it. p is two-sided normal, q Benjamini–Hochberg over genes; NaN without such cells.
         """
         from scipy.stats import norm
 
@@ -135,19 +140,20 @@ class CounterfactualJudgement:
     def to_frame(self) -> pd.DataFrame:
         """One row a group: cells, R² of means over genes, and the verdict against each baseline.
 
-        ``gain_over_…`` is D of :func:`nearer` and ``se_…`` its standard error: beyond ``CLEAR`` of them the model beats the
-        baseline or loses to it, within them it ties. NaN and "cannot be judged" where there is nothing to judge with.
+        ``gain_over_…`` is D of :func:`nearer` and ``se_…`` its standard error: beyond ``CLEAR`` of them the model beats
+        the baseline or loses to it, within them it ties. NaN and "cannot be judged" where nothing can judge.
         """
         return pd.DataFrame([self._row(name) for name in self.predicted]).set_index("group")
 
     def _row(self, name: str) -> dict[str, Any]:
         group, target, shift_G = self.predicted[name], self.observed.target.get(name), self.observed.mean_shift(name)
         if target is not None and target.shape[0] < 2:
-            target = None
+            target = None  # one cell has no standard error
         trained = "unknown" if self.trained is None else "yes" if name in self.trained else "no"
         n_target = 0 if target is None else target.shape[0]
         row: dict[str, Any] = {"group": name, "n": group.n, "n_target": n_target, "trained_on": trained}
-        baselines = {"no_change": group.own_mean_G, "mean_shift": None if shift_G is None else group.own_mean_G + shift_G}
+        shifted_G = None if shift_G is None else group.own_mean_G + shift_G
+        baselines = {"no_change": group.own_mean_G, "mean_shift": shifted_G}
         for what, mean_G in {"model": group.mean_G, **baselines}.items():
             known = target is not None and mean_G is not None
             row[f"r2_{what}"] = r_squared(mean_of(target), mean_G) if known else np.nan  # type: ignore[arg-type]
@@ -160,7 +166,7 @@ class CounterfactualJudgement:
         return row
 
     def genes_to_frame(self, gene_names: Sequence[str], z: float) -> pd.DataFrame:
-        """One row for each group and gene: means, the change with interval, p and q, variances, mean shift, and truth."""
+        """One row for each group and gene: means, change with interval, p and q, variances, and what was observed."""
         parts = []
         for name, group in self.predicted.items():
             shift_G, target = self.observed.mean_shift(name), self.observed.target.get(name)
@@ -202,13 +208,14 @@ class CounterfactualJudgement:
         fitted = judged.index[judged["trained_on"] == "yes"]
         if len(fitted):
             lines.append(
-                f"The model was trained on the target cells of {_names(fitted)}, which their mean shift has not seen: that "
-                "is fit, not prediction. To judge prediction, leave a group's target cells out of training and pass them."
+                f"The model was trained on the target cells of {_names(fitted)}, which the mean shift has not seen: "
+                "that is fit, not prediction. To judge prediction, leave a group's target cells out of training and pass "
+                "them in adata."
             )
         if self.trained is None and len(judged):
             lines.append("Whether the model was trained on these target cells is not known.")
         if self.leak == self.leak:
-            told = f"A draw of z tells the state within groups with a balanced accuracy of {self.leak:.2f} (chance 0.50)"
+            told = f"A draw of z tells the state within groups with balanced accuracy {self.leak:.2f} (chance 0.50)"
             lines.append(told + (": some of the state stays when c is changed." if self.leak > LEAKS else "."))
         lines.append("Cells are the units of p and q: that donors or samples differ is not in them.")
         return lines
@@ -219,5 +226,6 @@ def _listed(verdicts: pd.Series, verb: str) -> str:
     return f"{len(names)} of {len(verdicts)} ({_names(names)})"
 
 
-def _names(names: Sequence[str], shown: int = 8) -> str:
-    return ", ".join(map(str, names[:shown])) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+def _names(names: Iterable[object], shown: int = 8) -> str:
+    said = [str(name) for name in names]
+    return ", ".join(said[:shown]) + (f" and {len(said) - shown} more" if len(said) > shown else "")

@@ -53,7 +53,7 @@ def change_agreement(
 ) -> ChangeAgreement:
     """Compare what was predicted for cells in another state with cells observed there (Lotfollahi et al. 2019).
 
-    Top genes are those of the largest |t| between own and observed cells (Welch 1947); the prediction has no part in it.
+    Top genes are those of the largest |t| between own and observed cells (Welch 1947), whatever was predicted.
 
     Range: each its own, see :class:`ChangeAgreement`; higher is better.
 

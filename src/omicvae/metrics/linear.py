@@ -16,7 +16,7 @@ def residuals(features_NG: NDArray[np.floating[Any]], design_NC: NDArray[np.floa
 
 
 def r_squared(observed_G: NDArray[np.float64], predicted_G: NDArray[np.float64]) -> float:
-    """Return 1 − Σ (observed − predicted)² / Σ (observed − its mean)², at most 1; NaN where the observed are constant."""
+    """Return 1 − Σ (observed − predicted)² / Σ (observed − its mean)²; NaN where the observed are constant."""
     total = ((observed_G - observed_G.mean()) ** 2).sum()
     return float(1 - ((observed_G - predicted_G) ** 2).sum() / total) if total > 0 else float("nan")
 

@@ -48,8 +48,8 @@ class CounterfactualMixin(HasState):
         """Cells as they would be in another state c′: decode(z, c′) and decode(z, c) at the same draws z ~ q(z | x, c).
 
         The change is decode(z, c′) − decode(z, c), never decode(z, c′) − x, which would count what the model misses of
-        x as an effect. For counts everything is in u(x) = log1p(10⁴ x / Σx), or log1p(x / s) with size factors: the unit
-        of scanpy's log-normalised data; else in data units.
+        x as an effect. For counts everything is in u(x) = log1p(10⁴ x / Σx), the unit of scanpy's log-normalised data,
+        or log1p(x / s) with size factors; else in data units.
 
         Parameters
         ----------
@@ -70,15 +70,15 @@ class CounterfactualMixin(HasState):
 
         Returns
         -------
-        The chosen cells × genes. ``X``: the change, mean over draws. Layers: ``own`` and ``target``, u(decode(z, c)) and
-        u(decode(z, c′)), means over draws; ``lower`` and ``upper``, normal interval of the change over draws of z;
+        The chosen cells × genes. ``X``: the change, mean over draws. Layers: ``own`` and ``target``, u(decode(z, c))
+        and u(decode(z, c′)), means over draws; ``lower`` and ``upper``, normal interval of the change over draws of z;
         ``mean`` and ``variance`` of u(x̂), x̂ ~ p(x | z, c′): how cells scatter, counting noise too. Seven dense float32
         arrays: choose cells by ``indices`` where memory is short.
 
-        ``uns["omicvae"]["counterfactual"]``: ``summary``, a text that says whether the model beats no change and the mean
-        shift of the other groups, and where that cannot be judged; ``groups`` and ``genes``, its tables, of the cells
-        that are not in the target state yet: predicted means (observed mean plus change), Benjamini–Hochberg q. See
-        :mod:`omicvae.analysis.counterfactual`.
+        ``uns["omicvae"]["counterfactual"]``: ``summary``, a text that says whether the model beats no change and the
+        mean shift of the other groups, and where that cannot be judged; its tables ``groups`` and ``genes``, of the
+        cells that are not in the target state yet: predicted means (observed mean plus change), Benjamini–Hochberg q;
+        ``told_by_z``, how well z tells the state. See :mod:`omicvae.analysis.counterfactual`.
 
         Raises
         ------
@@ -92,32 +92,34 @@ class CounterfactualMixin(HasState):
         target = self._target(to)
         matching: dict[str, Any] = {"unseen": unseen, "missing_genes": missing_genes}
         passes = self.state.passes("counterfactual()", adata, indices, batch_size, **matching)
-        own = self.state.adata if adata is None else adata
-        assert own is not None  # passes() found its cells
-        groups = _Groups.of(passes, target, _labels(own, groupby))
+        own, rows = self.state.adata if adata is None else adata, passes.rows
+        assert own is not None  # passes() found them
+        assert rows is not None
+        groups = _Groups.of(passes.store, rows, target, _labels(own, groupby))
         seed = self.state.seed_for("latent", seed)
         found = contrast(passes, target, groups.chosen_M, len(groups.names), seed=seed, n_samples=n_samples)
         unit_NG = passes.store.log_normalised(self.module.likelihood.support)
         judgement = CounterfactualJudgement(
             to=", ".join(f"{key}={plain(value)!r}" for key, value in (to or {}).items()),
             unit=_unit(self.module.likelihood),
-            predicted=groups.predicted(found, unit_NG[passes.rows]),
+            predicted=groups.predicted(found, unit_NG[rows]),
             observed=groups.observed(unit_NG),
             trained=self._trained(passes.store, target, groupby),
             leak=_leak(passes, groups, seed),
         )
-        logger.info("%s", judgement)
+        summary = str(judgement)
+        logger.info("%s", summary)
         cells = found.cells
         half_NG = z * cells.pop("sd")
         change_NG = cells.pop("change")
         result = AnnData(
             change_NG,
-            obs=own.obs.iloc[passes.rows].copy(),
+            obs=own.obs.iloc[rows].copy(),
             var=pd.DataFrame(index=list(self.schema.gene_names)),
             layers={**cells, "lower": change_NG - half_NG, "upper": change_NG + half_NG},
         )
-        settings = {"to": dict(to or {}), "groupby": groupby, "n_samples": n_samples, "interval": interval, "seed": seed}
-        said = {"settings": json.dumps(settings, default=plain), "summary": str(judgement), "told_by_z": judgement.leak}
+        settings = {"to": dict(to or {}), "groupby": groupby, "n_samples": n_samples, "interval": interval}
+        said = {"settings": json.dumps(settings, default=plain), "summary": summary, "told_by_z": judgement.leak}
         tables = {"groups": judgement.to_frame(), "genes": judgement.genes_to_frame(self.schema.gene_names, z)}
         result.uns[keys.UNS] = {keys.COUNTERFACTUAL: {**said, **tables}}
         return result
@@ -168,15 +170,17 @@ class _Groups:
     target_N: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, passes: CellPasses, target: Transform, labels_N: NDArray[np.object_]) -> "_Groups":
-        store, rows = passes.store, passes.rows
+    def of(
+        cls, store: CellStore, rows: NDArray[np.int64], target: Transform, labels_N: NDArray[np.object_]
+    ) -> "_Groups":
+        """Find out which chosen cells are to be moved, and which cells of the data are in the same states."""
         target_N = _in_state(store, target)
         known_N = np.array([label is not None for label in labels_N])
         moving = rows[known_N[rows] & ~target_N[rows]]
         if not len(moving):
             raise DataError(
-                f"All {len(rows)} chosen cells are in that state already, or have no group. Choose others by indices, or "
-                "another state."
+                f"All {len(rows)} chosen cells are in that state already, or have no group. Choose others by indices, "
+                "or another state."
             )
         columns = list(target.codes)
         starts = {tuple(codes) for codes in store.codes_ND[moving][:, columns]}
@@ -187,7 +191,7 @@ class _Groups:
         return cls(names, np.array(chosen_M), labels_N, own_N, target_N)
 
     def predicted(self, found: Contrast, unit_MG: Any) -> dict[str, PredictedGroup]:
-        """What was found for each group; ``unit_MG`` are the chosen cells as observed."""
+        """Return what was found for each group; ``unit_MG`` are the chosen cells as observed."""
         members = {name: np.flatnonzero(self.chosen_M == k) for k, name in enumerate(self.names)}
         return {
             name: PredictedGroup(
@@ -201,13 +205,13 @@ class _Groups:
         }
 
     def members(self, state_N: NDArray[np.bool_]) -> dict[str, NDArray[np.int64]]:
-        """Rows of the data in a state, by group."""
+        """Return rows of the data in a state, by group."""
         rows = np.flatnonzero(state_N)
         names = sorted({label for label in self.labels_N[rows] if label is not None})
         return {name: rows[self.labels_N[rows] == name] for name in names}
 
     def observed(self, unit_NG: Any) -> ObservedGroups:
-        """All cells of the data that are in one of the states."""
+        """Return all cells of the data that are in one of the states."""
         states = (self.members(state_N) for state_N in (self.own_N, self.target_N))
         return ObservedGroups(*({name: unit_NG[rows] for name, rows in members.items()} for members in states))
 
@@ -246,7 +250,7 @@ def _leak(passes: CellPasses, groups: _Groups, seed: int) -> float:
 
 
 def _quantile(interval: float) -> float:
-    """Standard normal quantile of a two-sided interval."""
+    """Return the standard normal quantile of a two-sided interval."""
     from scipy.stats import norm
 
     interval = real("interval", interval)
