@@ -5,8 +5,8 @@ training, and predicted from its control cells. The condition is the only covari
 variance would have looked at the cells left out.
 
 Arms: `omicvae`, `CVAE(encode_covariates=False)` with a latent adversary, as `docs/counterfactual.md` advises;
-`omicvae_no_adversary`, the same without; `omicvae_default`, the condition in encoder and decoder; `scvi`, SCVI (nb),
-its samples with `transform_batch` used in the same way (80 epochs, rate 4e-3, warm-up of 20 epochs: its own 400 take five
+`omicvae_no_adversary`, the same without; `omicvae_default`, the condition in encoder and decoder; `scvi`, SCVI
+(nb), its samples with `transform_batch` used in the same way (80 epochs, rate 4e-3, warm-up of 20; its own 400 take 5
 times as long). Baselines: `no_change`; `mean_shift`, observed control mean plus the mean of the other groups' shifts.
 
 Figures by `omicvae.metrics.change_agreement` in log1p of counts per 10,000: R² of means over all genes and over the 100
@@ -18,7 +18,7 @@ the mean of samples at c′ alone, without the observed control mean.
 `chosen_on` marks groups on which the settings were chosen; `fresh` summaries leave them out. `leak`: largest difference
 in the prediction of the first group after its held-out cells were replaced by noise, 0 if bit-identical.
 
-Arm `null`: conditions permuted within groups, nothing held out, default model; `hits` is the number of genes at q ≤ 0.05
+Arm `null`: conditions permuted within groups, nothing held out, default model; `hits` are the genes at q ≤ 0.05
 by group, which should be 0, and `hits_unpermuted` that of the real conditions.
 """
 

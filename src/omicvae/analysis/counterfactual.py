@@ -209,8 +209,8 @@ class CounterfactualJudgement:
         if len(fitted):
             lines.append(
                 f"The model was trained on the target cells of {_names(fitted)}, which the mean shift has not seen: "
-                "that is fit, not prediction. To judge prediction, leave a group's target cells out of training and pass "
-                "them in adata."
+                "that is fit, not prediction. To judge prediction, leave a group's target cells out of training and "
+                "pass them in adata."
             )
         if self.trained is None and len(judged):
             lines.append("Whether the model was trained on these target cells is not known.")

@@ -104,7 +104,7 @@ class CounterfactualMixin(HasState):
             unit=_unit(self.module.likelihood),
             predicted=groups.predicted(found, unit_NG[rows]),
             observed=groups.observed(unit_NG),
-            trained=self._trained(passes.store, target, groupby),
+            trained=self._trained(target, groupby),
             leak=_leak(passes, groups, seed),
         )
         summary = str(judgement)
@@ -118,7 +118,7 @@ class CounterfactualMixin(HasState):
             var=pd.DataFrame(index=list(self.schema.gene_names)),
             layers={**cells, "lower": change_NG - half_NG, "upper": change_NG + half_NG},
         )
-        settings = {"to": dict(to or {}), "groupby": groupby, "n_samples": n_samples, "interval": interval}
+        settings = {"to": to, "groupby": groupby, "n_samples": n_samples, "interval": interval, "seed": seed}
         said = {"settings": json.dumps(settings, default=plain), "summary": summary, "told_by_z": judgement.leak}
         tables = {"groups": judgement.to_frame(), "genes": judgement.genes_to_frame(self.schema.gene_names, z)}
         result.uns[keys.UNS] = {keys.COUNTERFACTUAL: {**said, **tables}}
@@ -140,7 +140,7 @@ class CounterfactualMixin(HasState):
             )
         return target
 
-    def _trained(self, store: CellStore, target: Transform, groupby: str | None) -> frozenset[str] | None:
+    def _trained(self, target: Transform, groupby: str | None) -> frozenset[str] | None:
         """Return the groups with own cells in the target state; None where they are not known."""
         own = self.state.adata
         if own is None or self.state.store is None or (groupby is not None and groupby not in own.obs):

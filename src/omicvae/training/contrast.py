@@ -22,6 +22,24 @@ def in_unit(likelihood: Likelihood, x_BG: Tensor, library_B1: Tensor) -> Tensor:
     return likelihood.features(x_BG, depth_B1)
 
 
+class Moments:
+    """Running mean and population variance of tensors of one shape (Welford 1962), which lose no digits."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.n, self.mean, self.squares = 0, torch.zeros_like(like), torch.zeros_like(like)
+
+    def add(self, value: Tensor) -> None:
+        """Take another draw."""
+        self.n += 1
+        before = value - self.mean
+        self.mean += before / self.n
+        self.squares += before * (value - self.mean)
+
+    def both(self) -> tuple[Tensor, Tensor]:
+        """Return mean and variance."""
+        return self.mean, self.squares / self.n
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Contrast:
     """What :func:`contrast` finds of N cells in K groups.
@@ -51,7 +69,7 @@ def contrast(
     """
     module, draw = passes.module, passes.draws(seed)
     likelihood, rows = module.likelihood, np.arange(passes.store.n_cells) if passes.rows is None else passes.rows
-    moments_4KG = np.zeros((4, n_groups, passes.store.n_genes))
+    counts, moments_22KG = likelihood.support == "counts", np.zeros((2, 2, n_groups, passes.store.n_genes))
 
     def sampled(batch: Batch, heads: dict[str, Tensor], start: int, number: int) -> Tensor:
         distribution = likelihood.distribution(batch, heads)
@@ -61,34 +79,30 @@ def contrast(
     def compare(batch: Batch, start: int) -> tuple[Tensor, ...]:
         q, there = module.encode(batch), target(batch)
         one_B1 = torch.ones_like(batch.library_B1)
-        sums = [torch.zeros_like(batch.x_BG) for _ in range(7)]
+        own, change, own_sample, sample = (Moments(batch.x_BG) for _ in range(4))
         for number in range(n_samples):
-            z_BK = draw(q, start, number)
-            values = []
-            for cells in (batch, there):
+            z_BK, shown = draw(q, start, number), []
+            for cells, of_sample in ((batch, own_sample), (there, sample)):
                 heads = module.decode(z_BK, cells)
                 expected_BG = likelihood.normalized(heads)
-                shown_BG = likelihood.features(expected_BG, one_B1) if likelihood.support == "counts" else expected_BG
-                values += [shown_BG, sampled(cells, heads, start, number)]
-            own_BG, own_sample_BG, target_BG, sample_BG = values
-            change_BG = target_BG - own_BG
-            taken = (own_BG, target_BG, change_BG**2, own_sample_BG, own_sample_BG**2, sample_BG, sample_BG**2)
-            for total_BG, value_BG in zip(sums, taken, strict=True):
-                total_BG += value_BG
-        own_BG, target_BG, square_BG, *samples = (total_BG / n_samples for total_BG in sums)
-        member_KB = codes_N[start : start + len(batch)] == np.arange(n_groups)[:, None]
-        for moment_KG, value_BG in zip(moments_4KG, samples, strict=True):
-            moment_KG += member_KB.astype(np.float64) @ value_BG.cpu().numpy().astype(np.float64)
-        change_BG = target_BG - own_BG
+                shown.append(likelihood.features(expected_BG, one_B1) if counts else expected_BG)
+                of_sample.add(sampled(cells, heads, start, number))
+            own.add(shown[0])
+            change.add(shown[1] - shown[0])
+        member_KB = (codes_N[start : start + len(batch)] == np.arange(n_groups)[:, None]).astype(np.float64)
+        for moment_2KG, of_sample in zip(moments_22KG, (own_sample, sample), strict=True):
+            mean_BG, variance_BG = (value.cpu().numpy().astype(np.float64) for value in of_sample.both())
+            moment_2KG[0] += member_KB @ mean_BG
+            moment_2KG[1] += member_KB @ (variance_BG + mean_BG**2)
         unbiased = n_samples / (n_samples - 1)
-        sd_BG = ((square_BG - change_BG**2).clamp_min(0) * unbiased).sqrt()
-        variance_BG = (samples[3] - samples[2] ** 2).clamp_min(0) * unbiased
-        return own_BG, target_BG, change_BG, sd_BG, samples[2], variance_BG
+        (own_BG, _), (change_BG, spread_BG), (mean_BG, variance_BG) = (m.both() for m in (own, change, sample))
+        sd_BG = (spread_BG * unbiased).sqrt()
+        return own_BG, own_BG + change_BG, change_BG, sd_BG, mean_BG, variance_BG * unbiased
 
     names = ("own", "target", "change", "sd", "mean", "variance")
     found = map_cells(module, passes.store, passes.rows, compare, batch_size=passes.batch_size)
-    moments_4KG /= np.bincount(codes_N[codes_N >= 0], minlength=n_groups)[:, None]
-    own_KG, own_square_KG, mean_KG, square_KG = moments_4KG
-    variances = (np.maximum(second - first**2, 0) for first, second in ((own_KG, own_square_KG), (mean_KG, square_KG)))
-    own_variance_KG, variance_KG = variances
-    return Contrast(dict(zip(names, found, strict=True)), own_KG, own_variance_KG, mean_KG, variance_KG)
+    moments_22KG /= np.bincount(codes_N[codes_N >= 0], minlength=n_groups)[:, None]
+    (own_mean_KG, own_square_KG), (mean_KG, square_KG) = moments_22KG
+    own_variance_KG = np.maximum(own_square_KG - own_mean_KG**2, 0)
+    variance_KG = np.maximum(square_KG - mean_KG**2, 0)
+    return Contrast(dict(zip(names, found, strict=True)), own_mean_KG, own_variance_KG, mean_KG, variance_KG)
