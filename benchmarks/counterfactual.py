@@ -174,10 +174,8 @@ def summarise(runs: list[dict]) -> list[dict]:
             for groups, left_out in (("all", ()), ("fresh", CHOSEN_ON[data])):
                 kept = [figures for group, figures in of_arm if group not in left_out]
                 if kept:
-                    medians = {
-                        name: float(np.median([f[name] for f in kept if f[name] is not None] or [np.nan]))
-                        for name in FIGURES
-                    }
+                    values = {name: [f[name] for f in kept if f[name] is not None] for name in FIGURES}
+                    medians = {name: float(np.median(of)) if of else None for name, of in values.items()}
                     beats = sum(f.get("beats") == "beats" for f in kept)
                     rows.append({"data": data, "arm": arm, "groups": groups, "n": len(kept), "beats": beats, **medians})
     return rows
