@@ -96,8 +96,8 @@ class CounterfactualMixin(HasState):
         assert own is not None  # passes() found them
         assert rows is not None
         groups = _Groups.of(passes.store, rows, target, _labels(own, groupby))
-        seed = self.state.seed_for("latent", seed)
-        found = contrast(passes, target, groups.chosen_M, len(groups.names), seed=seed, n_samples=n_samples)
+        noise = self.state.seed_for("latent", seed)
+        found = contrast(passes, target, groups.chosen_M, len(groups.names), seed=noise, n_samples=n_samples)
         unit_NG = passes.store.log_normalised(self.module.likelihood.support)
         judgement = CounterfactualJudgement(
             to=", ".join(f"{key}={plain(value)!r}" for key, value in (to or {}).items()),
@@ -105,7 +105,7 @@ class CounterfactualMixin(HasState):
             predicted=groups.predicted(found, unit_NG[rows]),
             observed=groups.observed(unit_NG),
             trained=self._trained(target, groupby),
-            leak=_leak(passes, groups, seed),
+            leak=_leak(passes, groups, noise),
         )
         summary = str(judgement)
         logger.info("%s", summary)
@@ -236,17 +236,16 @@ def _in_state(store: CellStore, target: Transform) -> NDArray[np.bool_]:
 
 def _leak(passes: CellPasses, groups: _Groups, seed: int) -> float:
     """Balanced accuracy of telling the state from a draw of z, mean over groups by their cells; NaN without any."""
+    own, target = groups.members(groups.own_N), groups.members(groups.target_N)
+    both = [(own[name], target[name]) for name in own if name in target]
+    probed = [np.concatenate(rows) for rows in both if min(map(len, rows)) >= PROBED]
+    if not probed:
+        return float("nan")
     everyone = CellPasses(passes.module, passes.store, None, passes.batch_size)
     draw = everyone.draws(seed)
     z_NK = everyone.encode(lambda q, start: draw(q, start, 0))[0]
-    own, target = groups.members(groups.own_N), groups.members(groups.target_N)
-    scores, sizes = [], []
-    for name in own.keys() & target.keys():
-        if min(len(own[name]), len(target[name])) >= PROBED:
-            rows = np.concatenate([own[name], target[name]])
-            scores.append(probe(z_NK[rows], groups.target_N[rows]).balanced_accuracy)
-            sizes.append(len(rows))
-    return float(np.average(scores, weights=sizes)) if sizes else float("nan")
+    scores = [probe(z_NK[rows], groups.target_N[rows]).balanced_accuracy for rows in probed]
+    return float(np.average(scores, weights=[len(rows) for rows in probed]))
 
 
 def _quantile(interval: float) -> float:

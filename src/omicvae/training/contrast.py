@@ -91,13 +91,13 @@ def contrast(
             change.add(shown[1] - shown[0])
         member_KB = (codes_N[start : start + len(batch)] == np.arange(n_groups)[:, None]).astype(np.float64)
         for moment_2KG, of_sample in zip(moments_22KG, (own_sample, sample), strict=True):
-            mean_BG, variance_BG = (value.cpu().numpy().astype(np.float64) for value in of_sample.both())
-            moment_2KG[0] += member_KB @ mean_BG
-            moment_2KG[1] += member_KB @ (variance_BG + mean_BG**2)
+            first_BG, spread_BG = (value.cpu().numpy().astype(np.float64) for value in of_sample.both())
+            moment_2KG[0] += member_KB @ first_BG
+            moment_2KG[1] += member_KB @ (spread_BG + first_BG**2)
         unbiased = n_samples / (n_samples - 1)
-        (own_BG, _), (change_BG, spread_BG), (mean_BG, variance_BG) = (m.both() for m in (own, change, sample))
-        sd_BG = (spread_BG * unbiased).sqrt()
-        return own_BG, own_BG + change_BG, change_BG, sd_BG, mean_BG, variance_BG * unbiased
+        (change_BG, square_BG), (mean_BG, variance_BG) = change.both(), sample.both()
+        sd_BG = (square_BG * unbiased).sqrt()
+        return own.mean, own.mean + change_BG, change_BG, sd_BG, mean_BG, variance_BG * unbiased
 
     names = ("own", "target", "change", "sd", "mean", "variance")
     found = map_cells(module, passes.store, passes.rows, compare, batch_size=passes.batch_size)
