@@ -90,7 +90,7 @@ def predicted(model, adata, rows: np.ndarray, state: str, key: str, seed: int) -
     genes, (row,) = said["genes"], said["groups"].to_dict("records")
     moments = {name: genes[f"predicted_{name}"].to_numpy() for name in ("mean", "variance")}
     moments["samples"] = np.asarray(result.layers["mean"], dtype=np.float64).mean(0)
-    told = {"told": said["told_by_z"], "beats": row["against_mean_shift"], "summary": said["summary"]}
+    told = {"told": said["told_by_z"], "beats": row["against_mean_shift"]}
     return {**moments, **told}, np.asarray(result.X)
 
 
@@ -128,7 +128,7 @@ def measure(data: str, group: str, arm: str, seed: int, quick: bool) -> dict:
     model = ov.CVAE(fitted, seed=seed, **settings)
     _, seconds = timed(model.train, **training, **short, progress_bar=False)
     found, change_NG = predicted(model, adata, own[group], state, key, seed)
-    more = {"told": found["told"], "beats": found["beats"], "seconds": seconds, "summary": found["summary"]}
+    more = {"told": found["told"], "beats": found["beats"], "seconds": seconds}
     more["decoded_only"] = figures(own_AG, observed_BG, found["samples"], None)
     if group == groups[0]:
         noise = adata.copy()
@@ -203,7 +203,7 @@ def main() -> None:
             found = measure(**run, quick=given.quick)
             runs.append({**run, "chosen_on": run["group"] in CHOSEN_ON[run["data"]], **found})
             write(name, runs, summary=summarise(runs))
-            print({k: v for k, v in runs[-1].items() if k != "summary"}, flush=True)
+            print(runs[-1], flush=True)
 
 
 if __name__ == "__main__":
