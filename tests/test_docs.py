@@ -194,6 +194,14 @@ def test_the_page_on_networks_runs_as_it_stands(run_code):
     assert all(np.isfinite(bound) for bound in left["bounds"].values())
 
 
+def test_the_page_on_counterfactuals_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "counterfactual.md")
+    assert "fit, not prediction" in left["said"]["summary"]
+    judged = left["judged"].uns["omicvae"]["counterfactual"]
+    assert judged["groups"].loc["type_0", "trained_on"] == "no"
+    assert "fit, not prediction" not in judged["summary"]
+
+
 def test_the_page_on_methods_runs_as_it_stands(run_code):
     left = run_code(DOCS / "methods.md")
     assert left["generated"].shape == (100, 50)

@@ -10,6 +10,13 @@ import pytest
 from omicvae import metrics
 from omicvae._core import DataError
 
+
+def _changed(change_G):
+    """Cells before and after so much was added to each gene."""
+    noise = np.array([[-0.001], [0.001]])
+    return noise + 0 * change_G, noise + change_G
+
+
 #: a row a metric: how it is asked, its value where latents are the factors, and where they are noise
 ROWS = {
     "probe": (lambda z, v: metrics.probe(z, v[:, 0]).balanced_accuracy, 1.0, 1 / 4),
@@ -34,6 +41,7 @@ ROWS = {
     "factor_vae_score": (lambda z, v: metrics.factor_vae_score(z, v, n_points=200).score, 1.0, 1 / 2),
     "linear_cka": (lambda z, v: metrics.linear_cka(z, v), 1.0, 0.0),
     "effect_agreement": (lambda z, v: metrics.effect_agreement(z[:, 0], v[:, 0] - 1.5).sign_agreement, 1.0, 1 / 2),
+    "change_agreement": (lambda z, v: metrics.change_agreement(*_changed(v[:, 0]), z[:, 0]).pearson, 1.0, 0.0),
 }
 #: no scores of latents: yardsticks, values of single cells or entries, and what takes draws of the whole model
 OTHERS = {"benjamini_hochberg", "calibration", "kmeans_classes", "lisi", "permuted_interval", "purity_by_chance"}

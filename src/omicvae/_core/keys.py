@@ -8,9 +8,10 @@ SETUP = "setup"
 DIAGNOSIS = "diagnosis"
 GENERATION = "generation"
 EXPRESSION = "expression"
+COUNTERFACTUAL = "counterfactual"
 #: of minified cells, as scvi-tools names them; and what says of which weights their latents are
 MINIFY_TYPE = "_scvi_adata_minify_type"
 POSTERIOR_MEAN, POSTERIOR_VARIANCE = "X_latent_qzm", "X_latent_qzv"
 LIBRARY = "observed_lib_size"
 MINIFIED = "minified"
-RESERVED = (SETUP, DIAGNOSIS, GENERATION, EXPRESSION, MINIFIED)
+RESERVED = (SETUP, DIAGNOSIS, GENERATION, EXPRESSION, COUNTERFACTUAL, MINIFIED)

@@ -9,6 +9,7 @@ be used is a ``DataError`` that says why, an impossible setting a ``SettingError
 
 from omicvae.metrics.agreement import EffectAgreement, benjamini_hochberg, effect_agreement
 from omicvae.metrics.calibration import Calibration, calibration, randomised_pit
+from omicvae.metrics.change_agreement import ChangeAgreement, change_agreement
 from omicvae.metrics.cka import linear_cka
 from omicvae.metrics.classification import (
     CLASSIFIERS,
@@ -30,6 +31,7 @@ from omicvae.metrics.silhouette import silhouette, silhouette_batch, silhouette_
 __all__ = [
     "CLASSIFIERS",
     "Calibration",
+    "ChangeAgreement",
     "DCIScore",
     "EffectAgreement",
     "FixedFactorScore",
@@ -40,6 +42,7 @@ __all__ = [
     "benjamini_hochberg",
     "beta_vae_score",
     "calibration",
+    "change_agreement",
     "clisi",
     "compare_probes",
     "dci",

@@ -1,4 +1,4 @@
-"""Linear yardsticks: what least squares leaves, and principal components."""
+"""Linear yardsticks: what least squares leaves, the share that a prediction explains, and principal components."""
 
 from typing import Any
 
@@ -13,6 +13,12 @@ def residuals(features_NG: NDArray[np.floating[Any]], design_NC: NDArray[np.floa
     """Residuals of the features (N, G) after a linear fit on the design (N, C) and a constant."""
     design_NC = np.hstack([np.ones((len(features_NG), 1)), design_NC])
     return features_NG - design_NC @ np.linalg.lstsq(design_NC, features_NG, rcond=None)[0]
+
+
+def r_squared(observed_G: NDArray[np.float64], predicted_G: NDArray[np.float64]) -> float:
+    """Return 1 − Σ (observed − predicted)² / Σ (observed − its mean)²; NaN where the observed are constant."""
+    total = ((observed_G - observed_G.mean()) ** 2).sum()
+    return float(1 - ((observed_G - predicted_G) ** 2).sum() / total) if total > 0 else float("nan")
 
 
 def pca_scores(x_NG: "Array | sp.csr_matrix", n_components: int, *, seed: int) -> NDArray[np.float32]:

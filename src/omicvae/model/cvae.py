@@ -15,6 +15,7 @@ from omicvae.data.minified import require_data
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model.anomaly import AnomalyMixin
 from omicvae.model.config import ModelConfig, default_dropout
+from omicvae.model.counterfactual import CounterfactualMixin
 from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.export import ExportMixin
 from omicvae.model.expression import ExpressionMixin
@@ -46,6 +47,7 @@ class CVAE(
     ImputationMixin,
     MinifiedMixin,
     SavingMixin,
+    CounterfactualMixin,
     RefusalsMixin,
     VAEMixin,
     RNASeqMixin,

@@ -3,6 +3,7 @@
 from omicvae.training.budget import Budget, Optimisation, default_weight_decay, make_budget
 from omicvae.training.callbacks import CheckpointWriter
 from omicvae.training.checkpoint import Checkpoint, has_checkpoint, read_checkpoint
+from omicvae.training.contrast import Contrast, contrast
 from omicvae.training.evaluation import OWN, CellPasses, CellScores, evaluating, map_cells, score_cells
 from omicvae.training.fit import PRECISIONS, FitResult, fit, hardware
 from omicvae.training.history import history_frame
@@ -23,6 +24,7 @@ __all__ = [
     "CellScores",
     "Checkpoint",
     "CheckpointWriter",
+    "Contrast",
     "FitResult",
     "OneCycle",
     "Optimisation",
@@ -30,6 +32,7 @@ __all__ = [
     "Split",
     "TrainingPlan",
     "check_trainer_arguments",
+    "contrast",
     "covariate_design",
     "default_weight_decay",
     "derive_seed",
