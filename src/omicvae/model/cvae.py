@@ -14,6 +14,7 @@ from omicvae.data import CellStore, DataSchema, Identity, SetupKeys, check_suppo
 from omicvae.likelihoods import LIKELIHOODS
 from omicvae.model.config import ModelConfig, default_dropout
 from omicvae.model.diagnosis import DiagnosisMixin
+from omicvae.model.effects import EffectsMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.host import RefusalsMixin, adopt
 from omicvae.model.latent import LatentMixin
@@ -32,6 +33,7 @@ class CVAE(
     LatentMixin,
     ExpressionMixin,
     DiagnosisMixin,
+    EffectsMixin,
     SavingMixin,
     RefusalsMixin,
     VAEMixin,
