@@ -6,11 +6,13 @@ a window, picks a backend or changes a style: save with ``ax.figure.savefig("fil
 """
 
 from omicvae.plotting.curves import adversary_curve, elbo_curve, kl_weight_curve, loss_curves
+from omicvae.plotting.effects import effects
 from omicvae.plotting.latent import embedding, kl_per_dimension
 from omicvae.plotting.probes import probe_scores
 
 __all__ = [
     "adversary_curve",
+    "effects",
     "elbo_curve",
     "embedding",
     "kl_per_dimension",
