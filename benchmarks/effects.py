@@ -123,32 +123,30 @@ def four_against_four(
         add("pseudobulk t-test", number, pseudobulk_t(cells), spiked)
         if number < N_SPLITS and not fold:
             add("cell-wise Wilcoxon", number, wilcoxon(cells), spiked)
-        for states, name in [("as_found", "without donors"), *(("equal", name) for name in models)]:
-            result = models[name].effects("group", "batch", adata=cells, states=states, n_permutations=0)
-            q = result.to_frame()["q"].reindex(cells.var_names).fillna(1).to_numpy()
-            add(
-                "effects, as found" if states == "as_found" else f"effects, equal states, model {name}",
-                number,
-                q,
-                spiked,
-            )
+        for (name, model), states in itertools.product(models.items(), (None, "equal", "as_found")):
+            if states != "as_found" or name == "without donors":  # there the model takes no part
+                result = model.effects("group", "batch", adata=cells, states=states, n_permutations=34)
+                q = result.to_frame()["q"].reindex(cells.var_names).fillna(1).to_numpy()
+                add(f"effects, states {states or 'default'}, model {name}", number, q, spiked)
     for number, q in enumerate(edger(jobs) or []):
         add("edgeR pseudobulk", number, q, truths[number])
     return rows
 
 
-def fit_on_spiked(fold: float, chosen: list[tuple[int, ...]]) -> list[dict]:
-    """Fits of the spiked cells themselves: the model may learn the effects, and knows the group or not."""
+def fitted_on_these(fold: float | None, chosen: list[tuple[int, ...]]) -> list[dict]:
+    """Fits of the spiked cells themselves: z may learn the effects, unless it sees the reference alone."""
     rows = []
     for number, split in enumerate(chosen):
-        for knows in (False, True):
-            cells, spiked = labelled(donors(TYPES[0]), split, fold, number)
-            model = fitted(cells, "group" if knows else None)
-            result = model.effects("group", "batch", states="equal", n_permutations=0, n_samples=2)
+        cells, spiked = labelled(donors(TYPES[0]), split, fold, number)
+        reference = cells[cells.obs["group"] == "a"].copy()
+        ways = {"group unknown": (cells, None), "group known": (cells, "group"), "reference only": (reference, None)}
+        for way, (fit, key) in ways.items():
+            result = fitted(fit.copy(), key).effects("group", "batch", adata=cells, n_permutations=34, n_samples=2)
             hits = result.to_frame()["q"].reindex(cells.var_names).to_numpy() <= FDR
             counted = {"hits": int(hits.sum()), "true_hits": int((hits & spiked).sum()), "spiked": int(spiked.sum())}
-            name = f"effects, equal states, fitted on the spiked cells, group {'' if knows else 'un'}known"
-            rows.append({"cells": TYPES[0], "fold": fold or None, "method": name, "split": number, **counted})
+            method = f"effects, states default, fitted on these cells, {way}"
+            taken = {"equal_states": result.equal_states, "states_beyond": result.test.states_beyond}
+            rows.append({"cells": TYPES[0], "fold": fold, "method": method, "split": number, **counted, **taken})
     return rows
 
 
@@ -163,9 +161,12 @@ def paired() -> list[dict]:
     rows = [] if q is None else [{"method": "edgeR pseudobulk, paired", "hits": int((q[0] <= FDR).sum())}]
     for name, covariates in {"unknown": None, "known": ["condition"]}.items():
         model = fitted(adata.copy(), "batch", categorical_covariate_keys=covariates)
-        for states in ("as_found", "equal"):
+        for states in (None, "as_found", "equal"):
             result = model.effects("condition", "batch", groups=("panobinostat", "ctrl"), states=states)
-            row = {"method": f"effects, {states}, condition {name} to the model", "hits": result.n_hits}
+            row = {
+                "method": f"effects, states {states or 'default'}, condition {name} to the model",
+                "hits": result.n_hits,
+            }
             row["null_hits"] = result.null_hits.tolist()
             if q is not None:
                 hits = result.to_frame()["q"].reindex(adata.var_names).to_numpy() <= FDR
@@ -238,18 +239,20 @@ def summarised(rows: list[dict]) -> list[dict]:
 def main() -> None:
     arguments = parser(__doc__, "effects").parse_args()
     n = 2 if arguments.quick else None
-    runs = []
+    runs, pairs, intervals = [], paired(), cover(n or 5)
+
+    def kept(rows: list[dict]) -> None:
+        runs.extend(rows)
+        write(arguments.name, runs, summary=summarised(runs), paired=pairs, intervals=intervals)
+
     for kind in TYPES:
         models = {name: fitted(donors(kind), key) for name, key in MODELS.items()}
         for fold in (None, 1.5, 2.0):
-            runs += four_against_four(kind, fold, models, splits()[: n or (N_SPLITS if fold else 35)])
-    runs += fit_on_spiked(1.5, splits()[: n or 6])
-    runs += fit_on_spiked(0.0, splits()[: n or 6])
-    summary = summarised(runs)
-    pairs, intervals = paired(), cover(n or 5)
-    for row in (*summary, *pairs, *intervals):
+            kept(four_against_four(kind, fold, models, splits()[: n or (N_SPLITS if fold else 35)]))
+    for fold in (1.5, None):
+        kept(fitted_on_these(fold, splits()[: n or 4]))
+    for row in (*summarised(runs), *pairs, *intervals):
         print(row)
-    write(arguments.name, runs, summary=summary, paired=pairs, intervals=intervals)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,13 @@ from omicvae.analysis.replicates import ReplicateTest
 FloatArray = NDArray[np.float64]
 
 _SHOWN = 5
+_EQUAL = (
+    "what they make expect is subtracted, noise where they differ by chance (column through_states); what the group "
+    "does to z, or z mistakes for it, is not in these effects, and states='as_found' tests the sum"
+)
+_AS_FOUND = (
+    "this is a test of pseudobulk, in which the model takes no part; states='equal' subtracts what states make expect"
+)
 _NO_REPLICATES = (
     "No replicate was named: cells of one donor are no independent samples of a population, so there are no p-values, "
     "no FDR and no claim about other donors (pseudo-replication; Squair et al. 2021). The intervals hold for these "
@@ -60,6 +67,8 @@ class Effects:
     model_effect_G
         decode(z, group) − decode(z, reference), averaged over cells and posterior draws, where the column is a
         covariate of the model and replicates are named; else None.
+    observed_effect_G
+        Without replicates: difference of what was observed in all cells of either group; None for two values of a number.
     equal_states
         Whether groups are compared at equal latent states.
     test
@@ -78,6 +87,7 @@ class Effects:
     equal_states: bool
     fdr: float
     model_effect_G: FloatArray | None = None
+    observed_effect_G: FloatArray | None = None
     test: ReplicateTest | None = None
 
     @property
@@ -100,6 +110,8 @@ class Effects:
         }
         if self.model_effect_G is not None:
             columns["model_effect"] = self.model_effect_G
+        if self.observed_effect_G is not None:
+            columns["observed_effect"] = self.observed_effect_G
         test = self.test
         if test is not None:
             columns |= {"p": test.p_G, "q": test.q_G, "through_states": test.through_states_G}
@@ -139,28 +151,17 @@ class Effects:
         if test.left_out:
             yield f"Left out: {test.left_out} replicates with cells in one group only."
         hits, tested = test.hits(self.fdr), int(np.isfinite(test.p_G).sum())
-        yield f"hits {hits} of {tested} genes at FDR {self.fdr:g}; {_null_run(null_R, self.fdr)}"
+        yield f"hits {hits} of {tested} genes at FDR {self.fdr:g}; {_null_run(null_R)}."
         if len(null_R) and np.median(null_R) > max(1.0, self.fdr * hits):
             yield "Permuted labels find too many genes for the FDR to hold here: do not rely on the hits."
-        yield from self._of_states(test)
-
-    def _of_states(self, test: ReplicateTest) -> Iterator[str]:
-        n = len(test.null_hits_R)
-        beyond = f"The groups' states differ more than under {test.states_beyond} of {n} permuted labels"
-        if not self.equal_states:
-            yield (
-                "The test is one of pseudobulk, in which the model takes no part. states='equal' compares cells at "
-                "equal states, with less noise where replicates are mixed differently, but blind to what z shows. "
-                f"{beyond}."
-            )
-        elif n and test.states_beyond == n:
-            yield (
-                f"{beyond}: what the group does to z is not in these effects but in the column through_states; "
-                "states='as_found' tests the sum."
-            )
+        way = _EQUAL if test.equal_states else _AS_FOUND
+        yield (
+            f"The groups' states differ more than under {test.states_beyond} of {len(null_R)} permuted labels: {way}. "
+            f"{test.both} of the hits hold in both ways."
+        )
 
 
-def _null_run(null_R: NDArray[np.int64], fdr: float) -> str:
+def _null_run(null_R: NDArray[np.int64]) -> str:
     if not len(null_R):
         return "there is no other way to label so few replicates, so nothing to hold them against"
     runs = "1 run" if len(null_R) == 1 else f"{len(null_R)} runs"

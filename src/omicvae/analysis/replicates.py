@@ -13,6 +13,9 @@ from omicvae.analysis.relabelling import relabelled
 
 FloatArray = NDArray[np.float64]
 
+#: share of runs under which states may differ as much or more for a difference by chance, and runs that it takes
+STATES_BY_CHANCE, LEAST_RUNS = 0.05, 19
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicateTest:
@@ -31,6 +34,10 @@ class ReplicateTest:
         Genes at the same FDR in each run with permuted labels.
     states_beyond
         In how many of these runs the groups' states differ less than under the true labels.
+    equal_states
+        Whether the test is at equal states, or of the states as they are found.
+    both
+        Hits that are hits in the other of these two ways too.
     n_replicates
         In the group and in the reference; the number of pairs twice where ``paired``.
     left_out
@@ -45,6 +52,8 @@ class ReplicateTest:
     through_states_G: FloatArray
     null_hits_R: NDArray[np.int64]
     states_beyond: int
+    equal_states: bool
+    both: int
     n_replicates: tuple[int, int]
     paired: bool
     left_out: int
@@ -75,7 +84,7 @@ def compare_replicates(
     replicate_U: NDArray[np.int64],
     expected_UG: FloatArray,
     *,
-    equal_states: bool,
+    equal_states: bool | None,
     shifted: bool,
     fdr: float,
     n_permutations: int,
@@ -92,7 +101,8 @@ def compare_replicates(
     expected_UG
         What the states of a unit's cells make expect, on the scale of ``units.scaled()``.
     equal_states
-        Subtract it, so that groups are compared as if their cells were in the same states.
+        Subtract it, so that groups are compared as if their cells were in the same states. None: where the groups'
+        states differ no more than by chance, which takes noise away; and not where the group may act on states.
     shifted
         Whether units may differ by a factor common to all genes, which is taken out.
 
@@ -111,18 +121,21 @@ def compare_replicates(
         return values_UG - common_shift(values_UG, 1 / variance_UG)[:, None] if shifted else values_UG
 
     found_UG, equal_UG = level(estimate_UG), level(estimate_UG - expected_UG[:, tested_G])
-    values_VG = design.combine_VU @ (equal_UG if equal_states else found_UG)
     variance_VG = np.abs(design.combine_VU) @ variance_UG
     states_VG = design.combine_VU @ (found_UG - equal_UG)
+    through_G, others = design.contrast(states_VG, design.column_V), relabelled(design.column_V, n_permutations, rng)
+    sizes = np.array([(design.contrast(states_VG, column_V) ** 2).sum() for column_V in others])
+    beyond = int((sizes < (through_G**2).sum()).sum())
+    if equal_states is None:
+        equal_states = len(others) >= LEAST_RUNS and (1 + len(others) - beyond) / (1 + len(others)) > STATES_BY_CHANCE
 
-    def test(column_V: FloatArray) -> tuple[ModeratedT, FloatArray]:
+    def test(column_V: FloatArray, equal: bool = equal_states) -> tuple[ModeratedT, FloatArray]:
+        values_VG = design.combine_VU @ (equal_UG if equal else found_UG)
         result = moderated_t(values_VG, variance_VG, design.matrix(column_V))
         return result, false_discovery_control(result.p_G)
 
     result, q_G = test(design.column_V)
-    through_G = design.contrast(states_VG, design.column_V)
-    others = relabelled(design.column_V, n_permutations, rng)
-    sizes = [float((design.contrast(states_VG, column_V) ** 2).sum()) for column_V in others]
+    other_q_G = test(design.column_V, not equal_states)[1]
 
     def all_genes(values_T: FloatArray) -> FloatArray:
         values_G = np.full(len(tested_G), np.nan)
@@ -138,7 +151,9 @@ def compare_replicates(
         q_G=all_genes(q_G),
         through_states_G=all_genes(through_G),
         null_hits_R=np.array([(test(column_V)[1] <= fdr).sum() for column_V in others], np.int64),
-        states_beyond=sum(size < float((through_G**2).sum()) for size in sizes),
+        states_beyond=beyond,
+        equal_states=equal_states,
+        both=int(((q_G <= fdr) & (other_q_G <= fdr)).sum()),
         n_replicates=n_replicates,
         paired=design.paired,
         left_out=left_out,

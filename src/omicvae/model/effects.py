@@ -71,8 +71,8 @@ class EffectsMixin(HasState):
             Cells to take part: ``{column: level or list of levels}``, such as a cell type.
         states
             ``"equal"``: compare at equal latent states. ``"as_found"``: compare what was observed, as pseudobulk tests
-            do. None takes ``"equal"`` for a covariate of the model, which the model keeps apart from z, and
-            ``"as_found"`` for another column, whose effect is part of z.
+            do. None takes ``"equal"`` where the groups' states differ no more than by chance (under more than 5 % of
+            at least 19 permuted labels as much or more), and ``"as_found"`` where the group may act on them.
         adata
             Other cells; None for the model's own.
         n_samples
@@ -116,20 +116,20 @@ class EffectsMixin(HasState):
             "fdr": fdr,
         }
         if replicate_key is None:
-            units = _unit_sums(passes, np.zeros(len(cells.rows), np.int64), support)
+            units = _unit_sums(passes, cells.group_N.astype(np.int64), support)
+            observed_G = None if self._numeric(groupby) else units.scaled()[1] - units.scaled()[0]
             effect_SG = says.counterfactual(targets) if targets else says.difference(cells.group_N)
             mean_G, half_G = effect_SG.mean(0), _NORMAL_95 * effect_SG.std(0, ddof=1)
             limits = {"effect_G": mean_G, "lower_G": mean_G - half_G, "upper_G": mean_G + half_G}
-            return Effects(**common, **limits, mean_G=units.mean_G, equal_states=known)
+            return Effects(**common, **limits, mean_G=units.mean_G, observed_effect_G=observed_G, equal_states=known)
         unit_N, group_U, replicate_U = cells.units()
         units = _unit_sums(passes, unit_N, support)
-        equal = known if states is None else states == "equal"
         test = compare_replicates(
             units,
             group_U,
             replicate_U,
             says.expected(units, unit_N, self._one_place(passes)),
-            equal_states=equal,
+            equal_states=None if states is None else states == "equal",
             shifted=support == "counts" and self.schema.keys.size_factor_key is None,
             fdr=fdr,
             n_permutations=n_permutations,
@@ -137,7 +137,9 @@ class EffectsMixin(HasState):
         )
         limits = {"effect_G": test.effect_G, "lower_G": test.lower_G, "upper_G": test.upper_G}
         says_G = says.counterfactual(targets).mean(0) if targets else None
-        return Effects(**common, **limits, mean_G=units.mean_G, equal_states=equal, model_effect_G=says_G, test=test)
+        return Effects(
+            **common, **limits, mean_G=units.mean_G, equal_states=test.equal_states, model_effect_G=says_G, test=test
+        )
 
     def _numeric(self, key: str) -> bool:
         return key in self.schema.keys.continuous_covariate_keys

@@ -167,7 +167,7 @@ class ExpressionMixin(HasState):
         if self.module.likelihood.support != "counts":
             raise NotSupportedError(
                 f"differential_expression() compares proportions of counts, and this model's likelihood is "
-                f"{self.config.likelihood!r}. Compare get_normalized_expression() between groups instead."
+                f"{self.config.likelihood!r}. Compare groups by effects(), or get_normalized_expression()."
             )
         if adata is not None and adata is not self.state.adata:
             return self._with_cells(adata).differential_expression(**arguments)
