@@ -68,7 +68,7 @@ class Effects:
         decode(z, group) − decode(z, reference), averaged over cells and posterior draws, where the column is a
         covariate of the model and replicates are named; else None.
     observed_effect_G
-        Without replicates: difference of what was observed in all cells of either group; None for two values of a number.
+        Without replicates: observed difference of all cells of the groups; None for two values of a number.
     equal_states
         Whether groups are compared at equal latent states.
     test
