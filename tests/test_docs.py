@@ -162,6 +162,14 @@ def test_the_page_on_stability_runs_as_it_stands(run_code):
     assert Path("stability.png").stat().st_size > 0
 
 
+def test_the_page_on_effects_runs_as_it_stands(run_code):
+    left = run_code(DOCS / "effects.md")
+    hits = left["table"].index[left["table"]["q"] <= 0.05]
+    assert len(set(hits) & {f"gene_{g}" for g in range(20)}) >= 15
+    assert len(hits) <= 27
+    assert left["said"].test is None
+
+
 def test_the_page_on_curves_runs_as_it_stands(run_code):
     left = run_code(DOCS / "curves.md")
     assert left["diagnosis"].verdict == "healthy"

@@ -82,6 +82,7 @@ CALLS = {
     "get_normalized_expression": lambda m: m.get_normalized_expression(),
     "posterior_predictive_sample": lambda m: m.posterior_predictive_sample(),
     "differential_expression": lambda m: m.differential_expression(groupby="label", silent=True),
+    "effects": lambda m: m.effects("batch", groups=m.schema.categorical[0].levels[:2], n_samples=2),
     "diagnose": lambda m: m.diagnose(umap=False),
     "report": lambda m: m.report("/nonexistent/report.html", umap=False),
     "anomaly_score": lambda m: m.anomaly_score(n_replicates=2),

@@ -17,6 +17,7 @@ from omicvae.model.anomaly import AnomalyMixin
 from omicvae.model.config import ModelConfig, default_dropout
 from omicvae.model.counterfactual import CounterfactualMixin
 from omicvae.model.diagnosis import DiagnosisMixin
+from omicvae.model.effects import EffectsMixin
 from omicvae.model.export import ExportMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.generation import GenerationMixin
@@ -46,6 +47,7 @@ class CVAE(
     AnomalyMixin,
     ImputationMixin,
     MinifiedMixin,
+    EffectsMixin,
     SavingMixin,
     CounterfactualMixin,
     RefusalsMixin,

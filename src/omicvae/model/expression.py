@@ -1,6 +1,7 @@
 """Decoded expression, samples from the posterior predictive, differential expression."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from scvi.model.base import RNASeqMixin
 from omicvae._core import NotSupportedError, SettingError, flag, integral, real
 from omicvae._core.noise import numpy_seeded
 from omicvae.analysis import DrawInterval
-from omicvae.data import Transform, gene_columns
+from omicvae.data import Identity, Transform, gene_columns
 from omicvae.data.minified import require_data
+from omicvae.model.host import adopt
 from omicvae.model.state import HasState
 
 Tables = dict[str, pd.DataFrame] | dict[str, NDArray[np.float32]]
@@ -246,17 +248,19 @@ class ExpressionMixin(HasState):
         """Differential expression of counts as in scvi-tools (Lopez et al. 2018; Boyeau et al. 2019).
 
         Arguments are those of ``scvi.model.SCVI.differential_expression``. Only for count likelihoods: its fold
-        changes are ratios of ρ. The pairs of cells that scvi-tools compares are drawn by the model's seed.
+        changes are ratios of ρ. The pairs of cells that scvi-tools compares are drawn by the model's seed. ``adata``
+        has other cells, matched by gene and level name. Cells are its unit, so that it makes no claim about donors:
+        see :meth:`effects`.
         """
         self.state.require_trained("differential_expression()")
         require_data(self.state.adata, "differential_expression()")
         if self.module.likelihood.support != "counts":
             raise NotSupportedError(
                 f"differential_expression() compares proportions of counts, and this model's likelihood is "
-                f"{self.config.likelihood!r}. Compare get_normalized_expression() between groups instead."
+                f"{self.config.likelihood!r}. Compare groups by effects(), or get_normalized_expression()."
             )
         if adata is not None and adata is not self.state.adata:
-            raise NotSupportedError("differential_expression() works on the model's own cells; leave adata at None.")
+            return self._with_cells(adata).differential_expression(**arguments)
         if tuple(self.state.own_adata().var_names) != self.schema.gene_names:
             raise NotSupportedError(
                 "differential_expression() names genes by their place: the data's genes must be the model's, in its "
@@ -264,6 +268,14 @@ class ExpressionMixin(HasState):
             )
         with self.state.one_look(), numpy_seeded(self.state.seed_for("differences")):
             return RNASeqMixin.differential_expression(self, adata, **arguments)
+
+    def _with_cells(self, adata: AnnData) -> Any:
+        """Return a model of the same network whose own cells are these, their genes in the model's order."""
+        self.state.cells(adata)  # checks them before genes are looked up
+        aligned, state = adata[:, list(self.schema.gene_names)].copy(), copy(self.state)
+        state.split, state.known = None, {}
+        state.attach(aligned, state.cells(aligned), Identity.of(aligned, self.schema.keys))
+        return adopt(object.__new__(type(self)), state)
 
     def _validate_anndata(self, adata: AnnData | None = None, copy_if_view: bool = True) -> AnnData:
         """scvi-tools' hook; genes and levels are checked by name where cells are encoded."""

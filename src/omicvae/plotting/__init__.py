@@ -6,6 +6,7 @@ a window, picks a backend or changes a style: save with ``ax.figure.savefig("fil
 """
 
 from omicvae.plotting.curves import adversary_curve, elbo_curve, kl_weight_curve, loss_curves
+from omicvae.plotting.effects import effects
 from omicvae.plotting.latent import embedding, kl_per_dimension
 from omicvae.plotting.probes import probe_scores
 from omicvae.plotting.reconstruction import calibration, reconstruction, reconstruction_cells, reconstruction_genes
@@ -14,6 +15,7 @@ from omicvae.plotting.stability import stability
 __all__ = [
     "adversary_curve",
     "calibration",
+    "effects",
     "elbo_curve",
     "embedding",
     "kl_per_dimension",
