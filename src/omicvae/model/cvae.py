@@ -17,6 +17,7 @@ from omicvae.model.diagnosis import DiagnosisMixin
 from omicvae.model.expression import ExpressionMixin
 from omicvae.model.host import RefusalsMixin, adopt
 from omicvae.model.latent import LatentMixin
+from omicvae.model.mapping import MappingMixin
 from omicvae.model.saving import SavingMixin
 from omicvae.model.setup_record import own_memory, record_setup, recorded_setup
 from omicvae.model.state import ModelState
@@ -32,6 +33,7 @@ class CVAE(
     LatentMixin,
     ExpressionMixin,
     DiagnosisMixin,
+    MappingMixin,
     SavingMixin,
     RefusalsMixin,
     VAEMixin,
