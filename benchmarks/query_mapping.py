@@ -1,10 +1,9 @@
 """Query mapping: leave one batch out, and types that the reference lacks, beside PCA + kNN and SCVI's surgery.
 
 `batches`: each batch is mapped to a reference of the others; macro-F1 over the types that both have, and the expected
-calibration error of the confidence. `types`: a type is taken out of the reference, and the score is to tell its cells in
-the query. How neighbours vote was chosen on four donors of kang_ctrl_8donors and on pbmc_3chem, and
-the score on B cells and CD8 T cells in donor_1015 (marked `tuned`); pbmc_3chem took no part in the score. Cells that
-its source calls unassigned are left out.
+calibration error of the confidence. `types`: a type is taken out of the reference, and the score is to tell its cells
+in the query. How neighbours vote was chosen on four donors of kang_ctrl_8donors and on pbmc_3chem, the score on B cells
+and CD8 T cells of kang_ctrl_8donors (marked `tuned`). Cells that pbmc_3chem calls unassigned are left out.
 
     python benchmarks/query_mapping.py batches --scvi
     python benchmarks/query_mapping.py types

@@ -1,4 +1,4 @@
-"""Surgery: what a model says of a reference's levels stays the same to the last bit, and only new weights are trained."""
+"""Query mapping: what a model says of a reference's levels stays the same to the last bit; labels and coverage."""
 
 import numpy as np
 import pandas as pd

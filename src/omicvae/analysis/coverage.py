@@ -45,8 +45,8 @@ class Coverage:
         Mean distance to the 15 nearest reference cells in units of the mean posterior SD of each dimension (Mahalanobis
         distance under that noise), geometric mean over the cell's own neighbourhood.
     misfit_N
-        Mean squared Pearson residual of x at z, that part of −log p(x | z) which does not grow with depth: geometric mean
-        over the same neighbourhood, over the lower quartile in the cell's batch.
+        Mean squared Pearson residual of x at z, that part of −log p(x | z) which does not grow with depth: geometric
+        mean over the same neighbourhood, over the lower quartile in the cell's batch.
     p_value_N
         Share of reference cells, held out batch by batch, that lie as far out by both together (Fisher's sum of logs):
         upper quartile over these batches, so that what batches differ by is no finding.

@@ -121,7 +121,9 @@ def nearest_of(z_MK: FloatArray, z_NK: FloatArray, k: int) -> tuple[FloatArray, 
 
 
 def calibration_error(confidence_N: Array, right_N: Array) -> float:
-    """Expected calibration error Σ_b n_b / N · |mean confidence − share that is right| over ten equal bins (Guo 2017).
+    """Return Σ_b n_b / N · |mean confidence − share that is right| over ten equal bins b (Guo et al. 2017).
+
+    The expected calibration error.
 
     Range: 0 (calibrated) to 1.
     """

@@ -1,4 +1,4 @@
-"""What mapping a query to a reference found: labels with their confidence, and whether the reference covers the cells."""
+"""What mapping a query to a reference found: labels with their confidence, and whether the cells are covered."""
 
 import json
 import textwrap
@@ -69,10 +69,13 @@ class QueryMapping:
             return f"The reference covers the query: {share} of {n} cells lie outside of what its own batches show."
         where = self._where()
         if self.verdict == "partly_covered":
-            return f"The reference covers the query in part: {share} of {n} cells lie outside{where}. Their labels are guesses."
+            return (
+                f"The reference covers the query in part: {share} of {n} cells lie outside{where}. Labels of these "
+                "cells are guesses."
+            )
         return (
-            f"The reference does not cover the query: {share} of {n} cells lie outside{where}. Labels and latents of these "
-            "cells say little; fit a model of both together."
+            f"The reference does not cover the query: {share} of {n} cells lie outside{where}. Labels and latents of "
+            "these cells say little; fit a model of both together."
         )
 
     def _where(self) -> str:
@@ -124,7 +127,7 @@ class QueryMapping:
         return pd.DataFrame(rows, columns=["check", "value", "threshold", "passed", "meaning"])
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per cell: ``label``, ``confidence`` (where there are labels), ``outside``, ``p_value``."""
+        """Return a row per cell: ``label``, ``confidence`` (where there are labels), ``outside``, ``p_value``."""
         columns: dict[str, Any] = {}
         if self.labels_N is not None:
             columns = {"label": pd.Categorical(self.labels_N), "confidence": self.confidence_N}

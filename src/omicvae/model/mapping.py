@@ -55,7 +55,7 @@ class MappingMixin(HasState):
         """
         reference = cls.load(reference_model) if isinstance(reference_model, str | Path) else reference_model
         if not isinstance(reference, cls):
-            raise SettingError(f"reference_model must be a CVAE or the folder of a saved one, got {reference_model!r}.")
+            raise SettingError(f"reference_model must be a CVAE or the folder of one, got {reference_model!r}.")
         known: ModelState = reference.state
         known.require_trained("load_query_data()")
         if known.schema.extended:
@@ -95,7 +95,7 @@ class MappingMixin(HasState):
         adata
             Query cells with the columns of ``obs`` that the model conditions on; genes and levels are matched by name.
         labels_key
-            Column of the reference's ``obs`` with labels, missing ones allowed; None takes the ``labels_key`` of set-up.
+            Column of the reference's ``obs`` with labels, some of which may be missing; None takes that of set-up.
         query_model
             What ``load_query_data(adata, model)`` returned, trained. None makes and trains one where ``adata`` has
             levels that the reference does not know.
@@ -154,7 +154,9 @@ class MappingMixin(HasState):
             weights = given.module.state_dict() if isinstance(given, type(self)) else {}
             own = self.module.state_dict().items()
             if not all(name in weights and torch.equal(value, weights[name].to(value.device)) for name, value in own):
-                raise SettingError("query_model is no query of this reference; make it by load_query_data(adata, model).")
+                raise SettingError(
+                    "query_model is no query of this reference; make it by load_query_data(adata, model)."
+                )
             state: ModelState = given.state
             return state
         added = self.schema.extended_by(adata).added
@@ -165,8 +167,8 @@ class MappingMixin(HasState):
             model.train(**{"progress_bar": False, **(training or {})})
         else:
             log.warning(
-                "New levels of %s do not enter the encoder (encode_covariates=False): nothing can be trained that would "
-                "move the latent, and it is used as it is.",
+                "New levels of %s do not enter the encoder (encode_covariates=False): nothing can be trained that "
+                "would move the latent, which is used as it is.",
                 ", ".join(added),
             )
         state = model.state

@@ -90,7 +90,7 @@ class CovariateEncoding(nn.Module):
     def add_levels(self, n_added: Sequence[int]) -> None:
         """Encode further levels too, so many of each covariate, whose codes follow on those of the known ones.
 
-        c then has an indicator of each at its end. In the place of the known levels' encoding stands the mean of theirs.
+        c then has an indicator of each at its end; in the place of the known levels' encoding stands the mean of these.
         """
         self.n_added = tuple(n_added)
 

@@ -29,7 +29,7 @@ class Prior(nn.Module, ABC):
         ``x_PG`` are data as the encoder sees them; beside them level codes and standardised continuous covariates.
         """
 
-    def add_covariates(self, n: int) -> None:  # noqa: B027  # most do not read c
+    def add_covariates(self, n: int) -> None:  # most do not read c
         """Take ``n`` further entries at the end of c."""
 
     @abstractmethod
