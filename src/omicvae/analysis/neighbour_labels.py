@@ -50,18 +50,8 @@ class NeighbourLabels:
     held_out_votes: FloatArray
 
     @classmethod
-    def fit(
-        cls, z_MK: Array, labels_M: Array, groups_M: Array, *, seen_MK: Array | None = None, seed: int = 0
-    ) -> "NeighbourLabels":
-        """Hold reference cells out and calibrate.
-
-        Parameters
-        ----------
-        z_MK, labels_M, groups_M
-            Latents, labels (texts) and batches of the labelled reference cells.
-        seen_MK
-            Latents of the same cells as they are held out: encoded as the query is, without some genes say.
-        """
+    def fit(cls, z_MK: Array, labels_M: Array, groups_M: Array, *, seed: int = 0) -> "NeighbourLabels":
+        """Take latents, labels (texts) and batches of the labelled reference cells; hold some out and calibrate."""
         from sklearn.isotonic import IsotonicRegression
 
         z_MK = np.asarray(z_MK, np.float64)
@@ -70,7 +60,7 @@ class NeighbourLabels:
         held_out = np.sort(np.random.default_rng(seed).permutation(len(z_MK))[:MAX_HELD_OUT])
         nothing = np.empty((0, len(classes)))
         raw = cls(tuple(map(str, classes)), z_MK, codes_M, groups_M, (nothing, nothing), held_out, nothing)
-        votes_HC = raw._votes_of_others(z_MK if seen_MK is None else np.asarray(seen_MK, np.float64))
+        votes_HC = raw._votes_of_others()
         right_H = votes_HC.argmax(1) == codes_M[held_out]
         curve = IsotonicRegression(y_min=0.0, y_max=1.0).fit(votes_HC.max(1), right_H)
         return replace(raw, curve=(curve.X_thresholds_, curve.y_thresholds_), held_out_votes=votes_HC)
@@ -88,28 +78,27 @@ class NeighbourLabels:
         """Whether a held-out cell got its label, (H,)."""
         return np.asarray(self.held_out_votes.argmax(1) == self.codes_M[self.held_out])
 
-    def _votes_of_others(self, seen_MK: FloatArray) -> FloatArray:
+    def _votes_of_others(self) -> FloatArray:
         """Votes on the held-out cells by those of other batches, or, within one batch, by all but the cell itself."""
-        n, several = len(self.classes), self.groups_M.max() > 0
-        votes_HC = np.empty((len(self.held_out), n))
-        if not several:
-            return _votes(self.z_MK, self.codes_M, seen_MK[self.held_out], n, skip_first=True)
+        n, votes_HC = len(self.classes), np.empty((len(self.held_out), len(self.classes)))
+        if self.groups_M.max() == 0:
+            alone = len(self.z_MK) == 1
+            return _votes(self.z_MK, self.codes_M, self.z_MK[self.held_out], n, first=0 if alone else 1)
         for group in np.unique(self.groups_M[self.held_out]):
             others, own = self.groups_M != group, self.groups_M[self.held_out] == group
-            votes_HC[own] = _votes(self.z_MK[others], self.codes_M[others], seen_MK[self.held_out[own]], n)
+            votes_HC[own] = _votes(self.z_MK[others], self.codes_M[others], self.z_MK[self.held_out[own]], n)
         return votes_HC
 
 
-def _votes(z_MK: FloatArray, codes_M: IntArray, z_NK: FloatArray, n: int, *, skip_first: bool = False) -> FloatArray:
-    """Shares of the votes by label, (N, C); ``skip_first`` leaves the nearest out, which is the cell itself."""
-    distance_Nk, index_Nk = nearest_of(z_MK, z_NK, N_NEIGHBOURS + skip_first)
-    distance_Nk, index_Nk = distance_Nk[:, int(skip_first) :], index_Nk[:, int(skip_first) :]
+def _votes(z_MK: FloatArray, codes_M: IntArray, z_NK: FloatArray, n: int, *, first: int = 0) -> FloatArray:
+    """Shares of the votes by label, (N, C); ``first`` 1 leaves the nearest cell out, which is the cell itself."""
+    distance_Nk, index_Nk = (found[:, first:] for found in nearest_of(z_MK, z_NK, N_NEIGHBOURS + first))
     width_N1 = distance_Nk[:, [max(0, distance_Nk.shape[1] // 3 - 1)]]
     weight_Nk = np.exp(-0.5 * (distance_Nk / np.maximum(width_N1, 1e-12)) ** 2)
     votes_NC = np.zeros((len(z_NK), n))
     np.add.at(votes_NC, (np.arange(len(z_NK))[:, None], codes_M[index_Nk]), weight_Nk)
     votes_NC /= np.maximum(np.bincount(codes_M, minlength=n), 1) ** RARITY
-    return votes_NC / votes_NC.sum(1, keepdims=True)
+    return np.asarray(votes_NC / votes_NC.sum(1, keepdims=True))
 
 
 def nearest_of(z_MK: FloatArray, z_NK: FloatArray, k: int) -> tuple[FloatArray, NDArray[np.int64]]:

@@ -132,7 +132,7 @@ class MappingMixin(HasState):
         found = _look(passes)
         covered, labels_N, confidence_N, accuracy = coverage(seen, found), None, None, None
         if labels is not None:
-            named, seed = ~pd.isna(labels).to_numpy(), state.seed_for("mapping", seed)
+            named, seed = ~pd.isna(labels).to_numpy(), state.seed_for("latent", seed)
             votes = _labels_of(seen, labels, named, seed)
             accuracy = tuple(
                 float(part.held_out_right.mean())
