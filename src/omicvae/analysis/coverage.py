@@ -45,11 +45,11 @@ class Coverage:
         Mean distance to the 15 nearest reference cells in units of the mean posterior SD of each dimension (Mahalanobis
         distance under that noise), geometric mean over the cell's own neighbourhood.
     misfit_N
-        Mean squared Pearson residual of x at z, that part of −log p(x | z) which does not grow with depth: geometric
-        mean over the same neighbourhood, over the lower quartile in the cell's batch.
+        How badly the model explains the cell; shown alone. Together with the distance it told new types no better, and it
+        rises in whole batches that the model was not trained on.
     p_value_N
-        Share of reference cells, held out batch by batch, that lie as far out by both together (Fisher's sum of logs):
-        upper quartile over these batches, so that what batches differ by is no finding.
+        Share of a reference batch, held out, that lies as far from the others: upper quartile over these batches, so
+        that what batches differ by is no finding.
     outside_N
         Probability that the cell is outside: 1 − local false discovery rate (Efron 2001) of the p-values.
     """
@@ -72,33 +72,23 @@ def coverage(reference: MappedCells, query: MappedCells) -> Coverage:
     """
     scale_K = np.sqrt((reference.sd_NK**2).mean(0))
     z_MK, z_NK = reference.mean_NK / scale_K, query.mean_NK / scale_K
-    _, groups_M = np.unique(reference.groups_N, return_inverse=True)
-    held_out = np.empty((2, len(z_MK)))
-    for group in np.unique(groups_M):
-        own, others = np.flatnonzero(groups_M == group), np.flatnonzero(groups_M != group)
-        held_out[:, own] = _statistics(z_MK[own], reference.misfit_N[own], z_MK[others] if len(others) else None)
-    found = np.empty((2, len(z_NK)))
+    distance_N, tails = np.empty(len(z_NK)), []
     for group in np.unique(query.groups_N):
-        own = np.flatnonzero(query.groups_N == group)
-        found[:, own] = _statistics(z_NK[own], query.misfit_N[own], z_MK)
-    tails = np.stack([upper_tail(null, value) for null, value in zip(held_out, found, strict=True)])
-    null_tails = np.stack([upper_tail(null, null) for null in held_out])
-    both_M, both_N = -np.log(null_tails).sum(0), -np.log(tails).sum(0)
-    by_batch = [upper_tail(both_M[groups_M == group], both_N) for group in np.unique(groups_M)]
-    p_N = np.quantile(np.stack(by_batch), BATCH_QUANTILE, axis=0)
-    return Coverage(np.exp(found[0]), np.exp(found[1]), p_N, outside_probability(p_N))
+        own = query.groups_N == group
+        distance_N[own] = _distance(z_NK[own], z_MK)
+    for group in np.unique(reference.groups_N):
+        own = reference.groups_N == group
+        tails.append(upper_tail(_distance(z_MK[own], None if own.all() else z_MK[~own]), distance_N))
+    p_N = np.quantile(np.stack(tails), BATCH_QUANTILE, axis=0)
+    return Coverage(distance_N, query.misfit_N, p_N, outside_probability(p_N))
 
 
-def _statistics(z_NK: FloatArray, misfit_N: FloatArray, reference_MK: FloatArray | None) -> FloatArray:
-    """Log distance to the reference (None: to the other cells themselves) and log misfit, (2, N), each smoothed."""
+def _distance(z_NK: FloatArray, reference_MK: FloatArray | None) -> FloatArray:
+    """Mean distance to the nearest reference cells (None: the others of the same cells), smoothed over neighbours."""
     own_distance_Nk, own_Nk = nearest_of(z_NK, z_NK, N_NEIGHBOURS + 1)
     distance_Nk = own_distance_Nk[:, 1:] if reference_MK is None else nearest_of(reference_MK, z_NK, N_NEIGHBOURS)[0]
     mean_N = distance_Nk.mean(1) if distance_Nk.shape[1] else np.zeros(len(z_NK))
-    logs = np.log(np.maximum(np.stack([mean_N, misfit_N]), 1e-12))
-    smooth_2N = logs[:, own_Nk].mean(-1)
-    # the model knows a batch that it was trained on better; only the contrast within a batch tells
-    smooth_2N[1] -= np.quantile(smooth_2N[1], 0.25)
-    return np.asarray(smooth_2N)
+    return np.asarray(np.exp(np.log(np.maximum(mean_N, 1e-12))[own_Nk].mean(1)))
 
 
 def upper_tail(null_H: Array, value_N: Array) -> FloatArray:

@@ -114,6 +114,8 @@ class QueryMapping:
                 "share of cells that are farther out than 95 % of held-out reference cells; by chance 0.05",
             ),
         ]
+        misfit, meaning = float(np.median(c.misfit_N)), "median over cells of (x − E[x | z])² / Var[x | z]"
+        rows.append(("misfit", misfit, "", None, f"{meaning}; 1 where the model is right"))
         if self.held_out_accuracy is not None:
             whole, without = self.held_out_accuracy
             rows.append(("labels of held-out cells", whole, "", None, "share of reference cells whose label is found"))
@@ -127,11 +129,12 @@ class QueryMapping:
         return pd.DataFrame(rows, columns=["check", "value", "threshold", "passed", "meaning"])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per cell: ``label``, ``confidence`` (where there are labels), ``outside``, ``p_value``."""
+        """Return a row per cell: ``label``, ``confidence`` (where there are labels), ``outside``, ``p_value``, ``misfit``."""
         columns: dict[str, Any] = {}
         if self.labels_N is not None:
             columns = {"label": pd.Categorical(self.labels_N), "confidence": self.confidence_N}
         columns |= {"outside": self.coverage.outside_N, "p_value": self.coverage.p_value_N}
+        columns["misfit"] = self.coverage.misfit_N
         return pd.DataFrame(columns, index=self.cells)
 
     def write(self, adata: Any, key: str = keys.LATENT) -> None:
