@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,7 @@ class ConditionalVAE(nn.Module):
         super().__init__()
         a = architecture
         self.architecture = a
+        self.extended = False
         self.n_genes = n_genes
         self.likelihood = likelihood
         self.prior = prior
@@ -132,6 +134,35 @@ class ConditionalVAE(nn.Module):
             dropout_rate=a.dropout_rate_decoder,
             **shared,
         )
+
+    def add_levels(self, n_added: Sequence[int], n_batches: int = 0) -> None:
+        """Freeze the network and let it know further levels, whose weights alone can be trained from now on.
+
+        It then runs as at inference in training too (running batch statistics, no dropout), and what it says of the
+        levels it knew stays the same to the last bit (architectural surgery; Lotfollahi et al. 2022). A new level
+        starts at the mean of the known ones.
+
+        Parameters
+        ----------
+        n_added
+            Number of new levels of each categorical covariate; their codes follow on those of the others.
+        n_batches
+            Those of the batch covariate.
+        """
+        self.eval().requires_grad_(requires_grad=False)
+        self.extended, n = True, sum(n_added)
+        self.covariates.add_levels(n_added)
+        if n and self.architecture.encode_covariates:
+            self.encoder.body.add_covariates(n)
+        if n and self.architecture.decode_covariates:
+            self.decoder.body.add_covariates(n)
+        if n:
+            self.prior.add_covariates(n)
+        self.likelihood.add_batches(n_batches)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, or to evaluation; a frozen network stays in evaluation."""
+        return super().train(mode and not self.extended)
 
     @property
     def device(self) -> torch.device:

@@ -50,10 +50,13 @@ class CategoricalLevels:
         Name of the column.
     levels
         Sorted distinct values, all of type bool, int, float or str; a factor's unused levels are left out.
+    n_added
+        How many of them, sorted behind the others, cells brought that were mapped to a trained model.
     """
 
     key: str
     levels: tuple[Any, ...]
+    n_added: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))  # JSON has lists
@@ -86,6 +89,28 @@ class CategoricalLevels:
         if kind == "str" and "NA" in values:
             logger.warning("obs[%r] has a level 'NA'; if that is R's missing value, replace it first.", key)
         return cls(key, tuple(sorted(values)))
+
+    def extended(self, column: pd.Series) -> "CategoricalLevels":
+        """Return these levels and behind them those that ``column`` has beside them, so that codes stay.
+
+        Raises
+        ------
+        DataError
+            As :meth:`register`, and where the new levels are of another type.
+        """
+        codes, uniques = _factorise(column)
+        _require_present(self.key, codes < 0, column.index)
+        unknown = [value for value, code in zip(uniques, self._find(uniques), strict=True) if code is None]
+        if not unknown:
+            return self
+        new = type(self).register(self.key, pd.Series(unknown))
+        if self.kind not in ("str", new.kind):
+            raise DataError(
+                f"obs[{self.key!r}] has new levels of type {new.kind}, such as {new.levels[0]!r}, and those of the "
+                f"reference are of type {self.kind}: {listing(self.levels)}. Rename them."
+            )
+        levels = tuple(_KINDS[self.kind](value) for value in new.levels)
+        return replace(self, levels=self.levels + levels, n_added=self.n_added + len(levels))
 
     def code(self, value: object) -> int | None:
         """Code of a level by its name, in any type (1, 1.0, "1" match if unambiguous); None if unknown."""

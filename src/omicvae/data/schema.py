@@ -43,6 +43,8 @@ class DataSchema:
         Cells at set-up.
     size_factors
         Lowest and highest size factor of these cells; None without.
+    extended
+        Whether the cells were mapped to a trained network, which is frozen but for the levels that they added.
     """
 
     gene_names: tuple[str, ...]
@@ -52,6 +54,7 @@ class DataSchema:
     labels: CategoricalLevels | None
     n_cells: int
     size_factors: tuple[float, float] | None = None
+    extended: bool = False
 
     @property
     def n_genes(self) -> int:
@@ -96,6 +99,25 @@ class DataSchema:
         fitted = (old.refit(continuous_TV[:, v]) for v, old in enumerate(self.continuous))
         return replace(self, continuous=tuple(fitted))
 
+    def extended_by(self, adata: "AnnData") -> "DataSchema":
+        """Return the schema with the further levels of the cells of ``adata``, which become its own cells.
+
+        Genes, codes of known levels and scales stay; a label column that these cells lack is forgotten.
+        """
+        categorical = tuple(levels.extended(obs_column(adata, levels.key)) for levels in self.categorical)
+        keys, labels = self.keys, None
+        if keys.labels_key in adata.obs:
+            labels = CategoricalLevels.register(str(keys.labels_key), adata.obs[keys.labels_key], allow_missing=True)
+        else:
+            keys = replace(keys, labels_key=None)
+        own = {"keys": keys, "labels": labels, "n_cells": int(adata.n_obs)}
+        return replace(self, categorical=categorical, extended=True, **own)
+
+    @property
+    def added(self) -> dict[str, tuple[Any, ...]]:
+        """Covariate → levels that mapped cells added."""
+        return {part.key: part.levels[-part.n_added :] for part in self.categorical if part.n_added}
+
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of plain Python values that JSON can hold; levels keep their type."""
         return asdict(self)
@@ -112,6 +134,7 @@ class DataSchema:
             labels=None if labels is None else CategoricalLevels(**labels),
             n_cells=values["n_cells"],
             size_factors=tuple(values["size_factors"]) if values["size_factors"] else None,
+            extended=values.get("extended", False),
         )
 
 

@@ -69,6 +69,12 @@ class Likelihood(nn.Module, ABC):
     def build(self) -> None:
         """Create own parameters and buffers from the settings; none by default."""
 
+    def add_batches(self, n: int) -> None:
+        """Hold for ``n`` further levels of the batch covariate, whose codes follow on those of the others."""
+        for part in self.modules():
+            if isinstance(part, GeneParameter):
+                part.add_batches(n)
+
     @property
     def constant_genes(self) -> Tensor:
         """Indices of genes that were constant in training and are left out, int64; none unless a likelihood says so."""

@@ -30,11 +30,18 @@ class GeneParameter(nn.Module):
         """Create own values, or name the decoder's head."""
         self.raw = nn.Parameter(torch.zeros(n_genes))
 
+    def add_batches(self, n: int) -> None:
+        """Hold for ``n`` further levels of the batch covariate too."""
+
     def initialise(self, value_G: Tensor) -> dict[str, Tensor]:
         """Start at these values; return a bias for each head."""
         with torch.no_grad():
             self.raw.copy_(value_G.expand_as(self.raw))
         return {}
+
+    def rows(self) -> Tensor:
+        """Return the values, shape (G,) or (R, G)."""
+        return self.raw
 
     def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return the values, shape (G,) or (B, G)."""
@@ -42,7 +49,8 @@ class GeneParameter(nn.Module):
 
     def table(self, batch: Batch, outputs: Mapping[str, HeadOutput]) -> tuple[Array, NDArray[np.int64], Array]:
         """Return the values (R, G), the row that holds for each cell, and zeros (parts, R, G) to sum gradients into."""
-        table_RG = as_array(self.raw).reshape(-1, self.raw.shape[-1])
+        raw = self.rows()
+        table_RG = as_array(raw).reshape(-1, raw.shape[-1])
         sum_PRG = np.zeros((n_parts(len(batch)), *table_RG.shape), np.float32)
         return table_RG, self.row_of_cell(batch), sum_PRG
 
@@ -69,12 +77,27 @@ class GeneBatchParameter(GeneParameter):
     def create(self, name: str, n_genes: int, n_batches: int) -> None:
         """Create a row for each level."""
         self.raw = nn.Parameter(torch.zeros(n_batches, n_genes))
+        self.added_AG: nn.Parameter | None = None
+
+    def add_batches(self, n: int) -> None:
+        """Create rows for ``n`` further levels, at the mean of the others."""
+        if n:
+            self.added_AG = nn.Parameter(self.raw.detach().mean(0).expand(n, -1).clone())
+
+    def rows(self) -> Tensor:
+        """Return the values, shape (R, G)."""
+        return self.raw if self.added_AG is None else torch.cat([self.raw, self.added_AG])
 
     def forward(self, batch: Batch, heads: Mapping[str, Tensor]) -> Tensor:
         """Return the rows of the cells' levels; shape (G,) where no batch covariate was registered."""
         if batch.categories_BD.shape[1] == 0:
             return self.raw[0]
-        return nn.functional.embedding(batch.categories_BD[:, 0], self.raw)
+        return nn.functional.embedding(batch.categories_BD[:, 0], self.rows())
+
+    def take_gradient(self, gradient_RG: Array, outputs: Mapping[str, HeadOutput]) -> tuple[Array, ...]:
+        """Return the gradient in the known levels' rows, and in those of further ones."""
+        n = len(self.raw)
+        return (gradient_RG,) if self.added_AG is None else (gradient_RG[:n], gradient_RG[n:])
 
     def row_of_cell(self, batch: Batch) -> NDArray[np.int64]:
         """Return the cells' levels."""

@@ -1,5 +1,6 @@
 """From configuration and schema to a network; the same function serves a new and a loaded model."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -49,46 +50,51 @@ class ModelConfig:
         return cls(**{**state, "architecture": Architecture(**state["architecture"])})
 
 
-def _build_likelihood(config: ModelConfig, schema: DataSchema) -> Likelihood:
-    """Make the likelihood for the genes and batches of ``schema``."""
+def _build_likelihood(config: ModelConfig, schema: DataSchema, n_levels: Sequence[int]) -> Likelihood:
+    """Make the likelihood for the genes of ``schema`` and as many batches as the first of ``n_levels`` says."""
     if config.dispersion == "gene-batch" and schema.keys.batch_key is None:
         raise SettingError('dispersion="gene-batch" needs a batch_key; pass one to setup_anndata.')
+    n_batches = n_levels[0] if schema.keys.batch_key else 1
     return LIKELIHOODS[config.likelihood](
         len(schema.gene_names),
         dispersion=config.dispersion,
-        n_batches=len(schema.categorical[0].levels) if schema.keys.batch_key else 1,
+        n_batches=n_batches,
         size_factor=schema.keys.size_factor_key is not None,
     )
 
 
-def _covariate_sizes(schema: DataSchema) -> dict[str, Any]:
-    """Sizes of the covariates, as the modules take them."""
-    return {
-        "n_genes": len(schema.gene_names),
-        "n_levels": tuple(len(levels.levels) for levels in schema.categorical),
-        "n_continuous": len(schema.continuous),
-    }
+def _sizes(schema: DataSchema, n_levels: Sequence[int]) -> dict[str, Any]:
+    """Sizes of the data, as the modules take them."""
+    return {"n_genes": schema.n_genes, "n_levels": n_levels, "n_continuous": len(schema.continuous)}
 
 
 def build_module(config: ModelConfig, schema: DataSchema) -> ConditionalVAE:
-    """Make the network with weights that are a function of the seed."""
-    sizes, architecture = _covariate_sizes(schema), config.architecture
-    n_levels, n_continuous = sizes["n_levels"], sizes["n_continuous"]
+    """Make the network with weights that are a function of the seed; frozen where cells were mapped to it."""
+    n_levels = [len(part.levels) - part.n_added for part in schema.categorical]
+    architecture, n_continuous = config.architecture, len(schema.continuous)
     of_prior = dict(
         n_latent=architecture.n_latent,
-        n_genes=sizes["n_genes"],
+        n_genes=schema.n_genes,
         n_categorical=len(n_levels),
         n_continuous=n_continuous,
         covariate_width=covariate_width(n_levels, n_continuous, encoding=architecture.covariate_encoding),
         n_pseudo_inputs=config.n_pseudo_inputs,
     )
     with own_surroundings(), DrawingFrom(generator_for(config.seed, "weights")):
-        return ConditionalVAE(
-            _build_likelihood(config, schema), PRIORS[config.prior](**of_prior), architecture, **sizes
-        )
+        likelihood, prior = _build_likelihood(config, schema, n_levels), PRIORS[config.prior](**of_prior)
+        module = ConditionalVAE(likelihood, prior, architecture, **_sizes(schema, n_levels))
+    return extend(module, schema) if schema.extended else module
+
+
+def extend(module: ConditionalVAE, schema: DataSchema) -> ConditionalVAE:
+    """Let a network know the levels that mapped cells added to ``schema``, and freeze the rest of it."""
+    n_added = [part.n_added for part in schema.categorical]
+    module.add_levels(n_added, n_added[0] if schema.keys.batch_key else 0)
+    return module
 
 
 def build_null(config: ModelConfig, schema: DataSchema) -> NullModel:
     """Make the z-free model with the same likelihood."""
     with own_surroundings():
-        return NullModel(_build_likelihood(config, schema), **_covariate_sizes(schema))
+        n_levels = [len(part.levels) for part in schema.categorical]
+        return NullModel(_build_likelihood(config, schema, n_levels), **_sizes(schema, n_levels))

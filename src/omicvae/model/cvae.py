@@ -24,6 +24,7 @@ from omicvae.model.generation import GenerationMixin
 from omicvae.model.host import RefusalsMixin, adopt
 from omicvae.model.imputation import ImputationMixin
 from omicvae.model.latent import LatentMixin
+from omicvae.model.mapping import MappingMixin
 from omicvae.model.minified import MinifiedMixin
 from omicvae.model.reconstruction import ReconstructionMixin
 from omicvae.model.saving import SavingMixin
@@ -48,6 +49,7 @@ class CVAE(
     ImputationMixin,
     MinifiedMixin,
     EffectsMixin,
+    MappingMixin,
     SavingMixin,
     CounterfactualMixin,
     RefusalsMixin,

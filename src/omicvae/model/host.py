@@ -24,9 +24,8 @@ REASONS = {
     "get_aggregated_posterior": "it assumes scvi-tools' modules; get_latent_representation(return_dist=True) gives "
     "the components",
     "differential_abundance": "it assumes scvi-tools' modules; test on get_latent_representation() instead",
-    "load_query_data": "query mapping with new levels is not available yet; cells whose levels are known go "
-    "straight into get_latent_representation(adata_new)",
-    "prepare_query_anndata": "genes are matched by name already; pass missing_genes='zero' where some are missing",
+    "prepare_query_anndata": "load_query_data() matches genes by name; pass it missing_genes='zero' where some "
+    "are missing",
     "prepare_query_mudata": "omicvae models AnnData",
     "convert_legacy_save": "omicvae's saves have their own format, without pickles",
     "load_registry": "omicvae's saves have their own format; read model.json",

@@ -61,8 +61,17 @@ class ModelState:
         own_memory(adata)
         self.adata, self.store, self.identity, self.parts = adata, store, identity, identity.parts
 
+    def require_own_weights(self, what: str) -> None:
+        """Raise where the network is that of a reference, and only what further levels added to it is this model's."""
+        if self.schema.extended:
+            raise NotSupportedError(
+                f"{what} would change weights of the reference, to which this model's cells were mapped. Make a new "
+                "model of the cells, CVAE(adata); or map them anew, CVAE.load_query_data(adata, reference)."
+            )
+
     def restart(self) -> None:
         """Make new weights and forget all training."""
+        self.require_own_weights("A fresh start")
         self.module = build_module(self.config, self.schema)
         self.fits, self.moments, self.split = [], None, None
 
@@ -83,6 +92,7 @@ class ModelState:
 
     def twin(self, changes: Mapping[str, Any]) -> "ModelState":
         """Return the state of an untrained model of the same cells and split, with other settings of the network."""
+        self.require_own_weights("Another network")
         own = {name: value for name, value in changes.items() if name in ModelConfig.__slots__}
         network = {name: value for name, value in changes.items() if name not in own}
         config = replace(self.config, architecture=replace(self.config.architecture, **network), **own)

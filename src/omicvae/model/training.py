@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 
-from omicvae._core import SettingError, TrainingError, choose, integral, named_fields
+from omicvae._core import NotSupportedError, SettingError, TrainingError, choose, integral, named_fields
 from omicvae.data import train_validation_split
 from omicvae.data.minified import require_data
 from omicvae.model.rescue_search import Attempt, Limits
@@ -142,6 +142,8 @@ class TrainingMixin(HasState):
         limits, given = Limits.of(rescue), settings.given()
         with state.one_look(), state.all_or_nothing():
             require_data(state.own_adata(), "train()")
+            if state.schema.extended:
+                _check_mapped(state, rescue=limits is not None)
             settings, checkpoint = _begun(settings, state, fresh, checkpoint_dir, resume_from)
             folder, writer = resume_from if checkpoint_dir is None else checkpoint_dir, None
             if folder is not None:
@@ -219,6 +221,25 @@ def _begun(
     return settings.resumed(saved["run"]), checkpoint
 
 
+def _check_mapped(state: ModelState, *, rescue: bool) -> None:
+    """Hold that training moves the latent of cells that were mapped to a reference, and nothing but what they added."""
+    if rescue:
+        state.require_own_weights("train(rescue=True)")
+    if not state.schema.added:
+        raise NotSupportedError(
+            "There is nothing to train: the reference knows every level of these cells. Their latent is right as it "
+            "is; use get_latent_representation() or map_query()."
+        )
+    if not state.config.architecture.encode_covariates:
+        raise NotSupportedError(
+            "Training would be for nothing: this model's covariates enter the decoder alone (encode_covariates=False), "
+            "so that weights of new levels cannot move the latent. Use the latent as it is, or make the reference "
+            "with encode_covariates=True."
+        )
+    added = "; ".join(f"{key}: {', '.join(map(str, levels))}" for key, levels in state.schema.added.items())
+    log.info("Training the weights of new levels alone (%s); all others are the reference's and frozen.", added)
+
+
 def _identity(state: ModelState, fresh: bool) -> dict[str, Any]:
     """Return what must be the same for a run to be resumed, as JSON gives it back."""
     own = {"config": state.config.to_dict(), "epochs_before": 0 if fresh else len(state.history)}
@@ -235,14 +256,17 @@ def _continued(settings: RunSettings, state: ModelState, fresh: bool) -> RunSett
     if settings.objective is None:
         weight = float(state.history["kl_weight"].iloc[-1])
         goal = Objective.held_from(state.objective, weight)
+        if state.schema.extended:  # adversaries would be new ones, of the batches of the query alone
+            goal = replace(goal, adversary=None, discriminator=None)
         settings = replace(settings, objective=goal)
         kept += f", the KL weight held at {weight:.4g}"
-    log.warning(
-        "Training goes on from epoch %d with the present weights, %s and a new learning-rate cycle; fresh=True "
-        "starts again.",
-        len(state.history),
-        kept,
-    )
+    if not state.schema.extended:
+        log.warning(
+            "Training goes on from epoch %d with the present weights, %s and a new learning-rate cycle; fresh=True "
+            "starts again.",
+            len(state.history),
+            kept,
+        )
     return settings
 
 

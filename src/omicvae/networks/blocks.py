@@ -111,11 +111,25 @@ class ConditionedLinear(nn.Module):
         super().__init__()
         self.linear = Linear(n_in, n_out, bias=bias)
         self.covariates = nn.Linear(n_covariates, n_out, bias=False) if n_covariates else None
+        self.n_covariates, self.n_out = n_covariates, n_out
+        self.added_AO: nn.Parameter | None = None
+
+    def add_covariates(self, n: int) -> None:
+        """Take ``n`` further entries at the end of c, without effect at first.
+
+        Their weights lie apart, so that where these entries are 0 the output stays the same to the last bit: a wider
+        product may round differently.
+        """
+        self.added_AO = nn.Parameter(self.linear.weight_IO.new_zeros(n, self.n_out))
 
     def forward(self, x_BI: Tensor | SparseRows, c_BC: Tensor) -> Tensor:
         """Map x (B, I) and c (B, C) to (B, O)."""
         h_BO: Tensor = self.linear(x_BI)
-        return h_BO if self.covariates is None else h_BO + self.covariates(c_BC)
+        if self.added_AO is None:
+            return h_BO if self.covariates is None else h_BO + self.covariates(c_BC)
+        if self.covariates is not None:
+            h_BO = h_BO + self.covariates(c_BC[:, : self.n_covariates].contiguous())
+        return h_BO + c_BC[:, -len(self.added_AO) :] @ self.added_AO
 
 
 class MLP(nn.Module):
@@ -146,12 +160,18 @@ class MLP(nn.Module):
         super().__init__()
         self.linears = nn.ModuleList()
         self.tails = nn.ModuleList()
+        self.deeply_inject = deeply_inject
         for layer in range(n_layers):
             width = n_in if layer == 0 else n_hidden
             covariates = n_covariates if layer == 0 or deeply_inject else 0
             # batch normalisation takes a constant away again; its gradient would be rounding, which Adam scales up
             self.linears.append(ConditionedLinear(width, n_hidden, covariates, bias=normalization != "batch"))
             self.tails.append(NormActivationDropout(n_hidden, normalization, activation, dropout_rate))
+
+    def add_covariates(self, n: int) -> None:
+        """Take ``n`` further entries of c in every layer that covariates enter."""
+        for linear, _ in self.blocks() if self.deeply_inject else self.blocks()[:1]:
+            linear.add_covariates(n)
 
     def blocks(self) -> list[tuple[ConditionedLinear, NormActivationDropout]]:
         """Return the linear map and what follows it, layer by layer."""

@@ -17,6 +17,10 @@ class OneHot(nn.Module):
         self.n_levels = n_levels
         self.width = self.width_of(n_levels)
 
+    def vectors(self) -> Tensor:
+        """Return the vector of each level (L, L)."""
+        return torch.eye(self.n_levels)[:, : self.width]
+
     @staticmethod
     def width_of(n_levels: int) -> int:
         """Width of the encoding, L or 0."""
@@ -42,6 +46,10 @@ class LevelEmbedding(nn.Module):
     def width_of(n_levels: int) -> int:
         """Width of the encoding, E or 0."""
         return min(16, (n_levels + 1) // 2 + 1) if n_levels > 1 else 0
+
+    def vectors(self) -> Tensor:
+        """Return the vector of each level (L, E)."""
+        return self.table.weight
 
     def forward(self, codes_B: Tensor) -> Tensor:
         """Map codes (B,) to vectors (B, E)."""
@@ -76,8 +84,27 @@ class CovariateEncoding(nn.Module):
         super().__init__()
         self.levels = nn.ModuleList(COVARIATE_ENCODINGS[encoding](n) for n in n_levels)
         self.width = covariate_width(n_levels, n_continuous, encoding=encoding)
+        self.n_levels = tuple(n_levels)
+        self.n_added: tuple[int, ...] = ()
+
+    def add_levels(self, n_added: Sequence[int]) -> None:
+        """Encode further levels too, so many of each covariate, whose codes follow on those of the known ones.
+
+        c then has an indicator of each at its end; in the place of the known levels' encoding stands the mean of these.
+        """
+        self.n_added = tuple(n_added)
 
     def forward(self, batch: Batch) -> Tensor:
         """Encode the covariates of a minibatch, shape (B, C)."""
-        parts = [level(batch.categories_BD[:, d]) for d, level in enumerate(self.levels)]
-        return torch.cat([*parts, batch.continuous_BV], dim=1)
+        codes_BD = batch.categories_BD
+        if not self.n_added:
+            parts = [level(codes_BD[:, d]) for d, level in enumerate(self.levels)]
+            return torch.cat([*parts, batch.continuous_BV], dim=1)
+        parts, indicators = [], []
+        for d, (level, n, more) in enumerate(zip(self.levels, self.n_levels, self.n_added, strict=True)):
+            codes_B = codes_BD[:, d]
+            known = codes_B < n
+            mean_E = level.vectors().mean(0).to(codes_BD.device)  # type: ignore[operator]
+            parts.append(torch.where(known[:, None], level(torch.where(known, codes_B, 0)), mean_E))
+            indicators.append(F.one_hot(torch.where(known, more, codes_B - n), more + 1)[:, :more].float())
+        return torch.cat([*parts, batch.continuous_BV, *indicators], dim=1)

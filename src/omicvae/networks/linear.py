@@ -148,10 +148,11 @@ class _DenseProduct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient_BO: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def backward(ctx: Any, gradient_BO: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
         weight_IO, x_BI = ctx.saved_tensors
-        weight_gradient = dense_product(x_BI.t(), gradient_BO, torch.empty_like(weight_IO))
-        x_gradient = None
+        weight_gradient = x_gradient = None
+        if ctx.needs_input_grad[0]:
+            weight_gradient = dense_product(x_BI.t(), gradient_BO, torch.empty_like(weight_IO))
         if ctx.needs_input_grad[2]:
             x_gradient = dense_product(gradient_BO, weight_IO.t(), torch.empty_like(x_BI))
         return weight_gradient, gradient_BO.sum(0), x_gradient

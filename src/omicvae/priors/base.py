@@ -29,6 +29,9 @@ class Prior(nn.Module, ABC):
         ``x_PG`` are data as the encoder sees them; beside them level codes and standardised continuous covariates.
         """
 
+    def add_covariates(self, n: int) -> None:  # most do not read c
+        """Take ``n`` further entries at the end of c."""
+
     @abstractmethod
     def at(self, c_BC: Tensor, encode: Encode) -> LatentDensity:
         """Return the density for cells with the covariate encoding c (B, C)."""

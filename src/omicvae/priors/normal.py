@@ -42,9 +42,19 @@ class ConditionalNormal(Prior):
             )
         self.mean_CK = nn.Parameter(torch.zeros(width, n_latent))
         self.log_variance_CK = nn.Parameter(torch.zeros(width, n_latent))
+        self.added_2AK: nn.Parameter | None = None
+
+    def add_covariates(self, n: int) -> None:
+        """Take ``n`` further entries at the end of c, without effect at first; their weights lie apart."""
+        self.added_2AK = nn.Parameter(self.mean_CK.new_zeros(2, n, self.mean_CK.shape[1]))
 
     def at(self, c_BC: Tensor, encode: Encode) -> DiagonalNormal:
         """Return N(m(c), diag v(c)) of each cell."""
+        known_BC = c_BC[:, : len(self.mean_CK)].contiguous()
         # not in half precision, as mixed-precision training would have it: the KL needs the digits
         with torch.autocast(c_BC.device.type, enabled=False):
-            return DiagonalNormal(c_BC @ self.mean_CK, c_BC @ self.log_variance_CK)
+            mean_BK, log_variance_BK = known_BC @ self.mean_CK, known_BC @ self.log_variance_CK
+            if self.added_2AK is not None:
+                mean_more, log_variance_more = c_BC[:, len(self.mean_CK) :] @ self.added_2AK
+                mean_BK, log_variance_BK = mean_BK + mean_more, log_variance_BK + log_variance_more
+            return DiagonalNormal(mean_BK, log_variance_BK)

@@ -45,6 +45,8 @@ def obstacle(module: ConditionalVAE, scheduled: ScheduledObjective, sizes: Seque
         return f"the network is on {module.device}"
     if precision != "32-true" or any(p.dtype != torch.float32 for p in module.parameters()):
         return f"precision {precision} has no explicit form"
+    if module.extended:
+        return "only what was added to a trained network is learned"
     if not all(p.requires_grad for p in module.parameters()):
         return "some weights are frozen"
     for mlp in (module.encoder.body, module.decoder.body):

@@ -245,6 +245,7 @@ def quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec")
+            warnings.filterwarnings("ignore", message="Found .* in eval mode")  # a frozen network means it
             yield
     finally:
         for log, level in zip(loggers, levels, strict=True):
