@@ -176,7 +176,8 @@ def summarise(runs: list[dict]) -> list[dict]:
                 if kept:
                     values = {name: [f[name] for f in kept if f[name] is not None] for name in FIGURES}
                     medians = {name: float(np.median(of)) if of else None for name, of in values.items()}
-                    beats = sum(f.get("beats") == "beats" for f in kept)
+                    asked = [f["beats"] == "beats" for f in kept if "beats" in f]
+                    beats = sum(asked) if asked else None
                     rows.append({"data": data, "arm": arm, "groups": groups, "n": len(kept), "beats": beats, **medians})
     return rows
 
