@@ -118,15 +118,8 @@ def test_what_states_make_expect_is_noise_taken_away_or_left():
     found, equal = (compared(units, FOUR, expected_UG=mixed_UG, equal_states=e) for e in (False, True))
     assert equal.hits(0.05) > 30 > 5 > found.hits(0.05)
     np.testing.assert_allclose(equal.through_states_G, found.through_states_G)
-    chosen = compared(units, FOUR, expected_UG=mixed_UG, equal_states=None, n_permutations=100)
-    assert chosen.equal_states  # the programme is mixed by chance
-    assert chosen.hits(0.05) == equal.hits(0.05)
     acting_UG = mixed_UG + FOUR[:, None] * 9.0 * rng.normal(0, 1, G)
-    acted_on = compared(units, FOUR, expected_UG=acting_UG, equal_states=None, n_permutations=100)
-    assert not acted_on.equal_states
-    assert acted_on.states_beyond == 34
-    assert not compared(units, FOUR, expected_UG=mixed_UG, equal_states=None).equal_states  # too few runs to know
-    np.testing.assert_allclose(equal.through_states_G, mixed_UG[FOUR].mean(0) - mixed_UG[~FOUR].mean(0), atol=1e-12)
+    assert compared(units, FOUR, expected_UG=acting_UG, n_permutations=100).states_beyond == 34
 
 
 def test_a_factor_common_to_most_genes_is_taken_out():

@@ -13,9 +13,6 @@ from omicvae.analysis.relabelling import relabelled
 
 FloatArray = NDArray[np.float64]
 
-#: share of runs under which states may differ as much or more for a difference by chance, and runs that it takes
-STATES_BY_CHANCE, LEAST_RUNS = 0.05, 19
-
 
 @dataclass(frozen=True, slots=True)
 class ReplicateTest:
@@ -84,7 +81,7 @@ def compare_replicates(
     replicate_U: NDArray[np.int64],
     expected_UG: FloatArray,
     *,
-    equal_states: bool | None,
+    equal_states: bool,
     shifted: bool,
     fdr: float,
     n_permutations: int,
@@ -101,8 +98,7 @@ def compare_replicates(
     expected_UG
         What the states of a unit's cells make expect, on the scale of ``units.scaled()``.
     equal_states
-        Subtract it, so that groups are compared as if their cells were in the same states. None: where the groups'
-        states differ no more than by chance, which takes noise away; and not where the group may act on states.
+        Subtract it, so that groups are compared as if their cells were in the same states.
     shifted
         Whether units may differ by a factor common to all genes, which is taken out.
 
@@ -126,8 +122,6 @@ def compare_replicates(
     through_G, others = design.contrast(states_VG, design.column_V), relabelled(design.column_V, n_permutations, rng)
     sizes = np.array([(design.contrast(states_VG, column_V) ** 2).sum() for column_V in others])
     beyond = int((sizes < (through_G**2).sum()).sum())
-    if equal_states is None:
-        equal_states = len(others) >= LEAST_RUNS and (1 + len(others) - beyond) / (1 + len(others)) > STATES_BY_CHANCE
 
     def test(column_V: FloatArray, equal: bool = equal_states) -> tuple[ModeratedT, FloatArray]:
         values_VG = design.combine_VU @ (equal_UG if equal else found_UG)

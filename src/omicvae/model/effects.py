@@ -70,9 +70,9 @@ class EffectsMixin(HasState):
         within
             Cells to take part: ``{column: level or list of levels}``, such as a cell type.
         states
-            ``"equal"``: compare at equal latent states. ``"as_found"``: compare what was observed, as pseudobulk tests
-            do. None takes ``"equal"`` where the groups' states differ no more than by chance (under more than 5 % of
-            at least 19 permuted labels as much or more), and ``"as_found"`` where the group may act on them.
+            ``"as_found"`` (None too): compare what was observed, as pseudobulk tests do. ``"equal"``: compare at equal
+            latent states; only for a model that was fitted without the group's cells, because one that has seen the
+            effect takes it for a state, loses it, and finds false ones.
         adata
             Other cells; None for the model's own.
         n_samples
@@ -129,7 +129,7 @@ class EffectsMixin(HasState):
             group_U,
             replicate_U,
             says.expected(units, unit_N, self._one_place(passes)),
-            equal_states=None if states is None else states == "equal",
+            equal_states=states == "equal",
             shifted=support == "counts" and self.schema.keys.size_factor_key is None,
             fdr=fdr,
             n_permutations=n_permutations,
