@@ -9,8 +9,8 @@ from omicvae.metrics.labels import Array, FloatArray
 
 #: neighbours in the reference whose mean distance counts, and neighbours in its own data over which a cell is averaged
 N_NEIGHBOURS = 15
-#: p-values above this are of cells that the reference covers: a batch that lies a little farther out as a whole has more
-#: of its cells in the middle, and only an excess in the tail is a finding
+#: p-values above this are of cells that the reference covers: a batch that lies a little farther out as a whole has
+#: more of its cells in the middle, and only an excess in the tail is a finding
 TAIL = 0.1
 #: quantile, over the reference's batches, of a cell's p-value among the cells of one
 BATCH_QUANTILE = 0.75
