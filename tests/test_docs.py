@@ -134,6 +134,14 @@ def test_the_page_on_speed_runs_as_it_stands(run_code):
     assert left["expression"].sum(1) == pytest.approx(1, abs=1e-4)  # shares of each cell's library
 
 
+def test_the_page_on_query_mapping_runs_as_it_stands(run_code, monkeypatch):
+    short = functools.partialmethod(ov.CVAE.train, progress_bar=False)
+    monkeypatch.setattr(ov.CVAE, "train", short)
+    left = run_code(DOCS / "query.md")
+    assert left["mapping"].verdict in {"covered", "partly_covered", "not_covered"}
+    assert left["query_cells"].obs["omicvae_confidence"].between(0, 1).all()
+
+
 def test_the_page_on_metrics_runs_as_it_stands(run_code):
     left = run_code(DOCS / "metrics.md")
     integration = left["integration"]

@@ -9,8 +9,9 @@ from omicvae.metrics.labels import Array, FloatArray
 
 #: neighbours in the reference whose mean distance counts, and neighbours in its own data over which a cell is averaged
 N_NEIGHBOURS = 15
-#: p-values above this are taken to be of cells that the reference covers
-COVERED = 0.5
+#: p-values above this are of cells that the reference covers: a batch that lies a little farther out as a whole has
+#: more of its cells in the middle, and only an excess in the tail is a finding
+TAIL = 0.1
 #: quantile, over the reference's batches, of a cell's p-value among the cells of one
 BATCH_QUANTILE = 0.75
 
@@ -45,8 +46,8 @@ class Coverage:
         Mean distance to the 15 nearest reference cells in units of the mean posterior SD of each dimension (Mahalanobis
         distance under that noise), geometric mean over the cell's own neighbourhood.
     misfit_N
-        How badly the model explains the cell; shown alone. Together with the distance it told new types no better, and it
-        rises in whole batches that the model was not trained on.
+        How badly the model explains the cell; shown and not judged: with the distance it told new types no better, and
+        it rises in whole batches that the model was not trained on.
     p_value_N
         Share of a reference batch, held out, that lies as far from the others: upper quartile over these batches, so
         that what batches differ by is no finding.
@@ -100,10 +101,10 @@ def upper_tail(null_H: Array, value_N: Array) -> FloatArray:
 def outside_probability(p_N: FloatArray) -> FloatArray:
     """1 − π₀ / f(p), where f is the density of the p-values, taken to fall, and π₀ that of cells inside.
 
-    f is the slope of the least concave majorant of their distribution function (Grenander 1956), and π₀ twice the share
-    above ½ (Storey 2002), at most 1.
+    f is the slope of the least concave majorant of their distribution function (Grenander 1956), and π₀ the share above
+    the tail, over what it would be by chance (Storey 2002), at most 1. Above the tail the probability is 0.
     """
-    inside = min(1.0, float((p_N > COVERED).mean()) / (1 - COVERED))
+    inside = min(1.0, float((p_N > TAIL).mean()) / (1 - TAIL))
     values, counts = np.unique(np.append(p_N, 1.0), return_counts=True)
     counts[-1] -= 1
     x, y = np.append(0.0, values), np.append(0.0, counts.cumsum() / len(p_N))
@@ -116,4 +117,4 @@ def outside_probability(p_N: FloatArray) -> FloatArray:
         hull.append(i)
     slopes = np.diff(y[hull]) / np.diff(x[hull])
     density_N = slopes[np.minimum(np.searchsorted(x[hull], p_N, side="left") - 1, len(slopes) - 1)]
-    return np.asarray(np.clip(1 - inside / np.maximum(density_N, 1e-12), 0.0, 1.0))
+    return np.asarray(np.where(p_N > TAIL, 0.0, np.clip(1 - inside / np.maximum(density_N, 1e-12), 0.0, 1.0)))

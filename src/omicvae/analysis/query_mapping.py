@@ -48,7 +48,7 @@ class QueryMapping:
     confidence_N: FloatArray | None
     n_missing: int
     n_genes: int
-    held_out_accuracy: tuple[float, float] | None
+    held_out_accuracy: tuple[float, ...] | None
 
     @property
     def verdict(self) -> str:
@@ -129,7 +129,7 @@ class QueryMapping:
         return pd.DataFrame(rows, columns=["check", "value", "threshold", "passed", "meaning"])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per cell: ``label``, ``confidence`` (where there are labels), ``outside``, ``p_value``, ``misfit``."""
+        """Return a row per cell: ``outside``, ``p_value``, ``misfit``, and with labels ``label`` and ``confidence``."""
         columns: dict[str, Any] = {}
         if self.labels_N is not None:
             columns = {"label": pd.Categorical(self.labels_N), "confidence": self.confidence_N}
@@ -157,7 +157,7 @@ class QueryMapping:
         """Verdict, its sentence and the evidence."""
         table = self.evidence
         lines = [f"verdict: {self.verdict}", *textwrap.wrap(self.headline, WIDTH), ""]
-        marks = {True: "ok", False: "FAIL", None: "–"}
+        marks: dict[Any, str] = {True: "ok", False: "FAIL", None: "–"}
         for row in table.itertuples():
             judged = f"{row.threshold:<7} {marks[row.passed]:<4}"
             lines += textwrap.wrap(

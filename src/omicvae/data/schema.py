@@ -110,8 +110,8 @@ class DataSchema:
             labels = CategoricalLevels.register(str(keys.labels_key), adata.obs[keys.labels_key], allow_missing=True)
         else:
             keys = replace(keys, labels_key=None)
-        own = {"keys": keys, "labels": labels, "n_cells": int(adata.n_obs)}
-        return replace(self, categorical=categorical, extended=True, **own)
+        n_cells = int(adata.n_obs)
+        return replace(self, keys=keys, labels=labels, n_cells=n_cells, categorical=categorical, extended=True)
 
     @property
     def added(self) -> dict[str, tuple[Any, ...]]:

@@ -53,7 +53,9 @@ class MappingMixin(HasState):
         NotSupportedError
             If it is not trained, or is itself a model of mapped cells.
         """
-        reference = cls.load(reference_model) if isinstance(reference_model, str | Path) else reference_model
+        reference = reference_model
+        if isinstance(reference_model, str | Path):
+            reference = cls.load(reference_model)  # type: ignore[attr-defined]  # SavingMixin
         if not isinstance(reference, cls):
             raise SettingError(f"reference_model must be a CVAE or the folder of one, got {reference_model!r}.")
         known: ModelState = reference.state
@@ -164,7 +166,7 @@ class MappingMixin(HasState):
             return self.state
         model = self.load_query_data(adata, self, missing_genes=missing_genes)
         if self.config.architecture.encode_covariates:
-            model.train(**{"progress_bar": False, **(training or {})})
+            model.train(**{"progress_bar": False, **(training or {})})  # type: ignore[attr-defined]
         else:
             log.warning(
                 "New levels of %s do not enter the encoder (encode_covariates=False): nothing can be trained that "
