@@ -245,3 +245,13 @@ def test_size_factors_and_layers_come_back_as_the_model_reads_them(counts):
     made = model.generate(20)
     assert made.obs["size"].isin(counts.obs["size"]).all()
     assert np.isfinite(model.get_elbo(made))
+
+
+def test_a_covariate_keeps_its_name(counts):
+    counts.obs["library_size"] = np.log(counts.X.sum(1).A1)
+    ov.CVAE.setup_anndata(counts, continuous_covariate_keys=["library_size"])
+    model = ov.CVAE(counts, "nb", 2, n_hidden=8)
+    model.train(**FAST)
+    made = model.generate(20)
+    expected = counts.obs.loc[made.obs["source_cell"], "library_size"]
+    np.testing.assert_allclose(made.obs["library_size"], expected)

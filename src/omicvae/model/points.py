@@ -86,8 +86,9 @@ class Points:
         """Return X, layers, names, covariates and libraries in ``obs``, z in ``obsm``, and what made it in ``uns``."""
         schema = self.state.schema
         obs = covariate_frame(schema, self.covariates, self.names)
-        if self.state.module.likelihood.support == "counts":
-            obs[schema.keys.size_factor_key or "library_size"] = self.library_N
+        library = schema.keys.size_factor_key or "library_size"
+        if self.state.module.likelihood.support == "counts" and library not in obs:  # a covariate may have the name
+            obs[library] = self.library_N
         record = {**provenance(self.state), "method": method, **call}
         return AnnData(
             x,
