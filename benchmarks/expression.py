@@ -141,7 +141,7 @@ def main() -> None:
     """Run the parts that are asked for, and write a file for each."""
     arguments = parser(__doc__, "expression")
     arguments.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--seeds", type=int, default=2)
     options = arguments.parse_args()
     if options.child:
         print(json.dumps(KINDS[options.child.pop("kind")](**options.child)))

@@ -47,6 +47,21 @@ def test_what_is_constant_has_no_value_and_shapes_must_agree(x):
         of(x, means, means, cells=("one",))
 
 
+def test_one_gene_has_no_correlation_and_a_constant_one_nothing_to_explain(x):
+    one = of(x[:, :1], x[:, :1] / 2, np.broadcast_to(x[:, :1].mean(0), (30, 1)))
+    assert "correlation" not in str(one)
+    assert "explained" in str(one)
+    flat = np.ones((30, 2))
+    assert "nan" not in str(of(flat, flat, flat))
+
+
+def test_cells_without_a_correlation_are_not_counted(x):
+    x[:15] = 5.0
+    means = np.broadcast_to(np.arange(8.0), x.shape)
+    ax = ov.pl.reconstruction_cells(of(x, x, means))
+    assert ax.get_title() == "cells: 100% above"
+
+
 def test_figures_show_the_numbers(x):
     means = np.broadcast_to(x.mean(0), x.shape)
     result = of(x, (x + means) / 2, means)

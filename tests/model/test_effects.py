@@ -217,7 +217,7 @@ def test_figures(model):
         ov.pl.effects(said, against="p")
 
 
-def test_differential_expression_of_other_cells(model):
+def test_differential_expression_of_other_cells(model, tmp_path):
     other = cells("nb", seed=9)
     settings = {"groupby": "group", "group1": "sick", "silent": True, "mode": "change"}
     table, shuffled = (model.differential_expression(a, **settings) for a in (other, other[:, ::-1].copy()))
@@ -225,5 +225,8 @@ def test_differential_expression_of_other_cells(model):
     assert list(table.columns) == list(model.differential_expression(**settings).columns)
     fresh = {"raw_mean1": other.X[(other.obs["group"] == "sick").to_numpy()].mean(0)}
     np.testing.assert_allclose(table["raw_mean1"].reindex(other.var_names), fresh["raw_mean1"], rtol=1e-5)
+    other.write_h5ad(tmp_path / "other.h5ad")
+    on_disk = ad.read_h5ad(tmp_path / "other.h5ad", backed="r")
+    pd.testing.assert_frame_equal(table, model.differential_expression(on_disk, **settings))
     with pytest.raises(DataError, match="gene"):
         model.differential_expression(other[:, :20].copy(), **settings)

@@ -62,8 +62,13 @@ def test_what_is_not_named_is_listed_and_names_are_checked(fitted):
         fitted.decode(np.zeros((2, 4)), AT)
     with pytest.raises(DataError, match="finite"):
         fitted.decode(z * np.nan, AT)
-    with pytest.raises(SettingError, match="library_size must be a number above 0"):
-        fitted.decode(z, AT, library_size=-1)
+    with pytest.raises(DataError, match="finite"):
+        fitted.decode(z + 1e300, AT)
+    with pytest.raises(DataError, match=r"covariates\['batch'\] names levels that the model does not know: 'b7', 'b8'"):
+        fitted.decode(z, {**AT, "batch": ["b7", "b8"]})
+    for size in (-1, 1e300, np.nan, "1", [1, 2, 3]):
+        with pytest.raises(SettingError, match="library_size must be a number above 0"):
+            fitted.decode(z, AT, library_size=size)
     np.testing.assert_array_equal(fitted.decode([[0, 0, 0.0]], pd.DataFrame([AT])).X, fitted.decode(z[:1], AT).X)
 
 
@@ -74,6 +79,26 @@ def test_a_covariate_of_one_level_needs_no_name(counts):
     model.train(**FAST)
     made = model.decode(np.zeros((1, 2)))
     assert made.obs[["site", "dose"]].to_numpy().tolist() == [["here", 2.0]]
+
+
+def test_covariates_of_named_points_are_matched_by_name(fitted, counts):
+    z = pd.DataFrame(fitted.get_latent_representation(), index=counts.obs_names)
+    at, other = counts.obs[list(AT)], counts.obs[list(AT)].iloc[::-1]
+    expected = fitted.decode(z, at).X
+    np.testing.assert_array_equal(fitted.decode(z, other).X, expected)
+    np.testing.assert_array_equal(fitted.decode(z, {key: other[key] for key in AT}).X, expected)
+    by_place = fitted.decode(z.to_numpy(), other).X  # points without names
+    np.testing.assert_array_equal(by_place, fitted.decode(z, other.to_dict("list")).X)
+
+
+def test_a_generated_cell_does_not_depend_on_how_many_there_are(fitted):
+    for source in ("prior", "aggregate"):
+        few, many = (fitted.generate(n, {"batch": "b1"}, source, seed=3) for n in (4, 9))
+        assert few.obs["source_cell"].tolist() == many.obs["source_cell"].tolist()[:4]
+        np.testing.assert_allclose(few.obsm["X_omicvae"], many.obsm["X_omicvae"][:4], rtol=1e-5)
+    made = fitted.generate(5)
+    recorded = json.loads(made.uns["omicvae"]["generation"])["seed"]
+    np.testing.assert_array_equal(dense(fitted.generate(5, seed=recorded).X), dense(made.X))
 
 
 @pytest.mark.parametrize("prior", ["standard", "conditional", "vamp"])
@@ -206,8 +231,9 @@ def test_a_traversal_moves_one_dimension(fitted):
     )
     with pytest.raises(SettingError, match="from 0 to 2, got 3"):
         fitted.traverse(3, [0])
-    with pytest.raises(SettingError, match="finite"):
-        fitted.traverse(0, [np.inf])
+    for values in ([np.inf], ["a"], []):
+        with pytest.raises(SettingError, match="finite"):
+            fitted.traverse(0, values)
 
 
 def test_size_factors_and_layers_come_back_as_the_model_reads_them(counts):
@@ -219,3 +245,13 @@ def test_size_factors_and_layers_come_back_as_the_model_reads_them(counts):
     made = model.generate(20)
     assert made.obs["size"].isin(counts.obs["size"]).all()
     assert np.isfinite(model.get_elbo(made))
+
+
+def test_a_covariate_keeps_its_name(counts):
+    counts.obs["library_size"] = np.log(counts.X.sum(1).A1)
+    ov.CVAE.setup_anndata(counts, continuous_covariate_keys=["library_size"])
+    model = ov.CVAE(counts, "nb", 2, n_hidden=8)
+    model.train(**FAST)
+    made = model.generate(20)
+    expected = counts.obs.loc[made.obs["source_cell"], "library_size"]
+    np.testing.assert_allclose(made.obs["library_size"], expected)

@@ -130,6 +130,23 @@ def test_credible_intervals_are_ends_of_the_draws(fitted):
         fitted.get_normalized_expression(credible_interval=0.9, n_samples=39, return_mean=False)
 
 
+def test_mean_parameters_hold_one_draw_at_a_time(fitted):
+    import tracemalloc
+
+    peaks = []
+    for n_samples in (2, 40):
+        tracemalloc.start()
+        fitted.get_likelihood_parameters(n_samples=n_samples, give_mean=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0]
+
+
+def test_out_must_be_an_array(fitted):
+    with pytest.raises(SettingError, match=r"shape \(120, 30\)"):
+        fitted.get_normalized_expression(out=[1.0])
+
+
 READ = {".h5ad": ad.read_h5ad, ".zarr": ad.read_zarr}
 
 
@@ -163,12 +180,51 @@ def test_the_file_holds_what_is_computed_in_memory(fitted, counts, tmp_path, suf
         fitted.write_expression(tmp_path / "expression.csv")
 
 
+def test_the_file_holds_data_units_of_every_likelihood(truth, tmp_path):
+    model, new, _ = truth
+    if model.module.likelihood.support == "real":
+        new = ad.AnnData(new.X + np.float32(3))  # sums are no libraries
+    path = model.write_expression(tmp_path / "all.h5ad", new, n_samples=3)
+    written = ad.read_h5ad(path)
+    scale = np.median(new.X.sum(1)) if model.module.likelihood.support == "counts" else 1
+    expected = model.get_normalized_expression(new, n_samples=3, return_numpy=True) * scale
+    np.testing.assert_allclose(written.X, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", READ)
+def test_doubles_are_taken_and_wrong_names_cost_no_pass(fitted, tmp_path, suffix):
+    path = fitted.write_expression(tmp_path / f"x{suffix}", n_samples=3.0, batch_size=50.0, indices=[2.0, 1.0])
+    written = READ[suffix](path)
+    assert list(written.obs_names) == ["cell2", "cell1"]
+    seed = json.loads(written.uns["omicvae"]["expression"])["seed"]
+    again = fitted.write_expression(path, n_samples=3, indices=[2, 1], seed=seed, overwrite=True)
+    np.testing.assert_allclose(READ[suffix](again).X, written.X, rtol=1e-5)
+    for wrong, message in (
+        ({"transform": {"batch": "b9"}}, r"transform\['batch'\] names levels .*'b9'. Known levels: 'b1', 'b2'"),
+        ({"gene_list": []}, "names no gene"),
+        ({"gene_list": ["zz", 1]}, r"2 gene\(s\).*'1', 'zz'"),
+        ({"seed": -1}, "seed"),
+    ):
+        with pytest.raises((DataError, SettingError), match=message):
+            fitted.write_expression(tmp_path / f"y{suffix}", **wrong)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
 def test_genes_that_were_missing_are_said_to_be_imputed(fitted, counts, tmp_path):
     part = counts[:, :27].copy()
     fitted.write_expression(tmp_path / "part.h5ad", part, missing_genes="zero", n_samples=2)
     written = ad.read_h5ad(tmp_path / "part.h5ad")
     assert written.var_names[written.var["imputed"]].tolist() == ["gene27", "gene28", "gene29"]
-    assert "3 of 30 genes were missing" in json.loads(written.uns["omicvae"]["expression"])["note"]
+    share = (part.X.toarray() == 0).mean()  # what was not measured was not 0
+    assert np.isnan(written.var["share_of_zeros"]).tolist() == written.var["imputed"].tolist()
+    note = json.loads(written.uns["omicvae"]["expression"])["note"]
+    assert f"{share:.1%} of the entries were 0 in the data; 3 of 30 genes were missing" in note
+    path = fitted.write_expression(
+        tmp_path / "none.h5ad", part, missing_genes="zero", n_samples=2, gene_list=["gene28"]
+    )
+    note = json.loads(ad.read_h5ad(path).uns["omicvae"]["expression"])["note"]
+    assert "entries" not in note
+    assert "1 of 1 genes were missing" in note
 
 
 def test_reconstructions_stand_beside_data_and_baseline(truth):

@@ -81,13 +81,19 @@ class Reconstruction:
 
     def __str__(self) -> str:
         """Return what it says in a few lines."""
-        explained, own = float(np.nanmedian(self.explained_G)), float(np.nanmedian(self.correlation_N))
-        base = float(np.nanmedian(self.baseline_correlation_N))
+        explained, own, base = map(_median, (self.explained_G, self.correlation_N, self.baseline_correlation_N))
         level, covered = self.calibration.levels_L[-1], self.calibration.coverage_L[-1]
-        said = "the median gene" if explained > LITTLE else "the median gene: no more than gene means do"
-        return (
-            f"{len(self.cells)} cells × {len(self.genes)} genes\n"
-            f"explained beyond gene means: {explained:.3f} of the squared error of {said}\n"
-            f"correlation within a cell: median {own:.3f}, by gene means alone {base:.3f}\n"
-            f"predictive intervals of {level:g} cover {covered:.3f} (x was seen through z: above the level is expected)"
-        )
+        lines = [f"{len(self.cells)} cells × {len(self.genes)} genes"]
+        if explained is not None:
+            said = "" if explained > LITTLE else ": no more than gene means do"
+            lines.append(f"explained beyond gene means: {explained:.3f} of the squared error of the median gene{said}")
+        if own is not None:
+            beside = "" if base is None else f", by gene means alone {base:.3f}"
+            lines.append(f"correlation within a cell: median {own:.3f}{beside}")
+        seen = "x was seen through z: above the level is expected"
+        return "\n".join([*lines, f"predictive intervals of {level:g} cover {covered:.3f} ({seen})"])
+
+
+def _median(values: FloatArray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None

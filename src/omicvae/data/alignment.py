@@ -76,9 +76,12 @@ def gene_columns(names: Sequence[str], gene_list: Sequence[str] | None) -> list[
     Raises
     ------
     DataError
-        If some are not in the model.
+        If some are not in the model, or none is named.
     """
     wanted = {gene_list} if isinstance(gene_list, str) else set(names if gene_list is None else gene_list)
     if unknown := wanted.difference(names):
-        raise DataError(f"{len(unknown)} gene(s) of gene_list are not in the model, such as {sorted(unknown)[:5]}.")
+        some = sorted(map(str, unknown))[:5]
+        raise DataError(f"{len(unknown)} gene(s) of gene_list are not in the model, such as {some}.")
+    if not wanted:
+        raise DataError("gene_list names no gene. Leave it out for all of them.")
     return [g for g, name in enumerate(names) if name in wanted]

@@ -15,8 +15,12 @@ from omicvae.data.transform import covariate_columns, require_covariates
 Covariates = tuple[np.ndarray, np.ndarray]
 
 
-def named_covariates(schema: DataSchema, covariates: Any, n: int) -> dict[str, np.ndarray]:
+def named_covariates(
+    schema: DataSchema, covariates: Any, n: int, names: pd.Index | None = None
+) -> dict[str, np.ndarray]:
     """Read a mapping or DataFrame of a value for all points, or one for each of n: codes, or numbers, by covariate.
+
+    Columns of a DataFrame, and Series, whose index is ``names`` in another order are matched to these by name.
 
     Raises
     ------
@@ -27,9 +31,17 @@ def named_covariates(schema: DataSchema, covariates: Any, n: int) -> dict[str, n
         return {}
     if not isinstance(covariates, Mapping | pd.DataFrame):
         raise SettingError(f"covariates must be a mapping from covariate to value or values, got {covariates!r}.")
-    given: dict[str, Any] = {str(key): covariates[key] for key in covariates}
+    given: dict[str, Any] = {str(key): _in_order(covariates[key], names) for key in covariates}
     require_covariates(schema, given, "covariates")
-    return covariate_columns(schema, given, n)
+    return covariate_columns(schema, given, n, "covariates")
+
+
+def _in_order(values: Any, names: pd.Index | None) -> Any:
+    if names is None or not isinstance(values, pd.Series) or len(values) != len(names):
+        return values
+    index = values.index.astype(str)
+    order = index.get_indexer(names) if index.is_unique and names.is_unique else np.array([-1])
+    return values if (order < 0).any() else values.iloc[order]
 
 
 def point_covariates(

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from omicvae._core import Batch, DataError, SettingError
 from omicvae.data.covariates import listing, numeric_column
@@ -44,7 +43,7 @@ class Transform:
         for key, (value,) in given.items():
             if np.ndim(value):
                 raise SettingError(f"{what}[{key!r}] must be one value for all cells, got {value!r}.")
-        columns = covariate_columns(schema, given, 1)
+        columns = covariate_columns(schema, given, 1, what)
         codes = {d: int(columns[levels.key][0]) for d, levels in enumerate(schema.categorical) if levels.key in given}
         values = {
             v: float(scaling.standardise(columns[scaling.key])[0])
@@ -61,7 +60,7 @@ class Transform:
         for d, code in self.codes.items():
             categories_BD[:, d] = code
         for v, value in self.values.items():
-            continuous_BV[:, v] = torch.tensor(value, dtype=torch.float32)
+            continuous_BV[:, v] = value
         return batch.with_covariates(categories_BD, continuous_BV)
 
 
@@ -75,13 +74,15 @@ def require_covariates(schema: DataSchema, named: Mapping[str, Any], what: str) 
         )
 
 
-def covariate_columns(schema: DataSchema, covariates: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
+def covariate_columns(schema: DataSchema, covariates: Mapping[str, Any], n: int, what: str) -> dict[str, np.ndarray]:
     """Read covariates of n points: level codes (int64) of the categorical ones, numbers (float64) of the others.
 
     Parameters
     ----------
     covariates
         A value for all points, or n of them, by covariate; a DataFrame too.
+    what
+        The argument that messages name.
 
     Raises
     ------
@@ -93,10 +94,19 @@ def covariate_columns(schema: DataSchema, covariates: Mapping[str, Any], n: int)
         given = covariates[key]
         values = list(given) if np.ndim(given) else [given]
         if len(values) not in (1, n):
-            raise DataError(f"covariates[{key!r}] has {len(values)} values for {n} points; give one, or {n}.")
+            raise DataError(f"{what}[{key!r}] has {len(values)} values for {n} points; give one, or {n}.")
         return pd.Series(values if len(values) == n else values * n)
 
-    columns = {part.key: part.encode(column(part.key)) for part in schema.categorical if part.key in covariates}
+    columns = {}
+    for part in schema.categorical:
+        if (key := part.key) in covariates:
+            values = column(key)
+            if unknown := [value for value in values.dropna().unique() if part.code(value) is None]:
+                known = f"Known levels: {listing(part.levels, 20)}."
+                raise DataError(
+                    f"{what}[{key!r}] names levels that the model does not know: {listing(unknown)}. {known}"
+                )
+            columns[key] = part.encode(values)
     for scaling in schema.continuous:
         if (key := scaling.key) in covariates:
             columns[key] = numeric_column(key, column(key))

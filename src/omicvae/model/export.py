@@ -56,8 +56,8 @@ class ExportMixin(HasState):
         ``layers["sd"]`` is the SD over these draws: what the cell leaves open, not what the network does not know.
 
         ``uns["omicvae"]["expression"]`` says, as JSON, what made the file, and under ``note`` what was imputed.
-        ``var["share_of_zeros"]`` is the share of these cells in which the gene was 0, ``var["imputed"]`` whether it was
-        missing from ``adata`` altogether.
+        ``var["imputed"]`` says whether the gene was missing from ``adata`` altogether, ``var["share_of_zeros"]`` in
+        which share of these cells it was 0, NaN where missing.
 
         Parameters
         ----------
@@ -100,33 +100,31 @@ class ExportMixin(HasState):
         own = np.median(passes.store.library_N[rows]) if self.schema.keys.size_factor_key is None else 1.0
         library = float(libraries(state, library_size, 1, own)[0])
         genes = gene_columns(self.schema.gene_names, gene_list)
-        if batch_size is None:
-            size = int(np.clip(ENTRIES // (draws * self.schema.n_genes), 16, 4096))
-            passes = CellPasses(passes.module, passes.store, rows, size)
-        zeros_G = _share_of_zeros(passes)[genes]
+        target, noise = Transform.of(self.schema, transform), state.seed_for("latent", seed)
+        size = int(np.clip(ENTRIES // (draws * self.schema.n_genes), 16, 4096))
+        size = size if batch_size is None else integral("batch_size", batch_size, minimum=1)
+        passes = CellPasses(passes.module, passes.store, rows, size)
         names = pd.Index(self.schema.gene_names)[genes]
-        var = pd.DataFrame({"share_of_zeros": zeros_G, "imputed": ~names.isin(source.var_names)}, index=names)
-        settings = {"transform": dict(transform or {}), "library_size": library, "n_samples": draws, "seed": seed}
+        imputed_G = ~names.isin(source.var_names)
+        zeros_G = np.where(imputed_G, np.nan, _share_of_zeros(passes)[genes])
+        var = pd.DataFrame({"share_of_zeros": zeros_G, "imputed": imputed_G}, index=names)
+        settings = {
+            "transform": dict(transform or {}),
+            "library_size": library,
+            "n_samples": draws,
+            "seed": state.config.seed if seed is None else seed,
+        }
         note = _note(var, library if self.module.likelihood.support == "counts" else None, draws)
         record = json.dumps({**provenance(state), **settings, "note": note}, default=plain)
         frame = AnnData(obs=source.obs.iloc[rows], var=var, uns={keys.UNS: {keys.EXPRESSION: record}})
-        target = Transform.of(self.schema, transform)
 
         def fill(create: Callable[..., Any]) -> None:
-            chunks = (min(passes.batch_size or 1, len(rows)), len(genes))
+            chunks = (min(size, len(rows)), len(genes))
             names = ("X", *(f"layers/{layer}" for layer in layers))
             arrays = tuple(create(name, shape=frame.shape, dtype="float32", chunks=chunks) for name in names)
             for array in arrays:
                 array.attrs.update(ARRAY)
-            passes.read_expression(
-                read,
-                genes,
-                [target],
-                seed=state.seed_for("latent", seed),
-                n_samples=draws,
-                scale=library,
-                out=arrays,
-            )
+            passes.read_expression(read, genes, [target], seed=noise, n_samples=draws, scale=library, out=arrays)
 
         write(path, frame, fill)
         return path
@@ -151,12 +149,12 @@ def _share_of_zeros(passes: CellPasses) -> NDArray[np.float64]:
 
 def _note(var: pd.DataFrame, library: float | None, draws: int) -> str:
     """Say what the values are, and what was imputed; ``library`` is that of counts."""
-    missing = int(var["imputed"].sum())
+    missing, zeros_G = int(var["imputed"].sum()), var["share_of_zeros"].dropna()
     imputed = f"{missing} of {len(var)} genes were missing, and their values rest on the other genes alone."
     depth = ""
     if library is not None:
         depth = f" at a library of {library:g}"
-        imputed = f"{var['share_of_zeros'].mean():.1%} of the entries were 0 in the data; {imputed}"
+        imputed = f"{zeros_G.mean():.1%} of the entries were 0 in the data; {imputed}" if len(zeros_G) else imputed
     return (
         f"Every value is what the model expects{depth} given the whole cell (mean over {draws} draws of z, their SD in "
         f"the layer 'sd'); none is a measurement. {imputed} Expected values make cells alike, so that tests between "

@@ -23,8 +23,9 @@ Tables = dict[str, pd.DataFrame] | dict[str, NDArray[np.float32]]
 
 def _check_out(out: Any, shape: tuple[int, ...], what: str, possible: bool = True) -> None:
     """Hold that ``out`` can take ``what`` is computed, of such a shape, as it is."""
-    if tuple(out.shape) != shape or not possible:
-        raise SettingError(f"out has shape {tuple(out.shape)}, and takes {what} of shape {shape} (cells, genes).")
+    given = tuple(getattr(out, "shape", ()))
+    if given != shape or not possible:
+        raise SettingError(f"out has shape {given}, and takes {what} of shape {shape} (cells, genes).")
     if not np.can_cast(np.float32, out.dtype):
         raise SettingError(f"out has dtype {out.dtype}, which would cut expression off; use float32 or float64.")
 
@@ -231,18 +232,22 @@ class ExpressionMixin(HasState):
         Arrays (N, G), or (S, N, G) for several draws.
         """
         passes = self.state.passes("get_likelihood_parameters()", adata, indices, batch_size)
-        n_samples, genes = integral("n_samples", n_samples, minimum=1), gene_columns(self.schema.gene_names, gene_list)
+        n_samples, average = integral("n_samples", n_samples, minimum=1), flag("give_mean", give_mean)
+        genes = gene_columns(self.schema.gene_names, gene_list)
         draw, target = passes.draws(self.state.seed_for("latent", seed)), Transform.of(self.schema, transform)
 
         def at_draw(s: int) -> dict[str, NDArray[np.float32]]:
             z_NK = passes.encode(lambda q, start: q.mean_BK if n_samples == 1 else draw(q, start, s))[0]
             return passes.parameters(z_NK, genes, target)
 
-        drawn = [at_draw(s) for s in range(n_samples)]
-        if n_samples == 1:
-            return drawn[0]
-        stacked = {name: np.stack([values[name] for values in drawn]) for name in drawn[0]}
-        return {name: values.mean(0) for name, values in stacked.items()} if flag("give_mean", give_mean) else stacked
+        if n_samples > 1 and not average:
+            drawn = [at_draw(s) for s in range(n_samples)]
+            return {name: np.stack([values[name] for values in drawn]) for name in drawn[0]}
+        mean = at_draw(0)
+        for s in range(1, n_samples):  # a draw at a time: they fill no memory
+            for name, values in at_draw(s).items():
+                mean[name] += (values - mean[name]) / (s + 1)
+        return mean
 
     def differential_expression(self, adata: AnnData | None = None, **arguments: Any) -> pd.DataFrame:
         """Differential expression of counts as in scvi-tools (Lopez et al. 2018; Boyeau et al. 2019).
@@ -272,7 +277,8 @@ class ExpressionMixin(HasState):
     def _with_cells(self, adata: AnnData) -> Any:
         """Return a model of the same network whose own cells are these, their genes in the model's order."""
         self.state.cells(adata)  # checks them before genes are looked up
-        aligned, state = adata[:, list(self.schema.gene_names)].copy(), copy(self.state)
+        part, state = adata[:, list(self.schema.gene_names)], copy(self.state)
+        aligned = part.to_memory() if part.isbacked else part.copy()
         state.split, state.known = None, {}
         state.attach(aligned, state.cells(aligned), Identity.of(aligned, self.schema.keys))
         return adopt(object.__new__(type(self)), state)

@@ -32,8 +32,8 @@ class GenerationMixin(HasState):
         z
             Latent vectors (N, K), an array or a DataFrame, whose index names the points.
         covariates
-            Mapping or DataFrame with the value of each covariate, one for all points or one for each. Every covariate
-            of the model with more than one level must be named.
+            Mapping or DataFrame with the value of each covariate, one for all points or one for each, matched by name
+            where z and they name the same points. Every covariate of the model with more than one level must be named.
         library_size
             Counts: ℓ, or s, for all points or one for each. None for 1: shares of the library.
 
@@ -50,7 +50,7 @@ class GenerationMixin(HasState):
         self.state.require_trained("decode()")
         z_NK, names = self._latent_vectors(z)
         n = len(z_NK)
-        at = point_covariates(self.schema, named_covariates(self.schema, covariates, n), n)
+        at = point_covariates(self.schema, named_covariates(self.schema, covariates, n, names), n)
         return self._decoded("decode", Points(self.state, z_NK, at, libraries(self.state, library_size, n), names))
 
     def generate(
@@ -100,7 +100,7 @@ class GenerationMixin(HasState):
         state, n = self.state, integral("n", n, minimum=1)
         state.require_trained("generate()")
         temperature = real("temperature", temperature, minimum=0.0)
-        seed = state.seed_for("generation", seed)
+        given, seed = state.config.seed if seed is None else seed, state.seed_for("generation", seed)
         names = pd.Index([f"generated_{i}" for i in range(n)])
         named = named_covariates(self.schema, covariates, n)
         from_prior = isinstance(source, str) and choose("source", source, SOURCES) == SOURCES[0]
@@ -115,7 +115,7 @@ class GenerationMixin(HasState):
             points = replace(points, z_NK=self._posterior_draws(behind_N, seed, temperature))
         x, layer = points.draw(seed), self.schema.keys.layer
         origin = source if isinstance(source, str) else "cells"
-        call = {"source": origin, "temperature": temperature, "seed": seed, "covariates": covariates}
+        call = {"source": origin, "temperature": temperature, "seed": given, "covariates": covariates}
         made = points.anndata("generate", x, {} if layer is None else {layer: x}, **call)
         if state.adata is not None:
             made.obs["source_cell"] = state.adata.obs_names[behind_N].to_numpy()
@@ -201,12 +201,12 @@ class GenerationMixin(HasState):
         -------
         AnnData as of :meth:`decode`, a row for each value, which stands in ``obs["value"]``.
         """
-        values_N = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        values_N = np.atleast_1d(np.asarray(values))
         n, n_latent = len(values_N), self.config.architecture.n_latent
         dimension = integral("dimension", dimension, minimum=0)
         if dimension >= n_latent:
             raise SettingError(f"dimension must be from 0 to {n_latent - 1}, got {dimension}.")
-        if values_N.ndim != 1 or n == 0 or not np.isfinite(values_N).all():
+        if values_N.ndim != 1 or n == 0 or values_N.dtype.kind not in "iuf" or not np.isfinite(values_N).all():
             raise SettingError(f"values must be finite numbers, one or more, got {values!r}.")
         self.state.require_trained("traverse()")
         named = named_covariates(self.schema, covariates, n)
@@ -227,6 +227,9 @@ class GenerationMixin(HasState):
     def _latent_vectors(self, z: Any) -> tuple[NDArray[np.float32], pd.Index]:
         n_latent = self.config.architecture.n_latent
         z_NK = np.asarray(z)
+        if z_NK.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # what float32 does not hold is infinite
+                z_NK = z_NK.astype(np.float32)
         if z_NK.ndim != 2 or z_NK.shape[1] != n_latent or len(z_NK) == 0:
             raise DataError(f"z must have shape (points, {n_latent}), got {z_NK.shape}.")
         if z_NK.dtype.kind not in "iuf" or not np.isfinite(z_NK).all():
@@ -293,14 +296,15 @@ def _alike(
     store: CellStore, rows: NDArray[np.int64], named: Mapping[str, Any], rng: np.random.Generator, n: int
 ) -> NDArray[np.int64]:
     """Choose one of ``rows`` for each of n points: of those with its named levels, or of all where none has them."""
-    chosen_N = rng.choice(rows, n)
+    random_N = rng.random(n)  # a number for each point, whatever is chosen for the others
+    chosen_N = rows[(random_N * len(rows)).astype(np.int64)]
     columns = {d: named[part.key] for d, part in enumerate(store.schema.categorical) if part.key in named}
     if columns:
         wanted_ND, own_ND = np.stack(list(columns.values()), axis=1), store.codes_ND[rows][:, list(columns)]
         for levels_D in np.unique(wanted_ND, axis=0):
             points, cells = np.flatnonzero((wanted_ND == levels_D).all(1)), rows[(own_ND == levels_D).all(1)]
             if len(cells):
-                chosen_N[points] = rng.choice(cells, len(points))
+                chosen_N[points] = cells[(random_N[points] * len(cells)).astype(np.int64)]
     return chosen_N
 
 

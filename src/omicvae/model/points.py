@@ -18,6 +18,8 @@ from omicvae.model.state import ModelState
 from omicvae.training import CellPasses
 
 Values = dict[str, NDArray[np.float32]]
+#: float32 counts no further by ones long before that
+LARGEST_LIBRARY = 1e12
 
 
 def libraries(state: ModelState, library_size: Any, n: int, default: Any = 1.0) -> NDArray[np.float64]:
@@ -34,12 +36,13 @@ def libraries(state: ModelState, library_size: Any, n: int, default: Any = 1.0) 
             f"library_size={library_size!r} scales counts; this model's likelihood is {state.config.likelihood!r}. "
             "Leave library_size out."
         )
-    given = np.asarray(default if library_size is None or not counts else library_size)
+    given = np.asarray(1.0 if not counts else default if library_size is None else library_size)
     values = given.astype(np.float64) if given.dtype.kind in "iuf" else np.full(1, np.nan)
     values = values.reshape(-1)
-    if len(values) not in (1, n) or not (np.isfinite(values) & (values > 0)).all():
+    if len(values) not in (1, n) or not ((values > 0) & (values <= LARGEST_LIBRARY)).all():
         raise SettingError(
-            f"library_size must be a number above 0, or {n} of them, one for each point; got {library_size!r}."
+            f"library_size must be a number above 0, at most {LARGEST_LIBRARY:g}, or {n} of them, one for each point; "
+            f"got {library_size!r}."
         )
     return np.ones(n) * values
 
@@ -83,8 +86,9 @@ class Points:
         """Return X, layers, names, covariates and libraries in ``obs``, z in ``obsm``, and what made it in ``uns``."""
         schema = self.state.schema
         obs = covariate_frame(schema, self.covariates, self.names)
-        if self.state.module.likelihood.support == "counts":
-            obs[schema.keys.size_factor_key or "library_size"] = self.library_N
+        library = schema.keys.size_factor_key or "library_size"
+        if self.state.module.likelihood.support == "counts" and library not in obs:  # a covariate may have the name
+            obs[library] = self.library_N
         record = {**provenance(self.state), "method": method, **call}
         return AnnData(
             x,

@@ -47,7 +47,7 @@ def reconstruction_cells(result: Any, ax: "Axes | None" = None) -> "Axes":
     """Draw the correlation of each cell with what is expected of it, against that of gene means alone."""
     x, y = np.asarray(_of(result, "baseline_correlation_N")), np.asarray(_of(result, "correlation_N"))
     ax = _scatter(ax, x, y)
-    better = float((y > x).mean())
+    better = float((y > x)[np.isfinite(x) & np.isfinite(y)].mean())
     ax.set(
         xlabel="correlation with gene means", ylabel="correlation with the model", title=f"cells: {better:.0%} above"
     )
