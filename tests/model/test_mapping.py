@@ -244,6 +244,23 @@ def test_two_runs_are_the_same_and_settings_reach_no_weight_of_the_reference(cou
         assert torch.equal(value, runs[2][name]), name
 
 
+@pytest.mark.parametrize("settings", [{"prior": "vamp", "n_pseudo_inputs": 500}, {"prior": "conditional"}])
+def test_a_loaded_model_is_frozen_as_before(counts, tmp_path, settings):
+    """Loading fewer pseudo-inputs than were asked for makes new ones."""
+    model, query = fitted(counts, **settings), query_of(counts, batch=["b0"])
+    CVAE.load_query_data(query, model).save(tmp_path / "query")
+    again = CVAE.load(tmp_path / "query", adata=query)
+    again.train(2, progress_bar=False)
+    now = again.module.state_dict()
+    assert all(torch.equal(value, now[name]) for name, value in model.module.state_dict().items())
+
+
+def test_discriminator_is_refused(counts):
+    mapped = CVAE.load_query_data(query_of(counts, batch=["b0"]), fitted(counts))
+    with pytest.raises(NotSupportedError, match="discriminator is weighed"):
+        mapped.train(2, objective={"discriminator": {}})
+
+
 def test_whole_numbers_as_floats_are_levels_of_a_reference_with_integers(counts):
     counts.obs["batch"] = (counts.obs["batch"] == "b1").astype(int)
     model = fitted(counts)

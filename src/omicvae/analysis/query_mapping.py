@@ -33,7 +33,8 @@ class QueryMapping:
         How far out each lies.
     labels_N, confidence_N
         Label by the nearest reference cells, and the probability that it is right, which that of being outside lowers;
-        None where the reference has no labels.
+        None where the reference has no labels. Too high for cells of a type that the reference lacks, in so far as the
+        coverage does not find them.
     n_missing, n_genes
         Genes of the model that the query lacks, of how many.
     held_out_accuracy
@@ -125,7 +126,8 @@ class QueryMapping:
                 rows.append(("loss by missing genes", whole - without, f"<= {LOSS_BY_GENES:g}", fine, meaning))
         if self.confidence_N is not None:
             confident = float(self.confidence_N.mean())
-            rows.append(("confidence", confident, "", None, "mean probability that a cell's label is right"))
+            meaning = "mean probability that a cell's label is right; too high for types that the reference lacks"
+            rows.append(("confidence", confident, "", None, meaning))
         return pd.DataFrame(rows, columns=["check", "value", "threshold", "passed", "meaning"])
 
     def to_frame(self) -> pd.DataFrame:
