@@ -68,8 +68,8 @@ class QueryMapping:
         share, n = f"{self.coverage.share_outside:.0%}", len(self.cells)
         if self.verdict == "covered":
             return (
-                f"The reference covers the query as far as can be seen: {share} of {n} cells lie outside of what its own "
-                "batches show. A type that the reference lacks can hide within one that is like it."
+                f"The reference covers the query as far as can be seen: {share} of {n} cells lie outside of what its "
+                "own batches show. A type that the reference lacks can hide within one that is like it."
             )
         where = self._where()
         if self.verdict == "partly_covered":

@@ -93,8 +93,8 @@ class MappingMixin(HasState):
         """Map new cells to this model's own, the reference: latents, labels with their confidence, and a verdict.
 
         Labels are those of the nearest reference cells, with a confidence that is calibrated on reference cells held
-        out batch by batch. The coverage says of every cell how probable it is that the reference has none of its kind; of
-        types that the reference lacks it finds a part, often a small one (figures in ``docs/query.md``).
+        out batch by batch. The coverage says of every cell how probable it is that the reference has none of its kind;
+        of types that the reference lacks it finds a part, often a small one (figures in ``docs/query.md``).
 
         Parameters
         ----------
