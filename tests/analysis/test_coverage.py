@@ -52,3 +52,22 @@ def test_few_cells_give_numbers(n_reference, n_query):
     for values in (found.distance_N, found.p_value_N, found.outside_N):
         assert np.isfinite(values).all()
     assert 0 <= found.share_outside <= 1
+
+
+def test_a_few_cells_prove_little():
+    """One cell that 9 % of the reference lies beyond is no finding, nor are sixteen that share a neighbourhood."""
+    for n in (1, 16):
+        by_chance = 16 * n
+        assert outside_probability(np.full(n, 0.09), by_chance).mean() < 0.6
+        assert outside_probability(np.full(n, 0.001), by_chance).mean() > 0.9
+    assert outside_probability(np.full(4000, 0.09), 256).mean() > 0.9
+
+
+def test_small_batches_are_looked_at_together():
+    rng = np.random.default_rng(5)
+    reference = cells(rng.normal(size=(200, 3)), np.arange(200) // 5)  # none has a tail of its own
+    mean = rng.normal(size=(300, 3))
+    mean[:150] += 30
+    found = coverage(reference, cells(mean, np.zeros(300)))
+    assert found.outside_N[:150].mean() > 0.9
+    assert found.outside_N[150:].mean() < 0.1

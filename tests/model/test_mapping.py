@@ -211,3 +211,94 @@ def test_map_query_for_every_likelihood(counts, likelihood, dispersion):
     assert table[["confidence", "outside", "p_value"]].to_numpy().min() >= 0
     assert np.isfinite(mapping.coverage.distance_N).all()
     assert model.map_query(query_of(adata)).labels_N is None
+
+
+def test_cells_that_lacked_genes_are_saved_and_loaded(counts, tmp_path):
+    query = query_of(counts, batch=["b0"])[:, 2:].copy()
+    mapped = CVAE.load_query_data(query, fitted(counts), missing_genes="zero")
+    mapped.train(2, progress_bar=False)
+    mapped.save(tmp_path / "query", save_anndata=True)
+    for again in (CVAE.load(tmp_path / "query"), CVAE.load(tmp_path / "query", adata=query.copy())):
+        np.testing.assert_array_equal(mapped.get_latent_representation(), again.get_latent_representation())
+    query.X = query.X * 2
+    with pytest.raises(DataError, match="missing in the data"):
+        CVAE.load(tmp_path / "query", adata=query)
+
+
+def test_two_runs_are_the_same_and_settings_reach_no_weight_of_the_reference(counts, tmp_path):
+    model, query = fitted(counts), query_of(counts, batch=["b0"])
+    adversary = {"adversary": {"covariates": ["batch"]}, "beta": 2.0}
+    hard = {"learning_rate": 0.05, "weight_decay": 1.0, "ema_decay": 0.9, "objective": adversary}
+    runs = []
+    for folder in ("one", "other"):
+        mapped = CVAE.load_query_data(query, model)
+        mapped.train(2, progress_bar=False, checkpoint_dir=tmp_path / folder, **hard)
+        runs.append({name: value.clone() for name, value in mapped.module.state_dict().items()})
+        mapped.train(2, progress_bar=False, optimizer="adamw", weight_decay=1.0)
+        assert all(torch.equal(value, mapped.module.state_dict()[k]) for k, value in model.module.state_dict().items())
+    resumed = CVAE.load_query_data(query, model)
+    resumed.train(resume_from=tmp_path / "one", progress_bar=False)
+    runs.append(resumed.module.state_dict())
+    for name, value in runs[0].items():
+        assert torch.equal(value, runs[1][name]), name
+        assert torch.equal(value, runs[2][name]), name
+
+
+@pytest.mark.parametrize("settings", [{"prior": "vamp", "n_pseudo_inputs": 500}, {"prior": "conditional"}])
+def test_a_loaded_model_is_frozen_as_before(counts, tmp_path, settings):
+    """Loading fewer pseudo-inputs than were asked for makes new ones."""
+    model, query = fitted(counts, **settings), query_of(counts, batch=["b0"])
+    CVAE.load_query_data(query, model).save(tmp_path / "query")
+    again = CVAE.load(tmp_path / "query", adata=query)
+    again.train(2, progress_bar=False)
+    now = again.module.state_dict()
+    assert all(torch.equal(value, now[name]) for name, value in model.module.state_dict().items())
+
+
+def test_discriminator_is_refused(counts):
+    mapped = CVAE.load_query_data(query_of(counts, batch=["b0"]), fitted(counts))
+    with pytest.raises(NotSupportedError, match="discriminator is weighed"):
+        mapped.train(2, objective={"discriminator": {}})
+
+
+def test_whole_numbers_as_floats_are_levels_of_a_reference_with_integers(counts):
+    counts.obs["batch"] = (counts.obs["batch"] == "b1").astype(int)
+    model = fitted(counts)
+    added = CVAE.load_query_data(query_of(counts, batch=[7.0, 1.0]), model).schema.added["batch"]
+    assert added == (7,)
+    assert isinstance(added[0], int)
+    with pytest.raises(DataError, match="of type float"):
+        CVAE.load_query_data(query_of(counts, batch=[7.5]), model)
+
+
+def test_mapping_in_inference_mode(counts):
+    model = fitted(counts)
+    with torch.inference_mode():
+        mapped = CVAE.load_query_data(query_of(counts, batch=["b0"]), model)
+    mapped.train(1, progress_bar=False)
+
+
+def test_what_cannot_be_mapped_is_refused(counts):
+    counts.obs["nothing"] = np.nan
+    model, query = fitted(counts), query_of(counts, batch=["b0"])
+    with pytest.raises(DataError, match=r"obs\['nothing'\] is missing everywhere"):
+        model.map_query(query, "nothing")
+    with pytest.raises(DataError, match="got a DataFrame"):
+        model.map_query(query.to_df())
+    mapped = CVAE.load_query_data(query, model)
+    with pytest.raises(NotSupportedError, match="mapped without training"):
+        mapped.diagnose()
+    mapped.minify_adata()
+    with pytest.raises(NotSupportedError, match="latents stand in the place"):
+        CVAE.load_query_data(mapped.adata, model)
+
+
+def test_backed_reference_without_some_genes(counts, tmp_path):
+    import anndata as ad
+
+    counts.write_h5ad(tmp_path / "reference.h5ad")
+    on_disk = ad.read_h5ad(tmp_path / "reference.h5ad", backed="r")
+    CVAE.setup_anndata(on_disk, batch_key="batch")
+    model = CVAE(on_disk, n_latent=3, n_hidden=8)
+    model.train(1, progress_bar=False)
+    assert model.map_query(counts[:30, 2:].copy(), "label", missing_genes="zero").n_missing == 2

@@ -12,6 +12,8 @@ N_NEIGHBOURS = 15
 #: p-values above this are of cells that the reference covers: a batch that lies a little farther out as a whole has
 #: more of its cells in the middle, and only an excess in the tail is a finding
 TAIL = 0.1
+#: cells of a reference batch, below which it is looked at together with others as small: few cells have no tail
+FEWEST = 50
 #: quantile, over the reference's batches, of a cell's p-value among the cells of one
 BATCH_QUANTILE = 0.75
 
@@ -69,19 +71,25 @@ class Coverage:
 def coverage(reference: MappedCells, query: MappedCells) -> Coverage:
     """Compare query cells with reference cells, each held out from the reference with all cells of its batch.
 
-    With one batch in the reference its cells are held out one by one.
+    With one batch in the reference its cells are held out one by one. What a neighbourhood shares counts once: to the
+    query's p-values as many are added as chance would spread over as many neighbourhoods.
     """
     scale_K = np.sqrt((reference.sd_NK**2).mean(0))
     z_MK, z_NK = reference.mean_NK / scale_K, query.mean_NK / scale_K
-    distance_N, tails = np.empty(len(z_NK)), []
+    distance_N, held_out = np.empty(len(z_NK)), []
     for group in np.unique(query.groups_N):
         own = query.groups_N == group
         distance_N[own] = _distance(z_NK[own], z_MK)
     for group in np.unique(reference.groups_N):
         own = reference.groups_N == group
-        tails.append(upper_tail(_distance(z_MK[own], None if own.all() else z_MK[~own]), distance_N))
-    p_N = np.quantile(np.stack(tails), BATCH_QUANTILE, axis=0)
-    return Coverage(distance_N, query.misfit_N, p_N, outside_probability(p_N))
+        held_out.append(_distance(z_MK[own], None if own.all() else z_MK[~own]))
+    large = [far_H for far_H in held_out if len(far_H) >= FEWEST]
+    small = [far_H for far_H in held_out if len(far_H) < FEWEST]
+    if sum(map(len, small)) >= FEWEST or not large:
+        large.append(np.concatenate(small))
+    p_N = np.quantile(np.stack([upper_tail(far_H, distance_N) for far_H in large]), BATCH_QUANTILE, axis=0)
+    n_by_chance = (N_NEIGHBOURS + 1) * min(N_NEIGHBOURS + 1, len(p_N))
+    return Coverage(distance_N, query.misfit_N, p_N, outside_probability(p_N, n_by_chance))
 
 
 def _distance(z_NK: FloatArray, reference_MK: FloatArray | None) -> FloatArray:
@@ -98,16 +106,18 @@ def upper_tail(null_H: Array, value_N: Array) -> FloatArray:
     return np.asarray((1 + len(null_H) - below_N) / (len(null_H) + 1))
 
 
-def outside_probability(p_N: FloatArray) -> FloatArray:
+def outside_probability(p_N: FloatArray, n_by_chance: int = 0) -> FloatArray:
     """1 − π₀ / f(p), where f is the density of the p-values, taken to fall, and π₀ that of cells inside.
 
     f is the slope of the least concave majorant of their distribution function (Grenander 1956), and π₀ the share above
-    the tail, over what it would be by chance (Storey 2002), at most 1. Above the tail the probability is 0.
+    the tail, over what it would be by chance (Storey 2002), at most 1. Above the tail the probability is 0. As many
+    further p-values as ``n_by_chance`` are taken to be there, spread evenly: a few cells prove little.
     """
-    inside = min(1.0, float((p_N > TAIL).mean()) / (1 - TAIL))
+    n = len(p_N) + n_by_chance
+    inside = min(1.0, (float((p_N > TAIL).sum()) / (1 - TAIL) + n_by_chance) / n)
     values, counts = np.unique(np.append(p_N, 1.0), return_counts=True)
     counts[-1] -= 1
-    x, y = np.append(0.0, values), np.append(0.0, counts.cumsum() / len(p_N))
+    x, y = np.append(0.0, values), np.append(0.0, (counts.cumsum() + n_by_chance * values) / n)
     hull = [0]
     for i in range(1, len(x)):  # the upper hull of the distribution function
         while len(hull) > 1 and (y[hull[-1]] - y[hull[-2]]) * (x[i] - x[hull[-1]]) <= (y[i] - y[hull[-1]]) * (

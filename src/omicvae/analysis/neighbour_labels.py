@@ -25,7 +25,8 @@ class NeighbourLabels:
     p(c | z) ∝ Σ_m [y_m = c] exp(−|z − z_m|² / 2 h²) / s_c^¼ over the 15 nearest reference cells m (Euclidean in
     posterior means), with the distance h to the fifth of them and the share s_c of a label. The confidence is the share
     of right labels among held-out reference cells with such a largest p, by isotonic regression (Zadrozny & Elkan
-    2002). Cells are held out batch by batch, or, where the reference has one batch, cell by cell.
+    2002). Cells are held out batch by batch, or, where the reference has one batch, cell by cell. It holds
+    for types that the reference has: a cell of another type gets too much.
 
     Attributes
     ----------

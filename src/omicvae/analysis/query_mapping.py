@@ -33,7 +33,8 @@ class QueryMapping:
         How far out each lies.
     labels_N, confidence_N
         Label by the nearest reference cells, and the probability that it is right, which that of being outside lowers;
-        None where the reference has no labels.
+        None where the reference has no labels. Too high for cells of a type that the reference lacks, in so far as the
+        coverage does not find them.
     n_missing, n_genes
         Genes of the model that the query lacks, of how many.
     held_out_accuracy
@@ -66,7 +67,10 @@ class QueryMapping:
         """The verdict in a sentence."""
         share, n = f"{self.coverage.share_outside:.0%}", len(self.cells)
         if self.verdict == "covered":
-            return f"The reference covers the query: {share} of {n} cells lie outside of what its own batches show."
+            return (
+                f"The reference covers the query as far as can be seen: {share} of {n} cells lie outside of what its "
+                "own batches show. A type that the reference lacks can hide within one that is like it."
+            )
         where = self._where()
         if self.verdict == "partly_covered":
             return (
@@ -125,7 +129,8 @@ class QueryMapping:
                 rows.append(("loss by missing genes", whole - without, f"<= {LOSS_BY_GENES:g}", fine, meaning))
         if self.confidence_N is not None:
             confident = float(self.confidence_N.mean())
-            rows.append(("confidence", confident, "", None, "mean probability that a cell's label is right"))
+            meaning = "mean probability that a cell's label is right; too high for types that the reference lacks"
+            rows.append(("confidence", confident, "", None, meaning))
         return pd.DataFrame(rows, columns=["check", "value", "threshold", "passed", "meaning"])
 
     def to_frame(self) -> pd.DataFrame:

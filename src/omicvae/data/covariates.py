@@ -103,13 +103,15 @@ class CategoricalLevels:
         unknown = [value for value, code in zip(uniques, self._find(uniques), strict=True) if code is None]
         if not unknown:
             return self
-        new = type(self).register(self.key, pd.Series(unknown))
-        if self.kind not in ("str", new.kind):
+        new, convert = type(self).register(self.key, pd.Series(unknown)), _KINDS[self.kind]
+        numbers = {self.kind, new.kind} == {"int", "float"}
+        # whole numbers may come as floats, as R sends them
+        if self.kind not in ("str", new.kind) and not (numbers and all(convert(v) == v for v in new.levels)):
             raise DataError(
                 f"obs[{self.key!r}] has new levels of type {new.kind}, such as {new.levels[0]!r}, and those of the "
                 f"reference are of type {self.kind}: {listing(self.levels)}. Rename them."
             )
-        levels = tuple(_KINDS[self.kind](value) for value in new.levels)
+        levels = tuple(convert(value) for value in new.levels)
         return replace(self, levels=self.levels + levels, n_added=self.n_added + len(levels))
 
     def code(self, value: object) -> int | None:

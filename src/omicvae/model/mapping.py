@@ -12,14 +12,15 @@ import torch
 from anndata import AnnData
 from torch import Tensor
 
-from omicvae._core import Batch, NotSupportedError, SettingError
+from omicvae._core import Batch, DataError, NotSupportedError, SettingError
 from omicvae.analysis import MappedCells, NeighbourLabels, QueryMapping, coverage
 from omicvae.data import CellStore, Identity, check_support, matrix_place, obs_column
+from omicvae.data.minified import require_data
 from omicvae.model.config import extend
 from omicvae.model.host import adopt
-from omicvae.model.setup_record import own_memory
+from omicvae.model.setup_record import check_anndata, own_memory
 from omicvae.model.state import HasState, ModelState
-from omicvae.training import CellPasses
+from omicvae.training import CellPasses, own_surroundings
 
 log = logging.getLogger("omicvae")
 
@@ -28,6 +29,7 @@ class MappingMixin(HasState):
     """``load_query_data`` and ``map_query``."""
 
     @classmethod
+    @own_surroundings()
     def load_query_data(cls, adata: AnnData, reference_model: Any, *, missing_genes: str = "error") -> Self:
         """Return a model of new cells on a trained reference: architectural surgery (Lotfollahi et al. 2022).
 
@@ -66,6 +68,7 @@ class MappingMixin(HasState):
                 "queries in one AnnData."
             )
         own_memory(adata)
+        require_data(adata, "load_query_data()")
         schema = known.schema.extended_by(adata)
         store = CellStore.build(adata, schema, missing_genes=missing_genes)
         check_support(store.summary, known.module.likelihood.support, matrix_place(schema.keys.layer))
@@ -90,7 +93,8 @@ class MappingMixin(HasState):
         """Map new cells to this model's own, the reference: latents, labels with their confidence, and a verdict.
 
         Labels are those of the nearest reference cells, with a confidence that is calibrated on reference cells held
-        out batch by batch. The coverage says of every cell how probable it is that the reference has none of its kind.
+        out batch by batch. The coverage says of every cell how probable it is that the reference has none of its kind;
+        of types that the reference lacks it finds a part, often a small one (figures in ``docs/query.md``).
 
         Parameters
         ----------
@@ -120,8 +124,11 @@ class MappingMixin(HasState):
         state.require_trained("map_query()")
         if state.schema.extended:
             raise NotSupportedError("map_query() is a method of the reference; pass it this model as query_model=.")
+        check_anndata(adata)
         reference, labels_key = state.own_adata(), labels_key or self.schema.keys.labels_key
         labels = None if labels_key is None else obs_column(reference, labels_key)
+        if labels is not None and labels.isna().all():
+            raise DataError(f"No cell of the reference has a label: obs[{labels_key!r}] is missing everywhere.")
         query = self._of_query(adata, query_model, training, missing_genes)
         passes = query.passes("map_query()", adata, None, batch_size, missing_genes=missing_genes)
         known = state.passes("map_query()", None, None, batch_size)
@@ -129,7 +136,7 @@ class MappingMixin(HasState):
         whole = _look(known)
         seen = whole
         if any(missing):
-            without = reference[:, reference.var_names.isin(adata.var_names)].copy()
+            without = reference[:, reference.var_names.isin(adata.var_names)]
             seen = _look(state.passes("map_query()", without, None, batch_size, missing_genes="zero"))
         found = _look(passes)
         covered, labels_N, confidence_N, accuracy = coverage(seen, found), None, None, None

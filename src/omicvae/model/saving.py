@@ -122,9 +122,12 @@ class SavingMixin(HasState):
 
 def _attach(state: ModelState, adata: AnnData) -> None:
     """Give a model that was read its data; other cells than those of its training leave its split unknown."""
-    saved, n_cells = state.parts, state.schema.n_cells
-    state.attach(adata, state.cells(adata), identity := Identity.of(adata, state.schema.keys))
-    if other := identity.differing(saved):
+    saved, n_cells, identity = state.parts, state.schema.n_cells, Identity.of(adata, state.schema.keys)
+    other = identity.differing(saved)
+    # mapped cells may have lacked genes from the first
+    lacking = "zero" if state.schema.extended and not other else "error"
+    state.attach(adata, state.cells(adata, missing_genes=lacking), identity)
+    if other:
         state.split = None  # row numbers mean something for those cells alone
         if adata.n_obs == n_cells:
             log.warning(

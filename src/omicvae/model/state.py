@@ -160,7 +160,7 @@ class ModelState:
         if self.split is None:
             raise NotSupportedError(
                 f"{what} needs the cells that the model was trained on, in their order, to know which of them "
-                "validate; the data given to CVAE.load() are others."
+                "validate; those given to CVAE.load(), or mapped without training, are others."
             )
         return self.split
 

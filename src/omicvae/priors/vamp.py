@@ -34,7 +34,8 @@ class VampPrior(Prior):
     def initialise(self, x_PG: Tensor, categories_PD: Tensor, continuous_PV: Tensor) -> None:
         """Start the pseudo-inputs at these cells."""
         device = self.inputs_PG.device
-        self.inputs_PG = nn.Parameter(x_PG.detach().clone().to(device))
+        # whoever froze the network did not mean to have these trained
+        self.inputs_PG = nn.Parameter(x_PG.detach().clone().to(device), requires_grad=self.inputs_PG.requires_grad)
         self.categories_PD = categories_PD.clone().to(device)
         self.continuous_PV = continuous_PV.clone().to(device)
 

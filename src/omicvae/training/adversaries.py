@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omicvae._core import Batch, SettingError
+from omicvae._core import Batch, NotSupportedError, SettingError
 from omicvae._core.noise import DrawingFrom
 from omicvae.data import CellStore
 from omicvae.module import ConditionalVAE
@@ -150,6 +150,8 @@ def make_adversaries(
     ------
     SettingError
         If a covariate to remove is none of the model's categorical ones.
+    NotSupportedError
+        For a discriminator of a network that is frozen.
     """
     made: list[AdversaryTraining] = []
     adversary, discriminator = scheduled.objective.adversary, scheduled.objective.discriminator
@@ -169,6 +171,11 @@ def make_adversaries(
         network = LatentClassifier(n_latent, sizes, n_hidden=adversary.n_hidden, n_layers=adversary.n_layers)
         made.append(LatentAdversaryTraining(network, adversary, scheduled.phases["adversary"], columns, shares))
     if isinstance(discriminator, Adversary):
+        if module.extended:
+            raise NotSupportedError(
+                "A discriminator is weighed by gradients at the decoder's last weights, which are the reference's and "
+                "frozen. Leave it out of the objective of mapped cells."
+            )
         inputs, d = (module.n_genes, module.covariates.width), discriminator
         score = RealnessScore(*inputs, n_hidden=d.n_hidden, n_layers=d.n_layers)
         made.append(DiscriminatorTraining(score, discriminator, scheduled.phases["discriminator"]))
