@@ -15,6 +15,7 @@ from torch import Tensor
 from omicvae._core import Batch, NotSupportedError, SettingError
 from omicvae.analysis import MappedCells, NeighbourLabels, QueryMapping, coverage
 from omicvae.data import CellStore, Identity, check_support, matrix_place, obs_column
+from omicvae.data.minified import require_data
 from omicvae.model.config import extend
 from omicvae.model.host import adopt
 from omicvae.model.setup_record import own_memory
@@ -66,6 +67,7 @@ class MappingMixin(HasState):
                 "queries in one AnnData."
             )
         own_memory(adata)
+        require_data(adata, "load_query_data()")
         schema = known.schema.extended_by(adata)
         store = CellStore.build(adata, schema, missing_genes=missing_genes)
         check_support(store.summary, known.module.likelihood.support, matrix_place(schema.keys.layer))
@@ -121,6 +123,8 @@ class MappingMixin(HasState):
         if state.schema.extended:
             raise NotSupportedError("map_query() is a method of the reference; pass it this model as query_model=.")
         reference, labels_key = state.own_adata(), labels_key or self.schema.keys.labels_key
+        for cells in (reference, adata):
+            require_data(cells, "map_query()")
         labels = None if labels_key is None else obs_column(reference, labels_key)
         query = self._of_query(adata, query_model, training, missing_genes)
         passes = query.passes("map_query()", adata, None, batch_size, missing_genes=missing_genes)

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from omicvae._core import SavingError
 from omicvae._core.files import refused, write_atomically
 from omicvae.data import DataSchema, Identity
+from omicvae.data.minified import is_minified
 from omicvae.model.config import ModelConfig
 from omicvae.model.host import adopt
 from omicvae.model.state import HasState, ModelState
@@ -124,6 +125,8 @@ def _attach(state: ModelState, adata: AnnData) -> None:
     """Give a model that was read its data; other cells than those of its training leave its split unknown."""
     saved, n_cells = state.parts, state.schema.n_cells
     state.attach(adata, state.cells(adata), identity := Identity.of(adata, state.schema.keys))
+    if is_minified(adata):
+        state.parts = {**saved, **identity.parts}
     if other := identity.differing(saved):
         state.split = None  # row numbers mean something for those cells alone
         if adata.n_obs == n_cells:
