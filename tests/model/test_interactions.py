@@ -27,7 +27,7 @@ def _last(model):
 
 
 def _pair(model):
-    return _last(model), model.schema.categorical[0].levels[0]
+    return model.schema.categorical[0].levels[:2]
 
 
 def _library(model):
