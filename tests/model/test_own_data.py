@@ -121,7 +121,6 @@ WITHOUT_CELLS = {
     "transfer_fields",
     "update_setup_method_args",
     "view_anndata_setup",
-    "view_registry",
     "view_setup_method_args",
     "data_registry",
 }

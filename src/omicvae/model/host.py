@@ -29,6 +29,7 @@ REASONS = {
     "prepare_query_mudata": "omicvae models AnnData",
     "convert_legacy_save": "omicvae's saves have their own format, without pickles",
     "load_registry": "omicvae's saves have their own format; read model.json",
+    "view_registry": "scvi-tools 1.4 looks there for what it no longer keeps; read model.schema and model.config",
     "view_setup_args": "omicvae's saves have their own format; read model.json",
 }
 
