@@ -19,9 +19,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="sc_mixology_5batch")
     name = parser.parse_args().data
-    adata, key = load(name), None
-    key = batch_key(adata)
-    ov.CVAE.setup_anndata(adata, batch_key=key, labels_key="label")
+    adata = load(name)
+    ov.CVAE.setup_anndata(adata, batch_key=batch_key(adata), labels_key="label")
     warm = ov.CVAE(adata[:200].copy(), n_latent=2, n_hidden=8)  # kernels are compiled once on a machine
     warm.train(1, progress_bar=False, accelerator="cpu")
     began = time.perf_counter()

@@ -11,7 +11,7 @@ from scvi.model.base import BaseMinifiedModeModelClass
 import omicvae as ov
 
 from .conftest import FAST
-from .forms import FORMS
+from .forms import FORMS, simulated
 
 ANSWERS = {
     "get_latent_representation": lambda m, a: m.get_latent_representation(a),
@@ -103,6 +103,53 @@ def test_latents_belong_to_the_weights_that_made_them(minified, tmp_path):
         loaded.get_latent_representation(adata), minified.get_latent_representation(), rtol=1e-4, atol=1e-4
     )
     assert np.isfinite(loaded.get_elbo(adata))
+
+
+@pytest.mark.parametrize("place", ["X_latent_qzm", "X_latent_qzv", "observed_lib_size"])
+def test_a_changed_latent_is_seen(minified, place):
+    values = minified.adata.obs if place in minified.adata.obs else minified.adata.obsm
+    values[place] = values[place] * 2
+    with pytest.raises(ov.errors.DataError, match=place):
+        minified.get_latent_representation()
+
+
+def test_cells_in_another_order_are_not_those_of_the_fit(tmp_path):
+    adata = simulated("nb")
+    model = ov.CVAE(adata, "nb", 3, n_hidden=16)  # without covariates, which would tell
+    model.train(**FAST)
+    model.minify_adata()
+    model.save(tmp_path)
+    assert ov.CVAE.load(tmp_path, adata=model.adata.copy()).validation_indices is not None
+    assert ov.CVAE.load(tmp_path, adata=model.adata[::-1].copy()).validation_indices is None
+
+
+def test_the_full_data_bring_back_what_needs_them(tmp_path):
+    adata, model = FORMS["nb"]()
+    model.train(**FAST)
+    split, elbo = model.validation_indices, model.get_elbo()
+    model.minify_adata()
+    for _ in range(2):  # a minified model saved, loaded and saved
+        model.save(tmp_path, save_anndata=True, overwrite=True)
+        model = ov.CVAE.load(tmp_path)
+    full = ov.CVAE.load(tmp_path, adata=adata)
+    np.testing.assert_array_equal(full.validation_indices, split)
+    assert full.get_elbo() == pytest.approx(elbo)
+    assert full.diagnose(umap=False).verdict
+    other = adata.copy()
+    other.X[0, 0] += 1
+    assert ov.CVAE.load(tmp_path, adata=other).validation_indices is None
+
+
+def test_work_is_not_begun_on_minified_cells(minified, monkeypatch):
+    adata = FORMS["nb"]()[0]
+    adata.obs["batch"] = "new"
+    for name in ("contrast", "CellPasses"):
+        monkeypatch.setattr(f"omicvae.model.counterfactual.{name}", None)
+    monkeypatch.setattr(ov.CVAE, "train", None)
+    level = minified.schema.categorical[0].levels[0]
+    for ask in (lambda: minified.counterfactual(to={"batch": level}), lambda: minified.map_query(adata)):
+        with pytest.raises(ov.errors.NotSupportedError, match="minified"):
+            ask()
 
 
 def test_a_changed_covariate_is_seen(minified):

@@ -83,6 +83,15 @@ CALLS = {
     "posterior_predictive_sample": lambda m: m.posterior_predictive_sample(),
     "differential_expression": lambda m: m.differential_expression(groupby="label", silent=True),
     "effects": lambda m: m.effects("batch", groups=m.schema.categorical[0].levels[:2], n_samples=2),
+    "get_likelihood_parameters": lambda m: m.get_likelihood_parameters(),
+    "predictive_interval": lambda m: m.predictive_interval(level=0.5, n_samples=7),
+    "write_expression": lambda m: m.write_expression("/nonexistent/expression.h5ad"),
+    "reconstruct": lambda m: m.reconstruct(n_samples=2),
+    "generate": lambda m: m.generate(3),
+    "interpolate": lambda m: m.interpolate(0, 1),
+    "traverse": lambda m: m.traverse(0, [0.0]),
+    "counterfactual": lambda m: m.counterfactual(to={"batch": m.schema.categorical[0].levels[0]}, n_samples=2),
+    "map_query": lambda m: m.map_query(m.adata.copy()),
     "diagnose": lambda m: m.diagnose(umap=False),
     "report": lambda m: m.report("/nonexistent/report.html", umap=False),
     "anomaly_score": lambda m: m.anomaly_score(n_replicates=2),
@@ -95,6 +104,8 @@ CALLS = {
 }
 #: what depends on no cell, or refuses always
 WITHOUT_CELLS = {
+    "decode",
+    "load_query_data",  # of the network alone
     "setup_anndata",
     "load",
     "save",  # of weights and split, which belong to the data whose checksum goes with them
@@ -110,7 +121,6 @@ WITHOUT_CELLS = {
     "transfer_fields",
     "update_setup_method_args",
     "view_anndata_setup",
-    "view_registry",
     "view_setup_method_args",
     "data_registry",
 }
@@ -222,7 +232,7 @@ def test_construction_reads_the_matrix_once(counts, monkeypatch):
     assert len(taken) == 1
 
 
-def test_a_call_looks_at_the_data_once_or_twice(own, monkeypatch):
+def test_a_call_looks_at_the_data_once_or_twice(own, monkeypatch, tmp_path):
     looks, require = [], Identity.require
     monkeypatch.setattr(Identity, "require", lambda *given: (looks.append(1), require(*given))[1])
     model, adata = own, own.adata
@@ -234,6 +244,18 @@ def test_a_call_looks_at_the_data_once_or_twice(own, monkeypatch):
         lambda: model.train(**FAST),
         lambda: ov.rescue(model, max_attempts=1, **FAST),
         lambda: model.train(**FAST, rescue={"max_attempts": 1}),
+        lambda: model.report(tmp_path / "report.html", umap=False),
+        lambda: model.get_normalized_expression(credible_interval=0.5, n_samples=7),
+        lambda: model.predictive_interval(level=0.5, n_samples=7),
+        lambda: model.generate(3, source="aggregate"),
+        lambda: model.interpolate(0, 1),
+        lambda: model.traverse(0, [0.0], 0),
+        lambda: model.anomaly_score(n_replicates=2, n_samples=1),
+        lambda: model.reconstruct(n_samples=2),
+        lambda: model.counterfactual(to={"batch": first}, n_samples=2),
+        lambda: model.effects("batch", groups=(first, second), n_samples=2),
+        lambda: model.write_expression(tmp_path / "expression.h5ad", n_samples=2),
+        lambda: ov.stability(model, 2),
     ):
         looks.clear()
         call()

@@ -1,10 +1,13 @@
 """``ov.stability``: several fits of one data set or of a model's settings, and what they agree on."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import omicvae as ov
 from omicvae._core import DataError, NotSupportedError, SettingError
+from omicvae.model.stability import _contrasts, _effects
 
 from .conftest import FAST, SETUP
 from .forms import FORMS
@@ -99,6 +102,50 @@ def test_every_likelihood_prior_and_covariate(form):
     found = ov.stability(model, 2)
     assert found.to_frame()["lowest"].notna().all()
     assert found.n_cells == 150
+
+
+def test_the_default_is_a_covariate_that_can_be_compared(own):
+    own.obs["many"] = [f"l{n % 60}" for n in range(own.n_obs)]
+    ov.CVAE.setup_anndata(own, batch_key="many", categorical_covariate_keys=["donor"])
+    assert "effect of donor" in ov.stability(own, 2, **QUICK).effects.name
+
+
+def test_where_covariates_do_not_enter_the_decoder_cells_of_levels_are_compared(own):
+    found = ov.stability(own, 2, groupby="batch", decode_covariates=False, **QUICK)
+    assert np.isfinite(found.effects.lowest)
+    assert (found.genes["mean"] != 0).any()
+
+
+def test_memory_does_not_grow_with_the_levels(own):
+    own.obs["many"] = [f"l{n % 40:02}" for n in range(own.n_obs)]
+    ov.CVAE.setup_anndata(own, batch_key="batch", categorical_covariate_keys=["many"])
+    model = ov.CVAE(own, "nb", 2, n_hidden=8)
+    model.train(**FAST)
+
+    def peak(groupby):
+        levels = _contrasts(model.state, groupby).levels.values()
+        _effects(model.state, levels)  # once for what is made at the first call
+        tracemalloc.start()
+        _effects(model.state, levels)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert peak("many") < 2 * peak("batch")
+
+
+def test_a_model_of_mapped_cells_is_refused_before_any_work(own, monkeypatch):
+    model = ov.CVAE(own, "nb", 2, n_hidden=8)
+    model.train(**FAST)
+    query = own.copy()
+    query.obs["batch"] = "new"
+    mapped = ov.CVAE.load_query_data(query, model)
+    with pytest.raises(NotSupportedError, match="none of the mapped cells has trained"):
+        mapped.diagnose()
+    mapped.train(**FAST)
+    monkeypatch.setattr(ov.CVAE, "diagnose", None)
+    with pytest.raises(NotSupportedError, match="weights of the reference"):
+        ov.stability(mapped, 2)
 
 
 def test_a_collapse_is_not_called_reliable_though_means_agree(counts):

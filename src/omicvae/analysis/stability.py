@@ -15,8 +15,8 @@ from omicvae.metrics.labels import Array, FloatArray
 from omicvae.metrics.neighbours import N_NEIGHBOURS, neighbour_overlap
 
 WIDTH = 110
-#: What the least alike pair of fits must reach to be relied on, see ``benchmarks/stability.py``: the latent as a whole,
-#: the larger part of a cell's neighbours, the order of genes; and how far apart the probes of labels may lie.
+#: What the least alike pair of fits must reach to be relied on, by convention: the latent as a whole, the larger part
+#: of a cell's neighbours, the order of genes; and how far apart the probes of labels may lie.
 CKA_FLOOR, OVERLAP_FLOOR, RANK_FLOOR, PROBE_SPREAD = 0.9, 0.5, 0.9, 0.05
 
 

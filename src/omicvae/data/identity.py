@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from omicvae._core import DataError
+from omicvae._core import keys as places
 from omicvae._core.native import compiled, run
 from omicvae.data.covariates import loose_name, obs_column
 from omicvae.data.keys import SetupKeys
@@ -43,22 +44,25 @@ class Identity:
     names
         The indexes of cells and genes at the last look: pandas changes none, it makes others. (What is written
         into ``obs_names.values`` goes unseen.)
-    looked_at
-        Whether the user's present call has looked.
+    in_call, looked_at
+        Whether one look is enough for the user's present call; and whether it has looked.
     """
 
     keys: SetupKeys
     parts: dict[str, str]
     stamp: tuple[Any, ...] | None
     names: tuple[pd.Index, ...]
+    in_call: bool = False
     looked_at: bool = False
 
     @classmethod
     def of(cls, adata: "AnnData", keys: SetupKeys) -> Self:
-        """Look at ``adata``."""
-        matrix = {matrix_place(keys.layer): fingerprint(adata, keys.layer)}
-        parts = {**matrix, **name_parts(adata), **column_parts(adata, keys)}
-        return cls(keys, parts, memory_stamp(get_matrix(adata, keys.layer)), (adata.obs_names, adata.var_names))
+        """Look at ``adata``; of minified cells at the latents, in the place of the matrix."""
+        parts, stamp = {**name_parts(adata), **column_parts(adata, keys)}, None
+        if not is_minified(adata):
+            parts = {matrix_place(keys.layer): fingerprint(adata, keys.layer), **parts}
+            stamp = memory_stamp(get_matrix(adata, keys.layer))
+        return cls(keys, parts, stamp, (adata.obs_names, adata.var_names))
 
     @property
     def matrix(self) -> str:
@@ -67,17 +71,17 @@ class Identity:
 
     def differing(self, before: Mapping[str, str]) -> list[str]:
         """Places in which the data are others to a network than those of ``before``; to it cells have no names."""
-        places = dict.fromkeys((*before, *self.parts))
-        return [place for place in places if place != CELL_NAMES and before.get(place) != self.parts.get(place)]
+        return [place for place, now in self.parts.items() if place != CELL_NAMES and before.get(place) != now]
 
     def require(self, adata: "AnnData") -> None:
         """Raise a DataError that names what has changed; results would be those of the data as they were."""
         now, names = column_parts(adata, self.keys), (adata.obs_names, adata.var_names)
         if not all(one is other for one, other in zip(names, self.names, strict=True)):
             now = {**name_parts(adata), **now}
-        changed = [place for place, checksum in now.items() if checksum != self.parts[place]]
-        if self._matrix_changed(adata):
-            changed.insert(0, matrix_place(self.keys.layer))
+        changed = [place for place, checksum in now.items() if checksum != self.parts.get(place)]
+        place = matrix_place(self.keys.layer)
+        if place in self.parts and self._matrix_changed(adata):
+            changed.insert(0, place)
         if changed:
             raise DataError(
                 f"The model's own AnnData has changed since it was set up: {', '.join(changed)}. Its results would "
@@ -118,6 +122,11 @@ def matrix_place(layer: str | None) -> str:
     return "adata.X" if layer is None else f"adata.layers[{layer!r}]"
 
 
+def is_minified(adata: "AnnData") -> bool:
+    """Whether latents stand in the place of the data."""
+    return places.MINIFY_TYPE in adata.uns
+
+
 def name_parts(adata: "AnnData") -> dict[str, str]:
     """Checksums of the names of cells and genes, in their order."""
     return {
@@ -127,13 +136,18 @@ def name_parts(adata: "AnnData") -> dict[str, str]:
 
 
 def column_parts(adata: "AnnData", keys: SetupKeys) -> dict[str, str]:
-    """Checksums of the columns that enter the network."""
+    """Checksums of the columns that enter the network, and of minified cells' latents and library."""
     parts: dict[str, str] = {}
-    factors = () if keys.size_factor_key is None else (keys.size_factor_key,)
+    numbers = [*keys.continuous_covariate_keys, *([keys.size_factor_key] if keys.size_factor_key else [])]
+    numbers += [places.LIBRARY] if is_minified(adata) else []
     checksums = dict.fromkeys(keys.categorical_keys, checksum_of_levels)
-    checksums |= dict.fromkeys(keys.continuous_covariate_keys + factors, checksum_of_numbers)
+    checksums |= dict.fromkeys(numbers, checksum_of_numbers)
     for key, checksum in checksums.items():
         parts[f"adata.obs[{key!r}]"] = checksum(obs_column(adata, key)) if key in adata.obs else "none"
+    if is_minified(adata):
+        for name in (places.POSTERIOR_MEAN, places.POSTERIOR_VARIANCE):
+            values = np.ascontiguousarray(adata.obsm[name], np.float32) if name in adata.obsm else np.empty(0)
+            parts[f"adata.obsm[{name!r}]"] = f"{zlib.crc32(values.tobytes()):08x}"
     return parts
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from omicvae._core import WITHOUT_DATA, DataError, NotSupportedError, keys
 from omicvae.data.covariates import numeric_column, obs_column
+from omicvae.data.identity import is_minified
 from omicvae.data.schema import DataSchema
 from omicvae.data.store import CellStore
 
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _PLACES = (keys.POSTERIOR_MEAN, keys.POSTERIOR_VARIANCE)
-
-
-def is_minified(adata: "AnnData") -> bool:
-    """Whether latents stand in the place of the data."""
-    return keys.MINIFY_TYPE in adata.uns
 
 
 def require_data(adata: "AnnData | None", what: str) -> None:

@@ -15,6 +15,7 @@ from omicvae._core import DataError, NotSupportedError, SettingError, integral, 
 from omicvae.analysis import CounterfactualJudgement, ObservedGroups, PredictedGroup
 from omicvae.analysis.counterfactual import mean_of
 from omicvae.data import CellStore, Transform, obs_column
+from omicvae.data.minified import require_data
 from omicvae.likelihoods import Likelihood
 from omicvae.metrics import probe
 from omicvae.model.state import HasState
@@ -90,6 +91,7 @@ class CounterfactualMixin(HasState):
         n_samples = integral("n_samples", n_samples, minimum=2)
         z = _quantile(interval)
         target = self._target(to)
+        require_data(self.state.adata if adata is None else adata, "counterfactual()")
         matching: dict[str, Any] = {"unseen": unseen, "missing_genes": missing_genes}
         passes = self.state.passes("counterfactual()", adata, indices, batch_size, **matching)
         own, rows = self.state.adata if adata is None else adata, passes.rows

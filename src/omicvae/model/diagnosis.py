@@ -11,7 +11,7 @@ from omicvae.data import obs_column
 from omicvae.diagnostics import Diagnosis, diagnose
 from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views, stand_in_labels
 from omicvae.model.own_settings import for_this_run
-from omicvae.model.state import HasState, ModelState
+from omicvae.model.state import HasState, ModelState, looks_once
 from omicvae.report import CellMaps, ModelFacts, render
 from omicvae.training import own_surroundings
 
@@ -47,6 +47,7 @@ class DiagnosisMixin(HasState):
             inputs = gather_inputs(self.state, labels_key or self.schema.keys.labels_key, seed)
         return for_this_run(self.state, diagnose(inputs, seed=seed, umap=umap))
 
+    @looks_once
     def report(
         self,
         path: str | Path = "report.html",
@@ -89,8 +90,7 @@ class DiagnosisMixin(HasState):
         probes = diagnosis.probes
         if labels_key is None and not probes.empty and not probes["fallback"].any():
             labels_key = str(probes["labels"].iloc[0])  # what was classified
-        with self.state.one_look():
-            maps = _cell_maps(self.state, labels_key, seed) if umap else None
+        maps = _cell_maps(self.state, labels_key, seed) if umap else None
         write_text(render(diagnosis, self.history, facts, maps), Path(path))
         return Path(path)
 

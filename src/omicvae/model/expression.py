@@ -16,7 +16,7 @@ from omicvae.analysis import DrawInterval
 from omicvae.data import Identity, Transform, gene_columns
 from omicvae.data.minified import require_data
 from omicvae.model.host import adopt
-from omicvae.model.state import HasState
+from omicvae.model.state import HasState, looks_once
 
 Tables = dict[str, pd.DataFrame] | dict[str, NDArray[np.float32]]
 
@@ -33,6 +33,7 @@ def _check_out(out: Any, shape: tuple[int, ...], what: str, possible: bool = Tru
 class ExpressionMixin(HasState):
     """Methods of scvi-tools' ``RNASeqMixin`` that are right here, with its argument names, and intervals."""
 
+    @looks_once
     def get_normalized_expression(
         self,
         adata: AnnData | None = None,
@@ -127,6 +128,7 @@ class ExpressionMixin(HasState):
             return values
         return self._table(values, adata, rows, genes)
 
+    @looks_once
     def predictive_interval(
         self,
         adata: AnnData | None = None,
@@ -258,7 +260,7 @@ class ExpressionMixin(HasState):
         see :meth:`effects`.
         """
         self.state.require_trained("differential_expression()")
-        require_data(self.state.adata, "differential_expression()")
+        require_data(self.state.adata if adata is None else adata, "differential_expression()")
         if self.module.likelihood.support != "counts":
             raise NotSupportedError(
                 f"differential_expression() compares proportions of counts, and this model's likelihood is "

@@ -13,7 +13,7 @@ from omicvae._core import DataError, NotSupportedError, SettingError, choose, in
 from omicvae._core.noise import cell_noise
 from omicvae.data import CellStore, Covariates, named_covariates, point_covariates
 from omicvae.model.points import Place, Points, libraries
-from omicvae.model.state import HasState, rows_of
+from omicvae.model.state import HasState, looks_once, rows_of
 
 SOURCES = ("prior", "aggregate")
 
@@ -53,6 +53,7 @@ class GenerationMixin(HasState):
         at = point_covariates(self.schema, named_covariates(self.schema, covariates, n, names), n)
         return self._decoded("decode", Points(self.state, z_NK, at, libraries(self.state, library_size, n), names))
 
+    @looks_once
     def generate(
         self,
         n: int,
@@ -121,6 +122,7 @@ class GenerationMixin(HasState):
             made.obs["source_cell"] = state.adata.obs_names[behind_N].to_numpy()
         return made
 
+    @looks_once
     def interpolate(
         self, start: Any, end: Any, n: int = 11, *, covariates: Any = None, library_size: Any = None
     ) -> AnnData:
@@ -174,6 +176,7 @@ class GenerationMixin(HasState):
         made.obs["fraction"] = t_N1[:, 0]
         return made
 
+    @looks_once
     def traverse(
         self,
         dimension: int,

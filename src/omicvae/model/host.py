@@ -29,6 +29,7 @@ REASONS = {
     "prepare_query_mudata": "omicvae models AnnData",
     "convert_legacy_save": "omicvae's saves have their own format, without pickles",
     "load_registry": "omicvae's saves have their own format; read model.json",
+    "view_registry": "scvi-tools 1.4 looks there for what it no longer keeps; read model.schema and model.config",
     "view_setup_args": "omicvae's saves have their own format; read model.json",
 }
 
@@ -75,10 +76,14 @@ def _levels(registry_key: str, levels: CategoricalLevels | None) -> _Place:
     return _Place(registry_key, ("obs", key), told, {f"n_{registry_key}": len(names)})
 
 
+#: model → what takes it out of the tables of scvi-tools' classes again
+_registered: "weakref.WeakKeyDictionary[Any, Callable[[], Any]]" = weakref.WeakKeyDictionary()
+
+
 def adopt(model: Any, state: ModelState) -> Any:
     """Give ``model``, a ``CVAE``, its state; register it, and the data where it has any, with scvi-tools; return it."""
     model.state, kind, adata, schema = state, type(model), state.adata, state.schema
-    getattr(model, "registered", lambda: None)()  # of other data
+    _registered.pop(model, lambda: None)()  # with other data
     if adata is None:
         BaseModelClass.__init__(model, registry={"field_registries": {}})
     else:
@@ -98,7 +103,7 @@ def adopt(model: Any, state: ModelState) -> Any:
         manager.register_fields(adata)
         kind.register_manager(manager)
         BaseModelClass.__init__(model, adata)
-        model.registered = weakref.finalize(model, _forget, kind, model.id, manager)
+        _registered[model] = weakref.finalize(model, _forget, kind, model.id, manager)
     model.is_trained_ = bool(state.fits)
     return model
 

@@ -126,6 +126,8 @@ class MappingMixin(HasState):
             raise NotSupportedError("map_query() is a method of the reference; pass it this model as query_model=.")
         check_anndata(adata)
         reference, labels_key = state.own_adata(), labels_key or self.schema.keys.labels_key
+        for cells in (reference, adata):
+            require_data(cells, "map_query()")
         labels = None if labels_key is None else obs_column(reference, labels_key)
         if labels is not None and labels.isna().all():
             raise DataError(f"No cell of the reference has a label: obs[{labels_key!r}] is missing everywhere.")

@@ -71,5 +71,7 @@ class MinifiedMixin(HasState):
             obsm={keys.POSTERIOR_MEAN: posterior[0], keys.POSTERIOR_VARIANCE: np.exp(posterior[1])},
             layers={} if layer is None else {layer: nothing},
         )
+        parts, state.known = state.parts, {}
         state.attach(small, minified_store(small, state.schema, state.module), Identity.of(small, state.schema.keys))
+        state.parts = {**parts, **state.parts}  # the data themselves are the cells of the fit as well
         adopt(self, state)

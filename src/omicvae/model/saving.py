@@ -19,6 +19,7 @@ from safetensors.torch import save
 from omicvae._core import SavingError
 from omicvae._core.files import refused, write_atomically
 from omicvae.data import DataSchema, Identity
+from omicvae.data.minified import is_minified
 from omicvae.model.config import ModelConfig
 from omicvae.model.host import adopt
 from omicvae.model.state import HasState, ModelState
@@ -127,6 +128,8 @@ def _attach(state: ModelState, adata: AnnData) -> None:
     # mapped cells may have lacked genes from the first
     lacking = "zero" if state.schema.extended and not other else "error"
     state.attach(adata, state.cells(adata, missing_genes=lacking), identity)
+    if is_minified(adata):
+        state.parts = {**saved, **identity.parts}
     if other:
         state.split = None  # row numbers mean something for those cells alone
         if adata.n_obs == n_cells:

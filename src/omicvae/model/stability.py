@@ -1,7 +1,7 @@
 """``stability``: the same model fitted with several seeds, and what the fits agree on."""
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -54,9 +54,9 @@ def stability(
     groupby
         Whose effects on genes are compared. A covariate of the model: all cells decoded at each level (of a number: one
         SD above the mean and one below), less the mean of the other levels. Another column of ``obs``: the cells of
-        each level decoded as they are, less the other levels. None takes the first categorical covariate of two levels
-        or more, and else the variance over cells that the latent gives each gene. Counts are compared in log (size
-        factors or shares), others in data units.
+        each level decoded as they are, less the other levels; so too where covariates do not enter the decoder. None
+        takes the first categorical covariate of 2 to 50 levels, and else the variance over cells that the latent gives
+        each gene. Counts are compared in log (size factors or shares), others in data units.
     settings
         Of ``CVAE`` and of ``train``, by name; none with a model.
 
@@ -80,6 +80,7 @@ def stability(
         if settings:
             raise SettingError(f"A model keeps its settings; leave out {', '.join(settings)}, or pass its AnnData.")
         data.state.require_split("stability()")
+        data.state.require_own_weights("stability()")
         first, runs = data, [dict(fit.settings) for fit in data.fits]
         chosen = _seeds(seeds, data.config.seed)
     else:
@@ -183,14 +184,14 @@ def _contrasts(state: ModelState, groupby: str | None) -> _Contrasts:
     """Find the levels that are compared."""
     rows, schema = _compared(state), state.schema
     if groupby is None:
-        groupby = next((levels.key for levels in schema.categorical if len(levels.levels) > 1), None)
+        groupby = next((part.key for part in schema.categorical if 2 <= len(part.levels) <= MAX_LEVELS), None)
     if groupby is None:
         return _Contrasts("variance that the latent gives genes", {"variance": (rows, OWN)})
     named: dict[str, dict[str, Any]] = {
         **{levels.key: {str(level): level for level in levels.levels} for levels in schema.categorical},
         **{s.key: {f"{at:.4g}": at for at in (s.mean - s.sd, s.mean + s.sd)} for s in schema.continuous},
     }
-    if groupby in named:
+    if groupby in named and state.config.architecture.decode_covariates:
         levels = {name: (rows, Transform.of(schema, {groupby: at})) for name, at in named[groupby].items()}
     else:
         column: pd.Series = obs_column(state.own_adata(), groupby).iloc[rows]
@@ -204,7 +205,7 @@ def _contrasts(state: ModelState, groupby: str | None) -> _Contrasts:
     return _Contrasts(f"order of genes by effect of {groupby}", levels)
 
 
-def _effects(state: ModelState, levels: Iterable[tuple[NDArray[np.int64], Transform]]) -> NDArray[np.float64]:
+def _effects(state: ModelState, levels: Collection[tuple[NDArray[np.int64], Transform]]) -> NDArray[np.float64]:
     """Effects (L, G): the mean over cells as they are decoded at each level, less that of the others; or a variance."""
     genes, in_log = range(state.schema.n_genes), state.module.likelihood.support == "counts"
 
@@ -213,9 +214,8 @@ def _effects(state: ModelState, levels: Iterable[tuple[NDArray[np.int64], Transf
         values_NG = passes.decode(genes, (target,), seed=0, n_samples=None).astype(np.float64)
         return np.log(np.maximum(values_NG, 1e-30)) if in_log else values_NG
 
-    each = [decoded(*level) for level in levels]
-    if len(each) == 1:
-        return np.asarray(each[0].var(0)[None])
-    means_LG = np.stack([values_NG.mean(0) for values_NG in each])
-    effects_LG = means_LG - (means_LG.sum(0) - means_LG) / (len(each) - 1)
-    return effects_LG[1:] if len(each) == 2 else effects_LG  # of two the one is the other with its sign turned
+    if len(levels) == 1:
+        return np.stack([decoded(*level).var(0) for level in levels])
+    means_LG = np.stack([decoded(*level).mean(0) for level in levels])
+    effects_LG = means_LG - (means_LG.sum(0) - means_LG) / (len(levels) - 1)
+    return effects_LG[1:] if len(levels) == 2 else effects_LG  # of two the one is the other with its sign turned

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -126,21 +127,21 @@ class ModelState:
         assert self.identity is not None  # it comes with the data
         if not self.identity.looked_at:
             self.identity.require(self.adata)
+            self.identity.looked_at = self.identity.in_call
         return self.adata
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """Look at the own data, if any, once for the block: a call of the user's and the models it makes."""
+        """Look at the own data at most once in the block: a call of the user's and the models it makes."""
         identity = self.identity
-        if identity is None or identity.looked_at:
+        if identity is None or identity.in_call:
             yield
             return
-        self.own_adata()
-        identity.looked_at = True
+        identity.in_call = True
         try:
             yield
         finally:
-            identity.looked_at = False
+            identity.in_call = identity.looked_at = False
 
     def own_split(self) -> Split | None:
         """Return the split of the own cells, where there are any as they were; None where it is not known."""
@@ -158,9 +159,12 @@ class ModelState:
         self.require_trained(what)
         require_data(self.own_adata(), what)
         if self.split is None:
+            whose = (
+                "none of the mapped cells has trained" if self.schema.extended else "those of CVAE.load() are others"
+            )
             raise NotSupportedError(
                 f"{what} needs the cells that the model was trained on, in their order, to know which of them "
-                "validate; those given to CVAE.load(), or mapped without training, are others."
+                f"validate; {whose}."
             )
         return self.split
 
@@ -195,6 +199,20 @@ class ModelState:
     def seed_for(self, purpose: str, seed: int | None = None) -> int:
         """Derive the seed of a purpose from what the user gave, or else from the model's seed."""
         return derive_seed(self.config.seed if seed is None else integral("seed", seed, minimum=0), purpose)
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def looks_once(method: Method) -> Method:
+    """Let a method of ``CVAE`` look at the own data at most once in a call."""
+
+    @wraps(method)
+    def call(self: HasState, *arguments: Any, **named: Any) -> Any:
+        with self.state.one_look():
+            return method(self, *arguments, **named)
+
+    return cast("Method", call)
 
 
 class HasState:
