@@ -26,8 +26,9 @@ class ModeratedT:
 
     @property
     def p_G(self) -> FloatArray:
-        """Two-sided p-values."""
-        p_G: FloatArray = 2 * stats.t.sf(np.abs(self.effect_G / self.error_G), self.df)
+        """Two-sided p-values; 1 for genes whose estimates do not vary at all, of which nothing is known."""
+        t_G = np.divide(self.effect_G, self.error_G, out=np.zeros_like(self.effect_G), where=self.error_G > 0)
+        p_G: FloatArray = 2 * stats.t.sf(np.abs(t_G), self.df)
         return p_G
 
     def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:

@@ -272,7 +272,7 @@ class ExpressionMixin(HasState):
     def _with_cells(self, adata: AnnData) -> Any:
         """Return a model of the same network whose own cells are these, their genes in the model's order."""
         self.state.cells(adata)  # checks them before genes are looked up
-        aligned, state = adata[:, list(self.schema.gene_names)].copy(), copy(self.state)
+        aligned, state = adata[:, list(self.schema.gene_names)].to_memory(), copy(self.state)
         state.split, state.known = None, {}
         state.attach(aligned, state.cells(aligned), Identity.of(aligned, self.schema.keys))
         return adopt(object.__new__(type(self)), state)
