@@ -125,7 +125,7 @@ def test_many_genes_that_rise_together_do_not_make_the_others_fall(share):
         shifts.append(test.effect_G[effect_G == 0].mean())
     assert np.mean(false) < 0.06
     assert np.mean(found) > 0.85
-    assert abs(np.mean(shifts)) < 0.02
+    assert abs(np.mean(shifts)) < 0.05
 
 
 @pytest.mark.parametrize("support", ["counts", "real", "binary"])

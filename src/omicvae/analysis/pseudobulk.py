@@ -15,7 +15,7 @@ _LEAST_VALUES = 10
 #: share of the genes at either end that say nothing of a unit's size, and the mean count of those that do
 _TRIMMED, _LEAST_COUNT, _LEAST_GENES = 0.3, 1.0, 20
 #: standard errors from the commonest effect that make a gene one that differs, and rounds to find it
-_FAR, _ROUNDS = 2.0, 20
+_FAR, _ROUNDS = 3.0, 20
 
 
 @dataclass(frozen=True, slots=True)
