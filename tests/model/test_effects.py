@@ -205,7 +205,7 @@ def test_what_cannot_be_done_is_said(model, arguments, error, message):
 def test_a_single_replicate_in_both_groups_is_said_how_to_leave_out(model):
     adata = model.adata.copy()
     adata.obs["group"] = np.where(np.arange(N) == 0, "sick", adata.obs["group"])  # a cell of d0, which is well
-    with pytest.raises(DataError, match="1 of them with cells in both groups.*leave it out by within="):
+    with pytest.raises(DataError, match=r"1 of them with cells in both groups.*leave it out by within="):
         model.effects("group", "donor", adata=adata)
     rest = [f"d{d}" for d in range(1, 8)]
     assert model.effects("group", "donor", adata=adata, within={"donor": rest}).test.n_replicates == (3, 4)

@@ -171,8 +171,8 @@ def _design_of(group_U: NDArray[np.bool_], replicate_U: NDArray[np.int64]) -> tu
         pairs = f"{len(both)} of them with cells in both groups" if len(both) else f"{n_replicates} in the groups"
         raise DataError(
             f"{n_all} replicates, {pairs}: at least two in each group, or two in both, are needed to know how much "
-            "replicates differ. If a single one is in both groups, leave it out by within=. Without replicate_key effects "
-            "come with no claim about other replicates."
+            "replicates differ. If a single one is in both groups, leave it out by within=. Without replicate_key "
+            "effects come with no claim about other replicates."
         )
     column_V = np.ones(len(both)) if len(both) else group_U.astype(np.float64)
     return _Design(combine_VU, column_V, bool(len(both))), n_replicates, n_all - len(both) if len(both) else 0
