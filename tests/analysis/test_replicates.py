@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,12 +35,13 @@ def compared(units, group_U, replicate_U=None, expected_UG=None, **settings):
 
 
 FOUR = np.arange(8) >= 4
+TWO_GROUPS = np.stack([np.ones(8), FOUR], axis=1).astype(float)
 
 
 def test_with_many_alike_variances_it_is_the_z_of_a_pooled_variance():
     rng = np.random.default_rng(0)
     y = rng.normal(0, 1, (8, 5000))
-    result = moderated_t(y, np.full(y.shape, 1e-9), np.stack([np.ones(8), FOUR], axis=1).astype(float))
+    result = moderated_t(y, np.full(y.shape, 1e-9), TWO_GROUPS, y.mean(0))
     np.testing.assert_allclose(result.effect_G, y[FOUR].mean(0) - y[~FOUR].mean(0), atol=1e-9)
     np.testing.assert_allclose(np.median(result.error_G), np.sqrt(1 / 4 + 1 / 4), rtol=0.05)
     assert result.df > 100  # far more than the six of one gene
@@ -49,7 +51,7 @@ def test_where_genes_vary_by_themselves_it_keeps_close_to_their_own_variance():
     rng = np.random.default_rng(1)
     sd_G = np.exp(rng.normal(0, 2, 3000))
     y = rng.normal(0, sd_G, (8, 3000))
-    result = moderated_t(y, np.full(y.shape, 1e-9), np.stack([np.ones(8), FOUR], axis=1).astype(float))
+    result = moderated_t(y, np.full(y.shape, 1e-9), TWO_GROUPS, y.mean(0))
     plain = stats.ttest_ind(y[FOUR], y[~FOUR])
     assert 6 < result.df < 8
     assert np.corrcoef(np.log(result.p_G), np.log(plain.pvalue))[0, 1] > 0.9
@@ -59,8 +61,7 @@ def test_noisy_units_count_less():
     rng = np.random.default_rng(2)
     variance = np.where(np.arange(8)[:, None] % 4 == 0, 4.0, 0.1) * np.ones((8, 2000))
     y = rng.normal(0, np.sqrt(variance + 0.1))
-    design = np.stack([np.ones(8), FOUR], axis=1).astype(float)
-    weighted, plain = (moderated_t(y, v, design) for v in (variance, np.full_like(variance, 1e-9)))
+    weighted, plain = (moderated_t(y, v, TWO_GROUPS, y.mean(0)) for v in (variance, np.full_like(variance, 1e-9)))
     assert weighted.effect_G.std() < 0.6 * plain.effect_G.std()
     assert 0.03 < (weighted.p_G < 0.05).mean() < 0.07
 
@@ -82,6 +83,49 @@ def test_p_values_are_uniform_and_intervals_cover(support, paired):
     assert 0.04 < (p < 0.05).mean() < 0.06
     assert (p < 0.001).mean() < 0.003
     assert 0.93 < inside.mean() < 0.97
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("n", [3, 6])
+def test_p_values_are_uniform_where_genes_vary_each_by_itself(paired, n):
+    """A trend of variances over anything but the level of a gene, such as its effect, makes pairs conservative."""
+    rng, group_U, p = np.random.default_rng(20), np.arange(2 * n) >= n, []
+    for _ in range(12):
+        between_G = 0.2 * np.exp(rng.normal(0, 0.5, G))
+        units = sums_of("real", group_U, np.zeros(G), rng, between=between_G)
+        p.append(compared(units, group_U, np.arange(2 * n) % n if paired else None).p_G)
+    assert 0.04 < (np.concatenate(p) < 0.05).mean() < 0.06
+
+
+def test_the_trend_of_variances_is_over_levels_at_equal_states_too():
+    """Genes of high level vary more; what states make expect takes all levels away."""
+    rng, p = np.random.default_rng(21), []
+    loud_G = np.repeat([False, True], G // 2)
+    for _ in range(10):
+        units = sums_of("real", FOUR, np.zeros(G), rng, between=np.where(loud_G, 0.6, 0.05))
+        units.sums_UG[:] += 5.0 * loud_G * units.cells_U[:, None]
+        units.squares_UG[:] = units.sums_UG**2 / units.cells_U[:, None] + units.cells_U[:, None]
+        expected_UG = np.tile(units.scaled().mean(0), (8, 1))
+        p.append(compared(units, FOUR, expected_UG=expected_UG, equal_states=True).p_G)
+    quiet = np.stack(p)[:, ~loud_G]
+    assert 0.035 < (quiet < 0.05).mean() < 0.065
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3])
+def test_many_genes_that_rise_together_do_not_make_the_others_fall(share):
+    rng, false, found, shifts = np.random.default_rng(22), [], [], []
+    for _ in range(6):
+        effect_G = np.where(np.arange(G) < share * G, 0.9, 0.0)
+        units = sums_of("counts", FOUR, effect_G, rng)
+        units = replace(units, exposure_U=units.sums_UG.sum(1))  # libraries are what was counted
+        test = compared(units, FOUR, shifted=True)
+        hits = test.q_G <= 0.05
+        false.append(hits[effect_G == 0].sum() / max(1, hits.sum()))
+        found.append(hits[effect_G > 0].mean())
+        shifts.append(test.effect_G[effect_G == 0].mean())
+    assert np.mean(false) < 0.06
+    assert np.mean(found) > 0.85
+    assert abs(np.mean(shifts)) < 0.05
 
 
 @pytest.mark.parametrize("support", ["counts", "real", "binary"])
@@ -118,6 +162,7 @@ def test_what_states_make_expect_is_noise_taken_away_or_left():
     found, equal = (compared(units, FOUR, expected_UG=mixed_UG, equal_states=e) for e in (False, True))
     assert equal.hits(0.05) > 30 > 5 > found.hits(0.05)
     np.testing.assert_allclose(equal.through_states_G, found.through_states_G)
+    np.testing.assert_allclose(found.effect_G, equal.effect_G + equal.through_states_G)
     acting_UG = mixed_UG + FOUR[:, None] * 9.0 * rng.normal(0, 1, G)
     assert compared(units, FOUR, expected_UG=acting_UG, n_permutations=100).states_beyond == 34
 
@@ -188,6 +233,7 @@ def test_many_replicates_are_drawn_without_repeats():
         assert len({other.tobytes() for other in others}) == len(others) == 50
         assert all(abs(other).sum() == column.sum() for other in others)
     assert len(relabelled(np.ones(4), 100, np.random.default_rng(0))) == 7
+    assert len(relabelled(np.ones(16), 40_000, np.random.default_rng(0))) == 2**15 - 1  # more are asked than there are
 
 
 def test_few_genes_work():

@@ -167,6 +167,20 @@ def test_the_result_can_be_written_and_a_loaded_model_without_data_says_what_it_
     assert list(said(back)["genes"].columns) == list(said(result)["genes"].columns)
 
 
+def test_cells_given_in_place_of_those_of_the_training_are_not_called_trained(fitted, counts, tmp_path):
+    fitted.save(tmp_path / "run")
+    other = counts[::-1].copy()
+    loaded = ov.CVAE.load(tmp_path / "run", adata=other)
+    query = other.copy()
+    query.obs["batch"] = query.obs["batch"].astype(str).where(np.arange(query.n_obs) % 4 > 0, "new")
+    mapped = ov.CVAE.load_query_data(query, fitted)
+    mapped.train(**FAST)
+    for model in (loaded, mapped):
+        result = model.counterfactual(to={"batch": "b2"}, groupby="label", **DONE)
+        assert set(said(result)["groups"]["trained_on"]) == {"unknown"}
+        assert "is not known" in said(result)["summary"]
+
+
 def test_cells_without_a_group_take_no_part(fitted, counts):
     counts.obs["kind"] = counts.obs["label"].astype(object).where(np.arange(120) % 2 == 0, None)
     result = fitted.counterfactual(to={"batch": "b2"}, groupby="kind", **DONE)

@@ -174,7 +174,8 @@ def test_text_says_hits_null_run_and_states(model):
     assert "the model takes no part" in found
     assert "at equal latent states" in equal
     lonely = model.effects("group", "donor", within={"donor": ["d0", "d1", "d4", "d5"]}, n_permutations=0)
-    assert "nothing to hold them against" in str(lonely)
+    assert "no labels were permuted, so there is nothing to hold them against" in str(lonely)
+    assert "permuted labels" not in str(lonely)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +186,7 @@ def test_text_says_hits_null_run_and_states(model):
         ({"groups": ("sick", "ill")}, SettingError, "no level 'ill'. Its levels: 'sick', 'well'"),
         ({"groups": ("sick", "sick")}, SettingError, "twice"),
         ({"groups": "sick"}, SettingError, "two levels"),
+        ({"within": "kind"}, SettingError, "within must be a mapping"),
         ({"within": {"kind": "NK"}}, SettingError, "no level 'NK'"),
         ({"within": {"donor": ["d0", "d1"]}}, SettingError, "has 1 levels here"),
         ({"within": {"donor": ["d0"]}, "groups": ("sick", "well")}, DataError, "No cell of 'sick'"),
@@ -198,6 +200,23 @@ def test_text_says_hits_null_run_and_states(model):
 def test_what_cannot_be_done_is_said(model, arguments, error, message):
     with pytest.raises(error, match=message):
         model.effects(**{"groupby": "group", "replicate_key": "donor", **arguments})
+
+
+def test_a_single_replicate_in_both_groups_is_said_how_to_leave_out(model):
+    adata = model.adata.copy()
+    adata.obs["group"] = np.where(np.arange(N) == 0, "sick", adata.obs["group"])  # a cell of d0, which is well
+    with pytest.raises(DataError, match=r"1 of them with cells in both groups.*leave it out by within="):
+        model.effects("group", "donor", adata=adata)
+    rest = [f"d{d}" for d in range(1, 8)]
+    assert model.effects("group", "donor", adata=adata, within={"donor": rest}).test.n_replicates == (3, 4)
+
+
+def test_a_single_gene():
+    adata = cells("poisson")[:, :1].copy()
+    adata.X += 1
+    result = fit(adata, "poisson").effects("group", "donor", n_permutations=3)  # each cell's library is this gene
+    assert result.n_hits == 0
+    np.testing.assert_allclose(result.effect_G, 0, atol=1e-6)
 
 
 def test_it_needs_training():
@@ -230,3 +249,6 @@ def test_differential_expression_of_other_cells(model, tmp_path):
     pd.testing.assert_frame_equal(table, model.differential_expression(on_disk, **settings))
     with pytest.raises(DataError, match="gene"):
         model.differential_expression(other[:, :20].copy(), **settings)
+    other.write_h5ad(tmp_path / "other.h5ad")
+    backed = ad.read_h5ad(tmp_path / "other.h5ad", backed="r")
+    pd.testing.assert_frame_equal(table, model.differential_expression(backed, **settings))

@@ -13,11 +13,11 @@ FloatArray = NDArray[np.float64]
 
 _SHOWN = 5
 _EQUAL = (
-    "what they make expect is subtracted, noise where they differ by chance (column through_states); what the group "
-    "does to z, or z mistakes for it, is not in these effects, and states='as_found' tests the sum"
+    "What the cells' states make expect is subtracted, noise where they differ by chance (column through_states); what "
+    "the group does to z, or z mistakes for it, is not in these effects, and states='as_found' tests the sum"
 )
 _AS_FOUND = (
-    "this is a test of pseudobulk, in which the model takes no part; states='equal' subtracts what states make expect"
+    "This is a test of pseudobulk, in which the model takes no part; states='equal' subtracts what states make expect"
 )
 _NO_REPLICATES = (
     "No replicate was named: cells of one donor are no independent samples of a population, so there are no p-values, "
@@ -155,14 +155,12 @@ class Effects:
         if len(null_R) and np.median(null_R) > max(1.0, self.fdr * hits):
             yield "Permuted labels find too many genes for the FDR to hold here: do not rely on the hits."
         way = _EQUAL if test.equal_states else _AS_FOUND
-        yield (
-            f"The groups' states differ more than under {test.states_beyond} of {len(null_R)} permuted labels: {way}. "
-            f"{test.both} of the hits hold in both ways."
-        )
+        beyond = f"The groups' states differ more than under {test.states_beyond} of {len(null_R)} permuted labels. "
+        yield f"{beyond if len(null_R) else ''}{way}. {test.both} of the hits hold in both ways."
 
 
 def _null_run(null_R: NDArray[np.int64]) -> str:
     if not len(null_R):
-        return "there is no other way to label so few replicates, so nothing to hold them against"
+        return "no labels were permuted, so there is nothing to hold them against"
     runs = "1 run" if len(null_R) == 1 else f"{len(null_R)} runs"
     return f"under permuted labels median {np.median(null_R):g} (max {null_R.max()}, {runs})"

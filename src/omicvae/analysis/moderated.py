@@ -26,8 +26,9 @@ class ModeratedT:
 
     @property
     def p_G(self) -> FloatArray:
-        """Two-sided p-values."""
-        p_G: FloatArray = 2 * stats.t.sf(np.abs(self.effect_G / self.error_G), self.df)
+        """Two-sided p-values; 1 for genes whose estimates do not vary at all, of which nothing is known."""
+        t_G = np.divide(self.effect_G, self.error_G, out=np.zeros_like(self.effect_G), where=self.error_G > 0)
+        p_G: FloatArray = 2 * stats.t.sf(np.abs(t_G), self.df)
         return p_G
 
     def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
@@ -36,11 +37,13 @@ class ModeratedT:
         return self.effect_G - half_G, self.effect_G + half_G
 
 
-def moderated_t(estimate_UG: FloatArray, variance_UG: FloatArray, design_UP: FloatArray) -> ModeratedT:
+def moderated_t(
+    estimate_UG: FloatArray, variance_UG: FloatArray, design_UP: FloatArray, level_G: FloatArray
+) -> ModeratedT:
     """Test the last column of a design over U units, with variances between them shared by the genes.
 
     y_ug = x_u·b_g + ε, Var ε = σ²_g (v_ug + τ²_g): v is what sampling of cells or molecules leaves, τ² the variance
-    between replicates as a trend over the genes' means, σ² a gene's own deviation from both, for which the residual
+    between replicates as a trend over the genes' levels, σ² a gene's own deviation from both, for which the residual
     variance s²_g on d degrees of freedom is shrunk: (d₀ s₀² + d s²_g) / (d₀ + d), d₀ and s₀ by moments of log s²
     (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3; weights as of voom, Law et al. 2014, Genome Biol. 15:R29).
 
@@ -50,11 +53,13 @@ def moderated_t(estimate_UG: FloatArray, variance_UG: FloatArray, design_UP: Flo
         Of each unit and gene; the variance above 0.
     design_UP
         At least one row more than columns.
+    level_G
+        How much of each gene there is, whatever the estimates are of: the mean of differences would be the effect.
     """
     df = design_UP.shape[0] - design_UP.shape[1]
     coefficients_PG = np.linalg.lstsq(design_UP, estimate_UG, rcond=None)[0]
     residual_G = ((estimate_UG - design_UP @ coefficients_PG) ** 2).sum(0) / df
-    between_G = _between(estimate_UG.mean(0), residual_G, variance_UG.mean(0))
+    between_G = _between(level_G, residual_G, variance_UG.mean(0))
     weight_UG = 1 / (variance_UG + between_G)
     inverse_GPP = np.linalg.inv(np.einsum("up,ug,uq->gpq", design_UP, weight_UG, design_UP))
     b_GP = np.einsum("gpq,uq,ug->gp", inverse_GPP, design_UP, weight_UG * estimate_UG)
@@ -68,10 +73,10 @@ def moderated_t(estimate_UG: FloatArray, variance_UG: FloatArray, design_UP: Flo
     return ModeratedT(b_GP[:, -1], np.sqrt(inverse_GPP[:, -1, -1] * shrunk_G), float(total))
 
 
-def _between(mean_G: FloatArray, residual_G: FloatArray, sampling_G: FloatArray) -> FloatArray:
-    """Variance between replicates: residual less sampling variance, averaged over genes of similar mean."""
-    n = len(mean_G)
-    width, order = int(max(_WINDOW, n * _WINDOW_SHARE)), np.argsort(mean_G, kind="stable")
+def _between(level_G: FloatArray, residual_G: FloatArray, sampling_G: FloatArray) -> FloatArray:
+    """Variance between replicates: residual less sampling variance, averaged over genes of similar level."""
+    n = len(level_G)
+    width, order = int(max(_WINDOW, n * _WINDOW_SHARE)), np.argsort(level_G, kind="stable")
     weight_G = 1 / (sampling_G + np.median(residual_G) + np.finfo(float).tiny) ** 2
 
     def smooth(values_G: FloatArray) -> FloatArray:

@@ -14,6 +14,8 @@ EFFECT_UNITS = {"counts": "natural log fold change", "real": "data units", "bina
 _LEAST_VALUES = 10
 #: share of the genes at either end that say nothing of a unit's size, and the mean count of those that do
 _TRIMMED, _LEAST_COUNT, _LEAST_GENES = 0.3, 1.0, 20
+#: standard errors from the commonest effect that make a gene one that differs, and rounds to find it
+_FAR, _ROUNDS = 3.0, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +82,20 @@ class UnitSums:
         return 1 / (self.exposure_U[:, None] * share_G + 0.5)
 
 
+def enough_counts(mean_count_UG: FloatArray) -> NDArray[np.bool_]:
+    """Genes that say something of a unit's size, (G,); none where they are too few."""
+    enough_G = mean_count_UG.min(0) > _LEAST_COUNT
+    return enough_G & (enough_G.sum() >= _LEAST_GENES)
+
+
 def common_shift(estimate_UG: FloatArray, mean_count_UG: FloatArray) -> FloatArray:
     """Return how far all log rates of a unit lie from the others', (U,): the trimmed mean over genes.
 
     A few strong genes change the shares of all others (Robinson & Oshlack 2010, Genome Biol. 11:R25); most genes are
     taken not to differ. Zeros where too few genes have counts.
     """
-    enough_G = mean_count_UG.min(0) > _LEAST_COUNT
-    if enough_G.sum() < _LEAST_GENES:
+    enough_G = enough_counts(mean_count_UG)
+    if not enough_G.any():
         return np.zeros(len(estimate_UG))
     centred_UG = (estimate_UG - estimate_UG.mean(0))[:, enough_G]
     weight_UG = 1 / (1 / mean_count_UG[:, enough_G] + 0.05)
@@ -95,3 +103,20 @@ def common_shift(estimate_UG: FloatArray, mean_count_UG: FloatArray) -> FloatArr
     weight_UG = weight_UG * ((centred_UG >= low_U1) & (centred_UG <= high_U1))
     shift_U: FloatArray = (weight_UG * centred_UG).sum(1) / weight_UG.sum(1)
     return shift_U - shift_U.mean()
+
+
+def commonest(effect_G: FloatArray, error_G: FloatArray, counted_G: NDArray[np.bool_]) -> float:
+    """Return where the effects of most genes lie: their precision-weighted mean without those far from it.
+
+    What :func:`common_shift` leaves where many genes differ in one direction, for trimming does not know them.
+    """
+    if not counted_G.any():
+        return 0.0
+    effect_G, error_G = effect_G[counted_G], error_G[counted_G]
+    centre = float(np.median(effect_G))
+    for _ in range(_ROUNDS):
+        weight_G = (np.abs(effect_G - centre) <= _FAR * error_G) / error_G**2
+        if not weight_G.any():
+            break
+        centre = float((weight_G * effect_G).sum() / weight_G.sum())
+    return centre

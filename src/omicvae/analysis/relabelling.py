@@ -25,7 +25,7 @@ def relabelled(column_U: FloatArray, limit: int, rng: np.random.Generator) -> li
     seen = {_key(column_U, paired)}
     found: list[FloatArray] = []
     n_all = 2.0**n if paired else comb(n, n_first)
-    if n_all <= _LISTED:
+    if n_all <= max(_LISTED, 4 * limit):
         every = (
             (np.array(signs, float) for signs in product((1, -1), repeat=n))
             if paired

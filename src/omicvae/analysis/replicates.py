@@ -1,6 +1,6 @@
 """Two groups compared across replicates: the test, and the same test with replicates assigned to groups at random."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from scipy.stats import false_discovery_control
 
 from omicvae._core import DataError
 from omicvae.analysis.moderated import ModeratedT, moderated_t
-from omicvae.analysis.pseudobulk import UnitSums, common_shift
+from omicvae.analysis.pseudobulk import UnitSums, common_shift, commonest, enough_counts
 from omicvae.analysis.relabelling import relabelled
 
 FloatArray = NDArray[np.float64]
@@ -112,24 +112,27 @@ def compare_replicates(
     if not tested_G.any():
         raise DataError("No gene has enough values to test: at least 10 counts over all replicates, and some variance.")
     variance_UG, estimate_UG = units.variance_UG[:, tested_G], units.scaled()[:, tested_G]
+    level_G, counted_G = estimate_UG.mean(0), enough_counts(1 / variance_UG)
 
     def level(values_UG: FloatArray) -> FloatArray:
         return values_UG - common_shift(values_UG, 1 / variance_UG)[:, None] if shifted else values_UG
 
     found_UG, equal_UG = level(estimate_UG), level(estimate_UG - expected_UG[:, tested_G])
     variance_VG = np.abs(design.combine_VU) @ variance_UG
-    states_VG = design.combine_VU @ (found_UG - equal_UG)
-    through_G, others = design.contrast(states_VG, design.column_V), relabelled(design.column_V, n_permutations, rng)
-    sizes = np.array([(design.contrast(states_VG, column_V) ** 2).sum() for column_V in others])
-    beyond = int((sizes < (through_G**2).sum()).sum())
+    states_VG, others = design.combine_VU @ (found_UG - equal_UG), relabelled(design.column_V, n_permutations, rng)
+    size, *sizes = [(design.contrast(states_VG, column_V) ** 2).sum() for column_V in (design.column_V, *others)]
+    beyond = sum(bool(other < size) for other in sizes)
 
     def test(column_V: FloatArray, equal: bool = equal_states) -> tuple[ModeratedT, FloatArray]:
         values_VG = design.combine_VU @ (equal_UG if equal else found_UG)
-        result = moderated_t(values_VG, variance_VG, design.matrix(column_V))
+        result = moderated_t(values_VG, variance_VG, design.matrix(column_V), level_G)
+        if shifted:
+            result = replace(result, effect_G=result.effect_G - commonest(result.effect_G, result.error_G, counted_G))
         return result, false_discovery_control(result.p_G)
 
     result, q_G = test(design.column_V)
-    other_q_G = test(design.column_V, not equal_states)[1]
+    other, other_q_G = test(design.column_V, not equal_states)
+    through_G = (other.effect_G - result.effect_G) * (1 if equal_states else -1)
 
     def all_genes(values_T: FloatArray) -> FloatArray:
         values_G = np.full(len(tested_G), np.nan)
@@ -168,7 +171,8 @@ def _design_of(group_U: NDArray[np.bool_], replicate_U: NDArray[np.int64]) -> tu
         pairs = f"{len(both)} of them with cells in both groups" if len(both) else f"{n_replicates} in the groups"
         raise DataError(
             f"{n_all} replicates, {pairs}: at least two in each group, or two in both, are needed to know how much "
-            "replicates differ. Without replicate_key effects come with no claim about other replicates."
+            "replicates differ. If a single one is in both groups, leave it out by within=. Without replicate_key "
+            "effects come with no claim about other replicates."
         )
     column_V = np.ones(len(both)) if len(both) else group_U.astype(np.float64)
     return _Design(combine_VU, column_V, bool(len(both))), n_replicates, n_all - len(both) if len(both) else 0

@@ -43,6 +43,8 @@ def compared_cells(
         Where there are none, or columns and levels are not known.
     """
     chosen_N = np.ones(adata.n_obs, dtype=bool)
+    if within is not None and not isinstance(within, Mapping):
+        raise SettingError(f"within must be a mapping from column to level or levels, got {within!r}.")
     for key, wanted in (within or {}).items():
         levels, codes_N = _levels_of(adata, key)
         names = [wanted] if np.ndim(wanted) == 0 else list(wanted)

@@ -143,11 +143,11 @@ class CounterfactualMixin(HasState):
         return target
 
     def _trained(self, target: Transform, groupby: str | None) -> frozenset[str] | None:
-        """Return the groups with own cells in the target state; None where they are not known."""
-        own = self.state.adata
-        if own is None or self.state.store is None or (groupby is not None and groupby not in own.obs):
+        """Return the groups with cells of the training in the target state; None where they are not known."""
+        own, store, others = self.state.adata, self.state.store, self.state.split is None or self.schema.extended
+        if own is None or store is None or others or (groupby is not None and groupby not in own.obs):
             return None
-        there_N = _in_state(self.state.store, target)
+        there_N = _in_state(store, target)
         return frozenset(name for name in _labels(own, groupby)[there_N] if name is not None)
 
 
