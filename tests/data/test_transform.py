@@ -47,8 +47,8 @@ def test_what_cannot_be_set_is_named(schema, given, error, words):
 
 
 def test_points_have_a_value_each_or_one_for_all(schema):
-    columns = covariate_columns(schema, {"batch": "b", "dose": [0.0, 3.0]}, 2)
+    columns = covariate_columns(schema, {"batch": "b", "dose": [0.0, 3.0]}, 2, "covariates")
     assert columns["batch"].tolist() == [1, 1]
     assert columns["dose"].tolist() == [0.0, 3.0]
     with pytest.raises(DataError, match="3 values for 2 points"):
-        covariate_columns(schema, {"batch": ["a", "b", "c"]}, 2)
+        covariate_columns(schema, {"batch": ["a", "b", "c"]}, 2, "covariates")

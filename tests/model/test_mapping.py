@@ -286,7 +286,7 @@ def test_what_cannot_be_mapped_is_refused(counts):
     with pytest.raises(DataError, match="got a DataFrame"):
         model.map_query(query.to_df())
     mapped = CVAE.load_query_data(query, model)
-    with pytest.raises(NotSupportedError, match="mapped without training"):
+    with pytest.raises(NotSupportedError, match="none of the mapped cells has trained"):
         mapped.diagnose()
     mapped.minify_adata()
     with pytest.raises(NotSupportedError, match="latents stand in the place"):

@@ -47,9 +47,9 @@ def test_the_default_fit_is_healthy(healthy):
 
 def test_its_latent_classifies_like_pca(healthy):
     checks = values(healthy[1])
-    pca = checks["probe of bulk_labels, PCA"]
-    assert checks["probe of bulk_labels, standardised means"] >= pca - 0.02
-    assert checks["probe of bulk_labels, draw"] >= pca - 0.04
+    least = checks["probe of bulk_labels, PCA"] - 0.04  # the standard error over ten types of 700 cells is near 0.025
+    assert checks["probe of bulk_labels, standardised means"] >= least
+    assert checks["probe of bulk_labels, draw"] >= least
 
 
 def test_the_mean_mean_fit_is_collapsed(collapsed):

@@ -24,6 +24,8 @@ BLOCK = 1 << 14
 #: odd, so that a product with it loses nothing (Steele, Lea & Flood 2014)
 MULTIPLIER = 0xBF58476D1CE4E5B9
 CELL_NAMES = "adata.obs_names"
+#: what minified cells have in the place of the data: words for it → name in obsm
+LATENT_PLACES = {f"adata.obsm[{name!r}]": name for name in (places.POSTERIOR_MEAN, places.POSTERIOR_VARIANCE)}
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +73,10 @@ class Identity:
 
     def differing(self, before: Mapping[str, str]) -> list[str]:
         """Places in which the data are others to a network than those of ``before``; to it cells have no names."""
-        return [place for place, now in self.parts.items() if place != CELL_NAMES and before.get(place) != now]
+        # minified cells have latents in the place of the data: what both have is compared
+        other_form = any(place in LATENT_PLACES for place in (*before, *self.parts))
+        compared = self.parts if other_form else dict.fromkeys((*before, *self.parts))
+        return [place for place in compared if place != CELL_NAMES and before.get(place) != self.parts.get(place)]
 
     def require(self, adata: "AnnData") -> None:
         """Raise a DataError that names what has changed; results would be those of the data as they were."""
@@ -145,9 +150,9 @@ def column_parts(adata: "AnnData", keys: SetupKeys) -> dict[str, str]:
     for key, checksum in checksums.items():
         parts[f"adata.obs[{key!r}]"] = checksum(obs_column(adata, key)) if key in adata.obs else "none"
     if is_minified(adata):
-        for name in (places.POSTERIOR_MEAN, places.POSTERIOR_VARIANCE):
+        for place, name in LATENT_PLACES.items():
             values = np.ascontiguousarray(adata.obsm[name], np.float32) if name in adata.obsm else np.empty(0)
-            parts[f"adata.obsm[{name!r}]"] = f"{zlib.crc32(values.tobytes()):08x}"
+            parts[place] = f"{zlib.crc32(values.tobytes()):08x}"
     return parts
 
 

@@ -22,6 +22,7 @@ from omicvae.data import DataSchema, Identity
 from omicvae.data.minified import is_minified
 from omicvae.model.config import ModelConfig
 from omicvae.model.host import adopt
+from omicvae.model.setup_record import check_anndata
 from omicvae.model.state import HasState, ModelState
 from omicvae.training import FitResult, Split
 
@@ -123,6 +124,7 @@ class SavingMixin(HasState):
 
 def _attach(state: ModelState, adata: AnnData) -> None:
     """Give a model that was read its data; other cells than those of its training leave its split unknown."""
+    check_anndata(adata)
     saved, n_cells, identity = state.parts, state.schema.n_cells, Identity.of(adata, state.schema.keys)
     other = identity.differing(saved)
     # mapped cells may have lacked genes from the first
