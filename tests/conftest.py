@@ -1,3 +1,4 @@
+import logging
 import os
 from pathlib import Path
 
@@ -11,6 +12,16 @@ import scipy.sparse as sp
 # a machine that others share makes no test fail
 hypothesis.settings.register_profile("without a clock", deadline=None)
 hypothesis.settings.load_profile("without a clock")
+
+
+@pytest.fixture(autouse=True)
+def levels_of_loggers():
+    """Leave loggers as they were: the command line sets them up for its process, which is that of other tests here."""
+    loggers = [logging.getLogger(name) for name in (None, "omicvae")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -62,8 +62,9 @@ def test_training_from_cells_on_the_device_is_the_reference(likelihood, monkeypa
 
     with reference_path():
         expected = trace(likelihood)
-        monkeypatch.setattr(CellStore, "batch", batch)
-        np.testing.assert_allclose(trace(likelihood), expected, rtol=1e-6)
+        with monkeypatch.context() as inside:  # undone before the reference is, which would stay in its place
+            inside.setattr(CellStore, "batch", batch)
+            np.testing.assert_allclose(trace(likelihood), expected, rtol=1e-6)
     assert made
 
 

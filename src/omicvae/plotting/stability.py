@@ -1,5 +1,6 @@
 """What several fits of the same cells agree on."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def stability(result: Any, ax: "Axes | None" = None) -> "Axes":
         ax.plot(pairs_P, y + spread_P, "o", markersize=5, color=BLUE if one.reliable else ORANGE)
         ax.vlines(one.floor, y - 0.3, y + 0.3, color=GREY, linestyle="--", linewidth=1.2)
         ax.barh(y, one.chance, height=0.5, color=GREY, alpha=0.3)
-    ax.set_yticks(range(len(agreements)), [one.name.replace(" ", "\n", 1) for one in reversed(agreements)])
+    ax.set_yticks(range(len(agreements)), [fill(one.name, 18) for one in reversed(agreements)])
     lowest = min(0.0, *(float(np.nanmin([*one.pairs_P, 0.0])) for one in agreements))
     ax.set_xlim(lowest - 0.02, 1.02)
     ax.set_xlabel("agreement of pairs of fits (dashed: floor, grey: chance)")
