@@ -20,6 +20,16 @@ def simulated(likelihood, n_cells=150, n_genes=25, seed=0):
     return adata
 
 
+def halves_and_model(n_cells, n_train, n_genes, n_latent, epochs, seed=0):
+    """Cells that train and cells that do not, counts, and a model of the first."""
+    adata = simulated("nb", n_cells, n_genes, seed)
+    halves = adata[:n_train].copy(), adata[n_train:].copy()
+    ov.CVAE.setup_anndata(halves[0], batch_key="batch")
+    model = ov.CVAE(halves[0], "nb", n_latent, n_hidden=32)
+    model.train(epochs, progress_bar=False, accelerator="cpu")
+    return halves, model
+
+
 def _form(likelihood, setup=None, **settings):
     def make():
         adata = simulated(likelihood)

@@ -7,23 +7,24 @@ import pytest
 import omicvae as ov
 
 from .conftest import FAST
-from .forms import FORMS, simulated
+from .forms import FORMS, halves_and_model
 
 TOLERANCE = 0.06
 
 
 @pytest.fixture(scope="module")
-def halves():
-    adata = simulated("nb", 1200, 40)
-    return adata[:800].copy(), adata[800:].copy()
+def fitted():
+    return halves_and_model(1200, 800, 40, 3, 40)
 
 
 @pytest.fixture(scope="module")
-def model(halves):
-    ov.CVAE.setup_anndata(halves[0], batch_key="batch")
-    model = ov.CVAE(halves[0], "nb", 3, n_hidden=32)
-    model.train(40, progress_bar=False, accelerator="cpu")
-    return model
+def halves(fitted):
+    return fitted[0]
+
+
+@pytest.fixture(scope="module")
+def model(fitted):
+    return fitted[1]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import omicvae as ov
 
 from .conftest import FAST
-from .forms import FORMS, simulated
+from .forms import FORMS, halves_and_model, simulated
 
 
 def dense(adata):
@@ -15,17 +15,18 @@ def dense(adata):
 
 
 @pytest.fixture(scope="module")
-def halves():
-    adata = simulated("nb", 500, 60, seed=1)
-    return adata[:400].copy(), adata[400:].copy()
+def fitted():
+    return halves_and_model(500, 400, 60, 4, 60, seed=1)
 
 
 @pytest.fixture(scope="module")
-def model(halves):
-    ov.CVAE.setup_anndata(halves[0], batch_key="batch")
-    model = ov.CVAE(halves[0], "nb", 4, n_hidden=32)
-    model.train(60, progress_bar=False, accelerator="cpu")
-    return model
+def halves(fitted):
+    return fitted[0]
+
+
+@pytest.fixture(scope="module")
+def model(fitted):
+    return fitted[1]
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from omicvae.metrics import benjamini_hochberg
+from omicvae.metrics.labels import FloatArray
 from omicvae.metrics.linear import r_squared
 
-Vector = NDArray[np.float64]
 Matrix = NDArray[Any] | sp.csr_matrix
 
 #: standard errors that must lie between two predictions for one to be called the nearer
@@ -26,7 +26,7 @@ UNKNOWN = "cannot be judged"
 BASELINES = {"no_change": "no change", "mean_shift": "the mean shift of the other groups"}
 
 
-def mean_of(cells: Matrix) -> Vector:
+def mean_of(cells: Matrix) -> FloatArray:
     """Mean over cells, (G,), float64."""
     return np.asarray(cells.mean(axis=0, dtype=np.float64), dtype=np.float64).ravel()
 
@@ -40,7 +40,7 @@ class ObservedGroups:
 
     own: Mapping[str, Matrix]
     target: Mapping[str, Matrix]
-    changes: Mapping[str, tuple[int, Vector]] = field(init=False, repr=False)
+    changes: Mapping[str, tuple[int, FloatArray]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         both = [(name, self.own[name], self.target[name]) for name in self.own if name in self.target]
@@ -52,7 +52,7 @@ class ObservedGroups:
         """Cells in the target state, of all groups."""
         return sum(cells.shape[0] for cells in self.target.values())
 
-    def mean_shift(self, group: str) -> Vector | None:
+    def mean_shift(self, group: str) -> FloatArray | None:
         """Mean of the observed changes of the other groups, each alike; None where no other was seen in both states."""
         others = [change for name, change in self.changes.items() if name != group]
         fewest = FEWEST if max((n for n, _ in others), default=0) >= FEWEST else 2
@@ -75,17 +75,17 @@ class PredictedGroup:
     """
 
     n: int
-    own_mean_G: Vector
-    change_G: Vector
-    own_variance_G: Vector
-    variance_G: Vector
+    own_mean_G: FloatArray
+    change_G: FloatArray
+    own_variance_G: FloatArray
+    variance_G: FloatArray
 
     @property
-    def mean_G(self) -> Vector:
+    def mean_G(self) -> FloatArray:
         """Predicted mean: the observed one plus the change, so that what the model misses under c is not counted."""
         return self.own_mean_G + self.change_G
 
-    def tested(self, n_target: int, z: float) -> dict[str, Vector]:
+    def tested(self, n_target: int, z: float) -> dict[str, FloatArray]:
         """Interval, p and q of the change, as if its two means had been measured in so many cells.
 
         SE² = v′ / n_target + v / n with the predicted variances: the network cannot know the target state better than
@@ -100,7 +100,7 @@ class PredictedGroup:
         return {**interval, "p_value": p_G, "q_value": benjamini_hochberg(p_G)}
 
 
-def nearer(mean_G: Vector, baseline_G: Vector, target: Matrix) -> tuple[float, float]:
+def nearer(mean_G: FloatArray, baseline_G: FloatArray, target: Matrix) -> tuple[float, float]:
     """Return D = mean_g [(b_g − ȳ_g)² − (m_g − ȳ_g)²], above 0 where m is nearer to ȳ than b, and its standard error.
 
     D is linear in the observed mean: mean_g [(b − m)(b + m)] − 2 mean_g [(b − m) ȳ]. So the cells' own values

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omicvae.analysis.neighbour_labels import nearest_of
 from omicvae.metrics.labels import Array, FloatArray
+from omicvae.metrics.neighbours import N_NEIGHBOURS, nearest_of
 
-#: neighbours in the reference whose mean distance counts, and neighbours in its own data over which a cell is averaged
-N_NEIGHBOURS = 15
 #: p-values above this are of cells that the reference covers: a batch that lies a little farther out as a whole has
 #: more of its cells in the middle, and only an excess in the tail is a finding
 TAIL = 0.1
@@ -94,8 +92,8 @@ def coverage(reference: MappedCells, query: MappedCells) -> Coverage:
 
 def _distance(z_NK: FloatArray, reference_MK: FloatArray | None) -> FloatArray:
     """Mean distance to the nearest reference cells (None: the others of the same cells), smoothed over neighbours."""
-    own_distance_Nk, own_Nk = nearest_of(z_NK, z_NK, N_NEIGHBOURS + 1)
-    distance_Nk = own_distance_Nk[:, 1:] if reference_MK is None else nearest_of(reference_MK, z_NK, N_NEIGHBOURS)[0]
+    own_Nk, own_distance_Nk = nearest_of(z_NK, z_NK, N_NEIGHBOURS + 1)
+    distance_Nk = own_distance_Nk[:, 1:] if reference_MK is None else nearest_of(reference_MK, z_NK, N_NEIGHBOURS)[1]
     mean_N = distance_Nk.mean(1) if distance_Nk.shape[1] else np.zeros(len(z_NK))
     return np.asarray(np.exp(np.log(np.maximum(mean_N, 1e-12))[own_Nk].mean(1)))
 

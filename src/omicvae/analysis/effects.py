@@ -8,8 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omicvae.analysis.replicates import ReplicateTest
-
-FloatArray = NDArray[np.float64]
+from omicvae.metrics.labels import FloatArray
 
 _SHOWN = 5
 _EQUAL = (

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import digamma, polygamma
 
-FloatArray = NDArray[np.float64]
+from omicvae.metrics.labels import FloatArray
 
 #: genes in the window of the trend of variances, and the share of all genes that it has at least
 _WINDOW, _WINDOW_SHARE = 50, 0.1

@@ -3,13 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omicvae.metrics.labels import Array, FloatArray, IntArray
+from omicvae.metrics.neighbours import N_NEIGHBOURS, nearest_of
 
-#: neighbours that vote; the distance to every third of them is the width of the kernel by which votes weigh
-#: (``benchmarks/query_mapping.py``)
-N_NEIGHBOURS = 15
 #: votes are divided by this power of a label's share in the reference: a rare type has fewer cells near any place
 RARITY = 0.25
 #: reference cells by which the confidence is calibrated, at most
@@ -93,21 +90,13 @@ class NeighbourLabels:
 
 def _votes(z_MK: FloatArray, codes_M: IntArray, z_NK: FloatArray, n: int, *, first: int = 0) -> FloatArray:
     """Shares of the votes by label, (N, C); ``first`` 1 leaves the nearest cell out, which is the cell itself."""
-    distance_Nk, index_Nk = (found[:, first:] for found in nearest_of(z_MK, z_NK, N_NEIGHBOURS + first))
+    index_Nk, distance_Nk = (found[:, first:] for found in nearest_of(z_MK, z_NK, N_NEIGHBOURS + first))
     width_N1 = distance_Nk[:, [max(0, distance_Nk.shape[1] // 3 - 1)]]
     weight_Nk = np.exp(-0.5 * (distance_Nk / np.maximum(width_N1, 1e-12)) ** 2)
     votes_NC = np.zeros((len(z_NK), n))
     np.add.at(votes_NC, (np.arange(len(z_NK))[:, None], codes_M[index_Nk]), weight_Nk)
     votes_NC /= np.maximum(np.bincount(codes_M, minlength=n), 1) ** RARITY
     return np.asarray(votes_NC / votes_NC.sum(1, keepdims=True))
-
-
-def nearest_of(z_MK: FloatArray, z_NK: FloatArray, k: int) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Distances and rows (N, k) of the k nearest among M points; of all where there are fewer."""
-    from sklearn.neighbors import NearestNeighbors
-
-    distance_Nk, index_Nk = NearestNeighbors(n_neighbors=min(k, len(z_MK))).fit(z_MK).kneighbors(z_NK)
-    return distance_Nk, index_Nk
 
 
 def calibration_error(confidence_N: Array, right_N: Array) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-FloatArray = NDArray[np.float64]
+from omicvae.metrics.labels import FloatArray
 
 #: what an effect on the scale of :meth:`UnitSums.scaled` is, by support
 EFFECT_UNITS = {"counts": "natural log fold change", "real": "data units", "binary": "difference of logits"}

@@ -1,7 +1,7 @@
 """What mapping a query to a reference found: labels with their confidence, and whether the cells are covered."""
 
 import json
-import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ import pandas as pd
 
 from omicvae._core import DataError, keys
 from omicvae.analysis.coverage import Coverage
+from omicvae.diagnostics import Row, evidence_table, verdict_lines
 from omicvae.metrics.labels import Array, FloatArray
 
-WIDTH = 110
 #: expected shares of cells outside, above which the reference covers the query in part, and not
 PARTLY, MOSTLY = 0.1, 0.5
 #: accuracy on held-out reference cells that missing genes may cost
@@ -94,44 +94,39 @@ class QueryMapping:
     @property
     def evidence(self) -> pd.DataFrame:
         """What the verdict rests on: check, value, threshold, passed (None: shown, not judged), meaning."""
+        return evidence_table(self._rows())
+
+    def _rows(self) -> Iterator[Row]:
         c = self.coverage
-        rows: list[tuple[Any, ...]] = [
-            (
-                "share of cells outside",
-                c.share_outside,
-                f"<= {PARTLY:g}",
-                c.share_outside <= PARTLY,
-                "expected, from how far out cells lie beside reference cells held out batch by batch",
-            ),
-            (
-                "distance to the reference",
-                float(np.median(c.distance_N)),
-                "",
-                None,
-                "median over cells, in posterior SDs, to the 15 nearest reference cells",
-            ),
-            (
-                "cells beyond 95 % of the reference",
-                float((c.p_value_N < 0.05).mean()),
-                "",
-                None,
-                "share of cells that are farther out than 95 % of held-out reference cells; by chance 0.05",
-            ),
-        ]
-        misfit, meaning = float(np.median(c.misfit_N)), "median over cells of (x − E[x | z])² / Var[x | z]"
-        rows.append(("misfit", misfit, "", None, f"{meaning}; 1 where the model is right"))
+        yield Row(
+            "share of cells outside",
+            c.share_outside,
+            "expected, from how far out cells lie beside reference cells held out batch by batch",
+            f"≤ {PARTLY:g}",
+            c.share_outside <= PARTLY,
+        )
+        yield Row(
+            "distance to the reference",
+            float(np.median(c.distance_N)),
+            "median over cells, in posterior SDs, to the 15 nearest reference cells",
+        )
+        yield Row(
+            "cells beyond 95 % of the reference",
+            float((c.p_value_N < 0.05).mean()),
+            "share of cells that are farther out than 95 % of held-out reference cells; by chance 0.05",
+        )
+        meaning = "median over cells of (x − E[x | z])² / Var[x | z]; 1 where the model is right"
+        yield Row("misfit", float(np.median(c.misfit_N)), meaning)
         if self.held_out_accuracy is not None:
             whole, without = self.held_out_accuracy
-            rows.append(("labels of held-out cells", whole, "", None, "share of reference cells whose label is found"))
+            yield Row("labels of held-out cells", whole, "share of reference cells whose label is found")
             if self.n_missing:
                 meaning = f"what the {self.n_missing} of {self.n_genes} genes that are missing cost of it"
-                fine = whole - without <= LOSS_BY_GENES
-                rows.append(("loss by missing genes", whole - without, f"<= {LOSS_BY_GENES:g}", fine, meaning))
+                loss = whole - without
+                yield Row("loss by missing genes", loss, meaning, f"≤ {LOSS_BY_GENES:g}", loss <= LOSS_BY_GENES)
         if self.confidence_N is not None:
-            confident = float(self.confidence_N.mean())
             meaning = "mean probability that a cell's label is right; too high for types that the reference lacks"
-            rows.append(("confidence", confident, "", None, meaning))
-        return pd.DataFrame(rows, columns=["check", "value", "threshold", "passed", "meaning"])
+            yield Row("confidence", float(self.confidence_N.mean()), meaning)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row per cell: ``outside``, ``p_value``, ``misfit``, and with labels ``label`` and ``confidence``."""
@@ -160,14 +155,6 @@ class QueryMapping:
 
     def __str__(self) -> str:
         """Verdict, its sentence and the evidence."""
-        table = self.evidence
-        lines = [f"verdict: {self.verdict}", *textwrap.wrap(self.headline, WIDTH), ""]
-        marks: dict[Any, str] = {True: "ok", False: "FAIL", None: "–"}
-        for row in table.itertuples():
-            judged = f"{row.threshold:<7} {marks[row.passed]:<4}"
-            lines += textwrap.wrap(
-                f"{row.check:<36} {row.value:>8.3g}  {judged}  {row.meaning}", WIDTH, subsequent_indent=" " * 61
-            )
-        return "\n".join(lines)
+        return "\n".join(verdict_lines(self.verdict, self.headline, self.evidence))
 
     __repr__ = __str__

@@ -4,9 +4,8 @@ from itertools import combinations, product
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from omicvae.metrics.labels import FloatArray
 
 #: assignments that are listed rather than drawn
 _LISTED = 20_000

@@ -10,8 +10,7 @@ from omicvae._core import DataError
 from omicvae.analysis.moderated import ModeratedT, moderated_t
 from omicvae.analysis.pseudobulk import UnitSums, common_shift, commonest, enough_counts
 from omicvae.analysis.relabelling import relabelled
-
-FloatArray = NDArray[np.float64]
+from omicvae.metrics.labels import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from omicvae._core.errors import DataError
+from omicvae.diagnostics import WIDTH
 from omicvae.metrics.agreement import effect_agreement
 from omicvae.metrics.cka import linear_cka
 from omicvae.metrics.labels import Array, FloatArray
 from omicvae.metrics.neighbours import N_NEIGHBOURS, neighbour_overlap
 
-WIDTH = 110
 #: What the least alike pair of fits must reach to be relied on, by convention: the latent as a whole, the larger part
 #: of a cell's neighbours, the order of genes; and how far apart the probes of labels may lie.
 CKA_FLOOR, OVERLAP_FLOOR, RANK_FLOOR, PROBE_SPREAD = 0.9, 0.5, 0.9, 0.05

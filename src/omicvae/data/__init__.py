@@ -1,7 +1,7 @@
 """From AnnData to minibatches: set-up, checks, a summary, the compact store, splits."""
 
 from omicvae.data.alignment import align_genes, gene_columns
-from omicvae.data.covariates import CategoricalLevels, ContinuousScaling, obs_column
+from omicvae.data.covariates import CategoricalLevels, ContinuousScaling, column_levels, obs_column
 from omicvae.data.identity import Identity, fingerprint, matrix_place
 from omicvae.data.keys import SetupKeys
 from omicvae.data.matrix import get_matrix, iter_rows
@@ -25,6 +25,7 @@ __all__ = [
     "align_genes",
     "check_support",
     "choose_likelihood",
+    "column_levels",
     "covariate_columns",
     "covariate_frame",
     "fingerprint",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from omicvae._core import DataError
+from omicvae._core import DataError, SettingError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -117,6 +117,14 @@ class CategoricalLevels:
     def code(self, value: object) -> int | None:
         """Code of a level by its name, in any type (1, 1.0, "1" match if unambiguous); None if unknown."""
         return self._find([value])[0]
+
+    def require_code(self, value: object, what: str) -> int:
+        """Code of a level by its name; a SettingError that lists the levels names ``what`` asked for another one."""
+        code = self.code(value)
+        if code is None:
+            known = listing(self.levels, 20)
+            raise SettingError(f"{what}: obs[{self.key!r}] has no level {value!r}. Its levels: {known}.")
+        return code
 
     def encode(self, column: pd.Series, *, unseen: object = "error", allow_missing: bool = False) -> np.ndarray:
         """Codes (int64, one per row) of ``column`` by the names of its values; missing ones, where allowed, are −1.
@@ -278,6 +286,13 @@ def obs_column(adata: "AnnData", key: str) -> pd.Series:
             "cell: take one entry out of each, or make a column for each."
         )
     return column
+
+
+def column_levels(adata: "AnnData", key: str) -> tuple[CategoricalLevels, np.ndarray]:
+    """Levels of an ``obs`` column, and the code of each cell; −1 where it has none."""
+    column = obs_column(adata, key)
+    levels = CategoricalLevels.register(key, column, allow_missing=True)
+    return levels, levels.encode(column, allow_missing=True)
 
 
 def numeric_column(key: str, column: pd.Series) -> np.ndarray:

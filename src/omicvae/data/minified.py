@@ -10,7 +10,7 @@ from omicvae._core import WITHOUT_DATA, DataError, NotSupportedError, keys
 from omicvae.data.covariates import numeric_column, obs_column
 from omicvae.data.identity import is_minified
 from omicvae.data.schema import DataSchema
-from omicvae.data.store import CellStore
+from omicvae.data.store import CellStore, cell_covariates
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -47,13 +47,10 @@ def minified_store(adata: "AnnData", schema: DataSchema, module: nn.Module) -> C
         )
     if absent := [name for name in _PLACES if name not in adata.obsm]:
         raise DataError(f"This AnnData is minified, and its obsm lacks {absent}; take it as minify_adata() made it.")
-    codes = [levels.encode(obs_column(adata, levels.key)) for levels in schema.categorical]
-    values = [numeric_column(scaling.key, obs_column(adata, scaling.key)) for scaling in schema.continuous]
     mean_NK, variance_NK = (np.asarray(adata.obsm[name], np.float32) for name in _PLACES)
     return CellStore.of_points(
         schema,
-        np.stack(codes, axis=1) if codes else np.zeros((adata.n_obs, 0), np.int64),
-        np.stack(values, axis=1) if values else np.zeros((adata.n_obs, 0)),
+        *cell_covariates(adata, schema),
         numeric_column(keys.LIBRARY, obs_column(adata, keys.LIBRARY)),
         (mean_NK, np.log(variance_NK)),
     )

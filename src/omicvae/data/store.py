@@ -99,13 +99,8 @@ class CellStore:
         if adata.n_obs == 0:
             raise DataError("adata has no cells (0 rows).")
         genes = align_genes(schema.gene_names, adata.var_names, missing=missing_genes)
-        keys, n_cells = schema.keys, int(adata.n_obs)
-        codes = [
-            levels.encode(obs_column(adata, levels.key), unseen=_policy(unseen, levels.key))
-            for levels in schema.categorical
-        ]
-        continuous = [numeric_column(key, obs_column(adata, key)) for key in keys.continuous_covariate_keys]
-        for scaling, values_N in zip(schema.continuous, continuous, strict=True):
+        keys, (codes_ND, continuous_NV) = schema.keys, cell_covariates(adata, schema, unseen)
+        for scaling, values_N in zip(schema.continuous, continuous_NV.T, strict=True):
             scaling.check_range(values_N, adata.obs_names)
         indptr, columns, values, sums_N, summary = _read(adata, schema, genes)
         if keys.size_factor_key is None:
@@ -113,8 +108,6 @@ class CellStore:
         else:
             column = obs_column(adata, keys.size_factor_key)
             library_N = size_factor_column(keys.size_factor_key, column, schema.size_factors)
-        codes_ND = np.stack(codes, axis=1) if codes else np.zeros((n_cells, 0), dtype=np.int64)
-        continuous_NV = np.stack(continuous, axis=1) if continuous else np.zeros((n_cells, 0))
         compact = CompactValues.of(values, indptr)
         return cls(schema, indptr, columns, compact, library_N, codes_ND, continuous_NV, summary)
 
@@ -232,6 +225,17 @@ class CellStore:
 
 def _as_rows(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(indices.cpu() if isinstance(indices, Tensor) else indices, dtype=np.int64)
+
+
+def cell_covariates(adata: "AnnData", schema: DataSchema, unseen: object = "error") -> tuple[np.ndarray, np.ndarray]:
+    """Level codes (N, D) and continuous covariates in the user's units (N, V) of cells; ``unseen`` as in a store."""
+    codes_ND = np.zeros((adata.n_obs, len(schema.categorical)), np.int64)
+    for d, levels in enumerate(schema.categorical):
+        codes_ND[:, d] = levels.encode(obs_column(adata, levels.key), unseen=_policy(unseen, levels.key))
+    continuous_NV = np.zeros((adata.n_obs, len(schema.continuous)))
+    for v, scaling in enumerate(schema.continuous):
+        continuous_NV[:, v] = numeric_column(scaling.key, obs_column(adata, scaling.key))
+    return codes_ND, continuous_NV
 
 
 def _policy(unseen: object, key: str) -> object:

@@ -5,7 +5,7 @@ from omicvae.diagnostics.curve_statistics import CurveStatistics, finite_column
 from omicvae.diagnostics.decoder_use import decoder_use, permute_within_strata
 from omicvae.diagnostics.diagnosis import Diagnosis, diagnose
 from omicvae.diagnostics.discriminator import late_starts
-from omicvae.diagnostics.evidence import Check, Row, evidence_table, number
+from omicvae.diagnostics.evidence import WIDTH, Check, Row, evidence_table, number, verdict_lines
 from omicvae.diagnostics.excess_kl import POWERS, excess_kl, tempered
 from omicvae.diagnostics.information import information
 from omicvae.diagnostics.inputs import DiagnosisInputs
@@ -22,6 +22,7 @@ from omicvae.diagnostics.verdict import RULES
 __all__ = [
     "POWERS",
     "RULES",
+    "WIDTH",
     "BaseDiagnosis",
     "Check",
     "CurveStatistics",
@@ -52,4 +53,5 @@ __all__ = [
     "tempered",
     "umap_check",
     "umap_coordinates",
+    "verdict_lines",
 ]

@@ -6,21 +6,18 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import zip_longest
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from omicvae.diagnostics.discriminator import discriminator_won
-from omicvae.diagnostics.evidence import Row, evidence_table, number
+from omicvae.diagnostics.evidence import MARKS, WIDTH, Row, evidence_table, number, verdict_lines
 from omicvae.diagnostics.remedies import WEAKER_DISCRIMINATOR, Remedy
 from omicvae.diagnostics.rules import Rule, Statistics, Tone, judge, ranked_remedies
 
-WIDTH = 110
 #: A part of a call up to a comma with a blank; what stands in quotes is whole.
 UNBROKEN = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^'",]|,(?! ))+(?:, )?""")
-MARKS = {True: "ok", False: "FAIL", None: "–"}
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -107,7 +104,7 @@ class BaseDiagnosis:
 
     def text(self, call: Callable[[Remedy], Sequence[str]] | None = None) -> str:
         """Return the same with the lines of a ``call`` that runs each remedy, by default in Python."""
-        lines = [f"Verdict: {self.verdict}", *textwrap.wrap(self.headline, WIDTH), "", *_table(self.evidence)]
+        lines = verdict_lines(self.verdict, self.headline, self.evidence)
         for note in self.notes:
             lines += textwrap.wrap(f"Note: {note}", WIDTH, subsequent_indent="      ")
         if self.remedies:
@@ -156,23 +153,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _table(evidence: pd.DataFrame) -> list[str]:
-    """Lines of at most ``WIDTH`` columns, names and meanings wrapped within theirs."""
-    columns = [
-        evidence["check"],
-        evidence["value"].map(number),
-        evidence["threshold"],
-        evidence["passed"].map(MARKS.get),
-    ]
-    cells = [("check", "value", "wanted", ""), *zip(*columns, strict=True)]
-    wrapped = [[textwrap.wrap(name, 34), *([text] for text in others)] for name, *others in cells]
-    widths = [max(len(line) for row in wrapped for line in row[column]) for column in range(4)]
-    left = sum(widths) + 2 * len(widths)
-    lines = []
-    for row, meaning in zip(wrapped, ["meaning", *evidence["meaning"]], strict=True):
-        for name, value, wanted, mark, text in zip_longest(*row, textwrap.wrap(meaning, WIDTH - left), fillvalue=""):
-            name, value = name.ljust(widths[0]), value.rjust(widths[1])
-            lines.append(f"{name}  {value}  {wanted:<{widths[2]}}  {mark:<{widths[3]}}  {text}".rstrip())
-    return lines

@@ -11,12 +11,19 @@ N_NEIGHBOURS = 15
 
 def nearest(embedding_ND: Array, cells: LabelledCells, k: int) -> tuple[IntArray, FloatArray]:
     """Places and distances, (M, k) each, of the k nearest of the other M − 1 labelled cells (Euclidean)."""
+    return nearest_of(cells.rows(embedding_ND), None, k)
+
+
+def nearest_of(points_MD: Array, cells_ND: Array | None, k: int) -> tuple[IntArray, FloatArray]:
+    """Places and distances, (N, k) each, of the k nearest among M points (Euclidean); of all where there are fewer.
+
+    ``cells_ND`` None asks for the neighbours of the points themselves, each left out of its own, ties included.
+    """
     from sklearn.neighbors import NearestNeighbors
 
-    values_MD = cells.rows(embedding_ND)
-    # without an argument, kneighbors leaves each point out of its own neighbours, ties included
-    distance_Mk, index_Mk = NearestNeighbors(n_neighbors=min(k, len(values_MD) - 1)).fit(values_MD).kneighbors()
-    return index_Mk, distance_Mk
+    most = len(points_MD) - (cells_ND is None)
+    distance_Nk, index_Nk = NearestNeighbors(n_neighbors=min(k, most)).fit(points_MD).kneighbors(cells_ND)
+    return index_Nk, distance_Nk
 
 
 def neighbourhood_purity(

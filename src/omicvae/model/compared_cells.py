@@ -9,7 +9,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from omicvae._core import DataError, SettingError, real
-from omicvae.data import CategoricalLevels, obs_column
+from omicvae.data import column_levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ def compared_cells(
     if within is not None and not isinstance(within, Mapping):
         raise SettingError(f"within must be a mapping from column to level or levels, got {within!r}.")
     for key, wanted in (within or {}).items():
-        levels, codes_N = _levels_of(adata, key)
+        levels, codes_N = column_levels(adata, key)
         names = [wanted] if np.ndim(wanted) == 0 else list(wanted)
-        chosen_N &= np.isin(codes_N, [_code(levels, name, "within") for name in names])
+        chosen_N &= np.isin(codes_N, [levels.require_code(name, "within") for name in names])
     if groups is not None and (isinstance(groups, str) or len(groups) != 2):
         raise SettingError(f"groups must be two levels, the group and its reference, got {groups!r}.")
     if numeric:
         return _all_cells(groupby, replicate_key, groups, chosen_N)
-    levels, codes_N = _levels_of(adata, groupby)
+    levels, codes_N = column_levels(adata, groupby)
     if groups is None:
         present = np.unique(codes_N[chosen_N & (codes_N >= 0)])
         if len(present) != 2:
@@ -61,14 +61,14 @@ def compared_cells(
             raise SettingError(f"obs[{groupby!r}] has {len(present)} levels here; pass groups=, two of {shown}.")
         pair = int(present[1]), int(present[0])
     else:
-        first, second = (_code(levels, name, "groups") for name in groups)
+        first, second = (levels.require_code(name, "groups") for name in groups)
         pair = first, second
         if first == second:
             raise SettingError(f"groups names {groups[0]!r} twice; a group is compared with another.")
     chosen_N &= np.isin(codes_N, pair)
     replicate_N = np.zeros(0, np.int64)
     if replicate_key is not None:
-        _, replicate_N = _levels_of(adata, replicate_key)
+        _, replicate_N = column_levels(adata, replicate_key)
         chosen_N &= replicate_N >= 0
         replicate_N = replicate_N[chosen_N]
     group_N = codes_N[chosen_N] == pair[0]
@@ -97,18 +97,3 @@ def _all_cells(
     values = real("groups[0]", groups[0]), real("groups[1]", groups[1])
     rows = np.flatnonzero(chosen_N)
     return ComparedCells(rows, np.zeros(len(rows), bool), np.zeros(0, np.int64), values)
-
-
-def _levels_of(adata: AnnData, key: str) -> tuple[CategoricalLevels, NDArray[np.int64]]:
-    """Levels of a column, and the code of each cell; −1 where it has none."""
-    column = obs_column(adata, key)
-    levels = CategoricalLevels.register(key, column, allow_missing=True)
-    return levels, levels.encode(column, allow_missing=True)
-
-
-def _code(levels: CategoricalLevels, name: object, what: str) -> int:
-    code = levels.code(name)
-    if code is None:
-        shown = ", ".join(map(repr, levels.levels[:20]))
-        raise SettingError(f"{what}: obs[{levels.key!r}] has no level {name!r}. Its levels: {shown}.")
-    return code

@@ -1,6 +1,5 @@
 """``counterfactual``: cells as they would be under other covariates, beside what simple baselines say."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from omicvae.data import CellStore, Transform, obs_column
 from omicvae.data.minified import require_data
 from omicvae.likelihoods import Likelihood
 from omicvae.metrics import probe
+from omicvae.model.provenance import record
 from omicvae.model.state import HasState
 from omicvae.training import CellPasses, Contrast, contrast
 
@@ -96,7 +96,6 @@ class CounterfactualMixin(HasState):
         passes = self.state.passes("counterfactual()", adata, indices, batch_size, **matching)
         own, rows = self.state.adata if adata is None else adata, passes.rows
         assert own is not None  # passes() found them
-        assert rows is not None
         groups = _Groups.of(passes.store, rows, target, _labels(own, groupby))
         noise = self.state.seed_for("latent", seed)
         found = contrast(passes, target, groups.chosen_M, len(groups.names), seed=noise, n_samples=n_samples)
@@ -121,7 +120,7 @@ class CounterfactualMixin(HasState):
             layers={**cells, "lower": change_NG - half_NG, "upper": change_NG + half_NG},
         )
         settings = {"to": to, "groupby": groupby, "n_samples": n_samples, "interval": interval, "seed": seed}
-        said = {"settings": json.dumps(settings, default=plain), "summary": summary, "told_by_z": judgement.leak}
+        said = {"settings": record(self.state, **settings), "summary": summary, "told_by_z": judgement.leak}
         tables = {"groups": judgement.to_frame(), "genes": judgement.genes_to_frame(self.schema.gene_names, z)}
         result.uns[keys.UNS] = {keys.COUNTERFACTUAL: {**said, **tables}}
         return result
@@ -243,7 +242,7 @@ def _leak(passes: CellPasses, groups: _Groups, seed: int) -> float:
     probed = [np.concatenate(rows) for rows in both if min(map(len, rows)) >= PROBED]
     if not probed:
         return float("nan")
-    everyone = CellPasses(passes.module, passes.store, None, passes.batch_size)
+    everyone = CellPasses(passes.module, passes.store, batch_size=passes.batch_size)
     draw = everyone.draws(seed)
     z_NK = everyone.encode(lambda q, start: draw(q, start, 0))[0]
     scores = [probe(z_NK[rows], groups.target_N[rows]).balanced_accuracy for rows in probed]

@@ -165,7 +165,7 @@ class _SumsByUnit:
 
 def _unit_sums(passes: CellPasses, unit_N: NDArray[np.int64], support: str) -> UnitSums:
     """Sum what was observed."""
-    store, rows = passes.store, np.asarray(passes.rows)
+    store, rows = passes.store, passes.rows
     sums, squares = (_SumsByUnit(unit_N, store.n_genes) for _ in range(2))
     for start in range(0, len(rows), _CHUNK):
         cells = slice(start, start + _CHUNK)
@@ -219,7 +219,7 @@ class _Says:
 
     def counterfactual(self, targets: Sequence[Transform]) -> NDArray[np.float64]:
         """decode(z, group) − decode(z, reference), averaged over cells, (S, G)."""
-        scaled, n = self._scaled(), len(np.asarray(self.passes.rows))
+        scaled, n = self._scaled(), len(self.passes.rows)
         together = np.zeros(n, np.int64)
 
         def level(z_NK: NDArray[np.float32], target: Transform) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """Expression into a file, some cells at a time: memory does not grow with their number."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from omicvae._core import Batch, SavingError, choose, integral, keys
 from omicvae._core.files import write_file
 from omicvae.analysis import DrawInterval, mean_and_sd
 from omicvae.data import Transform, gene_columns
-from omicvae.model.points import libraries, plain
-from omicvae.model.provenance import provenance
+from omicvae.model.points import libraries
+from omicvae.model.provenance import record
 from omicvae.model.state import HasState
 from omicvae.training import CellPasses, map_cells
 
@@ -96,7 +95,7 @@ class ExportMixin(HasState):
         passes = state.passes(
             "write_expression()", adata, indices, batch_size, unseen=unseen, missing_genes=missing_genes
         )
-        source, rows = state.own_adata() if adata is None else adata, np.asarray(passes.rows)
+        source, rows = state.own_adata() if adata is None else adata, passes.rows
         own = np.median(passes.store.library_N[rows]) if self.schema.keys.size_factor_key is None else 1.0
         library = float(libraries(state, library_size, 1, own)[0])
         genes = gene_columns(self.schema.gene_names, gene_list)
@@ -115,8 +114,9 @@ class ExportMixin(HasState):
             "seed": state.config.seed if seed is None else seed,
         }
         note = _note(var, library if self.module.likelihood.support == "counts" else None, draws)
-        record = json.dumps({**provenance(state), **settings, "note": note}, default=plain)
-        frame = AnnData(obs=source.obs.iloc[rows], var=var, uns={keys.UNS: {keys.EXPRESSION: record}})
+        frame = AnnData(
+            obs=source.obs.iloc[rows], var=var, uns={keys.UNS: {keys.EXPRESSION: record(state, **settings, note=note)}}
+        )
 
         def fill(create: Callable[..., Any]) -> None:
             chunks = (min(size, len(rows)), len(genes))

@@ -99,7 +99,7 @@ class ExpressionMixin(HasState):
             raise SettingError(f'weights must be None or "uniform", got {weights!r}.')
         scale = self._library(library_size)
         passes = self.state.passes("get_normalized_expression()", adata, indices, batch_size)
-        rows, seed = np.asarray(passes.rows), self.state.seed_for("latent")
+        rows, seed = passes.rows, self.state.seed_for("latent")
         draws: int | None = integral("n_samples", n_samples, minimum=1)
         genes, targets = gene_columns(self.schema.gene_names, gene_list), self._targets(transform_batch, transform)
         if credible_interval is not None:
@@ -164,7 +164,7 @@ class ExpressionMixin(HasState):
         genes, target = gene_columns(self.schema.gene_names, gene_list), Transform.of(self.schema, transform)
         seed = self.state.seed_for("latent", seed)
         values = passes.read_samples(interval, genes, target, seed=seed, n_samples=interval.n_draws)
-        return self._tables(values, adata, np.asarray(passes.rows), genes, return_numpy)
+        return self._tables(values, adata, passes.rows, genes, return_numpy)
 
     def posterior_predictive_sample(
         self,
@@ -197,7 +197,7 @@ class ExpressionMixin(HasState):
             raise SettingError("Samples cannot be averaged over batches; pass one level as transform_batch.")
         n_samples, seed = integral("n_samples", n_samples, minimum=1), self.state.seed_for("latent", seed)
         genes = gene_columns(self.schema.gene_names, gene_list)
-        shape = (len(np.asarray(passes.rows)), len(genes), *([n_samples] if n_samples > 1 else []))
+        shape = (len(passes.rows), len(genes), *([n_samples] if n_samples > 1 else []))
         if out is not None:
             _check_out(out, shape, "draws")
         values = passes.sample(genes, targets[0], seed=seed, n_samples=n_samples, out=out)

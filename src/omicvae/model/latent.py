@@ -1,6 +1,5 @@
 """Latents and bounds: what the encoder and the ELBO say about cells."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import LatentPosterior, SettingError, integral, keys
-from omicvae.model.provenance import provenance
+from omicvae.model.provenance import record
 from omicvae.model.state import HasState
 from omicvae.training import CellPasses, CellScores, score_cells
 
@@ -93,8 +92,7 @@ class LatentMixin(HasState):
         mean_NK, variance_NK = self.get_latent_representation(adata, return_dist=True, **matching)
         target.obsm[key] = mean_NK
         target.obsm[key + keys.LATENT_SD_SUFFIX] = np.sqrt(variance_NK)
-        record = json.dumps(provenance(self.state))
-        target.uns[keys.UNS] = {**target.uns.get(keys.UNS, {}), key: record}
+        target.uns[keys.UNS] = {**target.uns.get(keys.UNS, {}), key: record(self.state)}
 
     def get_elbo(
         self,

@@ -1,6 +1,5 @@
 """Points at which a model decodes, and the AnnData that they become."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +11,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from omicvae._core import DataError, SettingError, integral, keys
-from omicvae.data import CategoricalLevels, CellStore, Covariates, covariate_frame, obs_column
-from omicvae.model.provenance import provenance
+from omicvae.data import CellStore, Covariates, column_levels, covariate_frame
+from omicvae.model.provenance import record
 from omicvae.model.state import ModelState
 from omicvae.training import CellPasses
 
@@ -89,14 +88,13 @@ class Points:
         library = schema.keys.size_factor_key or "library_size"
         if self.state.module.likelihood.support == "counts" and library not in obs:  # a covariate may have the name
             obs[library] = self.library_N
-        record = {**provenance(self.state), "method": method, **call}
         return AnnData(
             x,
             obs=obs,
             var=pd.DataFrame(index=pd.Index(schema.gene_names)),
             obsm={keys.LATENT: self.z_NK},
             layers=dict(layers),
-            uns={keys.UNS: {keys.GENERATION: json.dumps(record, default=plain)}},
+            uns={keys.UNS: {keys.GENERATION: record(self.state, method=method, **call)}},
         )
 
 
@@ -178,17 +176,8 @@ def _rows(adata: AnnData, what: str, where: Any) -> NDArray[np.int64]:
         return np.array([row])
     chosen_N = np.ones(adata.n_obs, bool)
     for key, level in where.items():
-        column = obs_column(adata, key)
-        levels = CategoricalLevels.register(key, column, allow_missing=True)
-        code = levels.code(level)
-        if code is None:
-            raise DataError(f"{what}: obs[{key!r}] has no level {level!r}. Levels: {levels.levels[:20]}.")
-        chosen_N &= levels.encode(column, allow_missing=True) == code
+        levels, codes_N = column_levels(adata, key)
+        chosen_N &= codes_N == levels.require_code(level, what)
     if not chosen_N.any():
         raise DataError(f"{what}: no cell of the model's data has {dict(where)!r}.")
     return np.flatnonzero(chosen_N)
-
-
-def plain(value: Any) -> Any:
-    """Return numpy's values as JSON holds them, and a description of what it cannot."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else repr(value)

@@ -40,7 +40,7 @@ class ReconstructionMixin(HasState):
         """
         passes = self.state.passes("reconstruct()", adata, indices, batch_size)
         genes, draws = gene_columns(self.schema.gene_names, gene_list), integral("n_samples", n_samples, minimum=1)
-        rows, first = np.asarray(passes.rows), self.state.seed_for("latent", seed)
+        rows, first = passes.rows, self.state.seed_for("latent", seed)
         x_NG = passes.store.csr(rows)[:, genes].toarray()
         likelihood = self.module.likelihood
 

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import Batch
-from omicvae._core.noise import DrawingByCell, cell_streams
 from omicvae.data import Transform
 from omicvae.likelihoods import Likelihood
 from omicvae.training.evaluation import CellPasses, map_cells
@@ -68,13 +67,8 @@ def contrast(
     ``codes_N`` is the group of each of the cells of ``passes``, −1 for a cell that has none.
     """
     module, draw = passes.module, passes.draws(seed)
-    likelihood, rows = module.likelihood, np.arange(passes.store.n_cells) if passes.rows is None else passes.rows
+    likelihood = module.likelihood
     counts, moments_22KG = likelihood.support == "counts", np.zeros((2, 2, n_groups, passes.store.n_genes))
-
-    def sampled(batch: Batch, heads: dict[str, Tensor], start: int, number: int) -> Tensor:
-        distribution = likelihood.distribution(batch, heads)
-        with DrawingByCell(cell_streams(rows[start : start + len(batch)], seed, number), module.device):
-            return in_unit(likelihood, distribution.sample(), batch.library_B1)
 
     def compare(batch: Batch, start: int) -> tuple[Tensor, ...]:
         q, there = module.encode(batch), target(batch)
@@ -86,7 +80,8 @@ def contrast(
                 heads = module.decode(z_BK, cells)
                 expected_BG = likelihood.normalized(heads)
                 shown.append(likelihood.features(expected_BG, one_B1) if counts else expected_BG)
-                of_sample.add(sampled(cells, heads, start, number))
+                sample_BG = passes.observed(heads, cells, start, seed, number)
+                of_sample.add(in_unit(likelihood, sample_BG, cells.library_B1))
             own.add(shown[0])
             change.add(shown[1] - shown[0])
         member_KB = (codes_N[start : start + len(batch)] == np.arange(n_groups)[:, None]).astype(np.float64)

@@ -156,15 +156,19 @@ class CellPasses:
     Attributes
     ----------
     rows
-        Row numbers of the cells; None for all.
+        Row numbers of the cells; given as None for all.
     batch_size
         Cells in an evaluation batch; None for as many as fill the cores.
     """
 
     module: ConditionalVAE
     store: CellStore
-    rows: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] = None  # type: ignore[assignment]
     batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows is None:
+            object.__setattr__(self, "rows", np.arange(self.store.n_cells))
 
     def _map(self, function: Callable[[Batch, int], Tensor | tuple[Tensor, ...]], **settings: Any) -> list[Any]:
         """Apply ``function`` as :func:`map_cells` does."""
@@ -184,7 +188,7 @@ class CellPasses:
 
     def prior_draws(self, seed: int, temperature: float = 1.0) -> NDArray[np.float32]:
         """Draw z ~ p(z | c), (N, K), with its SD times ``temperature``: of a mixture, that of the drawn component."""
-        at, rows = self.module.prior_at, np.arange(self.store.n_cells) if self.rows is None else self.rows
+        at, rows = self.module.prior_at, self.rows
 
         def draw(batch: Batch, start: int) -> Tensor:
             cells = rows[start : start + len(batch)]
@@ -366,8 +370,7 @@ class CellPasses:
     def observed(self, heads: dict[str, Tensor], batch: Batch, start: int, seed: int, number: int = 0) -> Tensor:
         """Draw x̂ from the decoder's raw outputs for a minibatch, (B, G); a cell's noise is that of its row."""
         distribution = self.module.likelihood.distribution(batch, heads)
-        rows = np.arange(self.store.n_cells) if self.rows is None else self.rows
-        with DrawingByCell(cell_streams(rows[start : start + len(batch)], seed, number), self.module.device):
+        with DrawingByCell(cell_streams(self.rows[start : start + len(batch)], seed, number), self.module.device):
             return distribution.sample()
 
     def _entries(self, n_samples: int | None) -> int:

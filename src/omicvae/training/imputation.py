@@ -40,7 +40,7 @@ def impute_cells(
     z ~ q(z | x, c) and then x_missing ~ p(x | z, c) in turn (Rezende, Mohamed & Wierstra 2014), and its draws are kept.
     A library that is a sum is that of the observed entries over their share of what is decoded.
     """
-    module, rows = passes.module, np.arange(passes.store.n_cells) if passes.rows is None else passes.rows
+    module, rows = passes.module, passes.rows
     likelihood, draw = module.likelihood, passes.draws(seed)
     own_sums = likelihood.support == "counts" and not likelihood.size_factor
     ends_N = np.cumsum(missing_NG.sum(1))

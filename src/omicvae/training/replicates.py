@@ -40,12 +40,11 @@ def surprise(passes: CellPasses, *, seed: int, n_replicates: int, n_genes: int =
     what encoder and bound lack is lacking on both sides.
     """
     module, device = passes.module, passes.module.device
-    rows = np.arange(passes.store.n_cells) if passes.rows is None else passes.rows
     likelihood, n_latent = module.likelihood, module.architecture.n_latent
     own_sums = likelihood.support == "counts" and not likelihood.size_factor
 
     def measure(cells: Batch, start: int) -> tuple[Tensor, ...]:
-        numbers, prior = rows[start : start + len(cells)], module.prior_at(cells)
+        numbers, prior = passes.rows[start : start + len(cells)], module.prior_at(cells)
 
         def bound(batch: Batch, draw: int) -> tuple[Tensor, dict[str, Tensor]]:
             q = module.encode(batch)
@@ -72,5 +71,5 @@ def surprise(passes: CellPasses, *, seed: int, n_replicates: int, n_genes: int =
         most = torch.topk(excess_BG, n_genes, dim=1)
         return own_B, torch.stack(others, dim=1), most.indices, most.values
 
-    found: list[Any] = map_cells(module, passes.store, rows, measure, batch_size=passes.batch_size)
+    found: list[Any] = map_cells(module, passes.store, passes.rows, measure, batch_size=passes.batch_size)
     return Surprise(*found)
