@@ -73,7 +73,7 @@ class Cells:
             if len(values_M) <= LARGEST:
                 ends_N = ends_N.astype(np.int32)
             shape = (len(self.cells), len(self.genes))
-            matrix = sp.csr_matrix((values_M, genes_M, ends_N), shape=shape)  # type: ignore[call-overload]
+            matrix = sp.csr_matrix((values_M, genes_M, ends_N), shape=shape)
         index = pd.Index(self.cells, dtype=object)
         obs = pd.DataFrame(self._columns, index=index)
         return AnnData(matrix, obs=obs, var=pd.DataFrame(index=pd.Index(self.genes, dtype=object)))
@@ -120,9 +120,9 @@ def dense(values_RC: NDArray[Any]) -> dict[str, Any]:
 
 def genes_by_cells(matrix_NG: Any) -> dict[str, Any]:
     """Return a cells × genes matrix as R's genes × cells one, sparse as it is."""
-    if not sp.issparse(matrix_NG):
+    if not hasattr(matrix_NG, "tocsr"):
         return dense(np.asarray(matrix_NG).T)
-    csr_NG = sp.csr_matrix(matrix_NG)
+    csr_NG = matrix_NG.tocsr()
     csr_NG.sort_indices()
     return {
         "dim": list(csr_NG.shape[::-1]),
@@ -133,10 +133,10 @@ def genes_by_cells(matrix_NG: Any) -> dict[str, Any]:
 
 
 def _column(column: pd.Series) -> dict[str, Any]:
-    present, dtype = column.dropna(), column.dtype
-    if pd.api.types.is_bool_dtype(dtype) or (dtype == object and present.map(type).eq(bool).all() and len(present)):
-        codes_N = [R_INTEGER_NA if value is None or value != value else int(value) for value in column]
-        return {"kind": "logical", "data": bytearray(np.array(codes_N, np.int32))}
+    dtype, missing_N = column.dtype, column.isna()
+    if all(isinstance(value, bool | np.bool_) for value in column[~missing_N]):
+        flags = [R_INTEGER_NA if missing else int(value) for value, missing in zip(column, missing_N, strict=True)]
+        return {"kind": "logical", "data": bytearray(np.array(flags, np.int32))}
     if pd.api.types.is_integer_dtype(dtype) and column.abs().max() < LARGEST:
         return {"kind": "integer", "data": bytearray(column.to_numpy(np.int32))}
     if pd.api.types.is_numeric_dtype(dtype):

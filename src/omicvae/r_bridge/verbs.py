@@ -15,10 +15,13 @@ from omicvae.r_bridge.words import in_r_words
 
 Answer = dict[str, Any]
 
+#: settings whose values are objects of Python
+NOT_IN_R = ("progress_bar", "logger", "callbacks")
+
 
 def fit(cells: Cells, setup: Mapping[str, Any], settings: Mapping[str, Any]) -> Answer:
     """Set up, fit, and return the model with its facts; ``settings`` are those of ``CVAE`` and of ``train``."""
-    of_model, of_run = sorted_settings("cvae()", settings)
+    of_model, of_run = sorted_settings("cvae()", settings, but=NOT_IN_R)
     adata = cells.anndata()
     ov.CVAE.setup_anndata(adata, **setup)
     model = ov.CVAE(adata, **of_model)
@@ -127,7 +130,7 @@ def counterfactual(model: Any, cells: Cells | None = None, layers: Any = (), **s
         "layers": {name: dense(np.asarray(result.layers[name]).T) for name in wanted},
         "genes": list(result.var_names),
         "cells": list(result.obs_names),
-        "summary": said["summary"],
+        "summary": in_r_words(said["summary"]),
         "groups": table(said["groups"].reset_index()),
         "by_gene": table(said["genes"]),
         "told_by_z": float(said["told_by_z"]),
@@ -140,7 +143,7 @@ def effects(model: Any, **settings: Any) -> Answer:
     compared = found.compared
     return {
         "genes": table(found.to_frame()),
-        "said": str(found),
+        "said": in_r_words(str(found)),
         "unit": found.unit,
         "fdr": found.fdr,
         "group": str(compared.group),

@@ -33,6 +33,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"\b(\w+)_key=", r"\1="),
     (r"\bcategorical_covariate_keys\b", "covariates"),
     (r"\bcontinuous_covariate_keys\b", "continuous"),
+    (r"pass them in adata\b", "pass them as newdata"),
     (r"\b(batch|labels|replicate)_key\b", r"\1"),
     (r"\bsize_factor_key\b", "size_factor"),
     (r"\boverwrite=True", "overwrite = TRUE"),
