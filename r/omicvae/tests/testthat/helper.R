@@ -33,8 +33,8 @@ looked_at <- function() {
 # What Python got: genes x cells, and columns.
 received <- function(cells) {
   content <- reticulate::py_run_string("
-import numpy as np
 def content(cells):
+    import numpy as np
     adata = cells.anndata()
     x = adata.X.toarray() if hasattr(adata.X, 'toarray') else adata.X
     return {
@@ -54,4 +54,19 @@ new_folder <- function() {
   folder <- tempfile()
   dir.create(folder)
   folder
+}
+
+# Another value for something in the package, until the test ends.
+local_mocked <- function(..., frame = parent.frame()) {
+  where <- asNamespace("omicvae")
+  put <- function(name, value) {
+    unlockBinding(name, where)
+    assign(name, value, where)
+    lockBinding(name, where)
+  }
+  for (name in names(list(...))) {
+    undo <- bquote(.(put)(.(name), .(get(name, where))))
+    do.call(on.exit, list(undo, add = TRUE), envir = frame)
+    put(name, list(...)[[name]])
+  }
 }
