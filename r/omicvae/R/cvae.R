@@ -214,6 +214,9 @@ describe <- function(fit, value, role) {
   columns <- one_column(value, role, source)
   # a gap is a cell that takes no part
   columns <- prepare(columns, "labels", source)
+  if (!is.character(value) || length(value) > 1) {  # a vector takes no column's place
+    names(columns) <- utils::tail(make.unique(c(unlist(fit$setup), names(columns))), 1)
+  }
   ask("describe", model = model_of(fit), columns = lapply(columns, encode_column))
   names(columns)
 }

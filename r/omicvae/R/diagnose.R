@@ -146,7 +146,7 @@ plot.cvae_diagnosis <- function(x, ...) {
 #' @param diagnose Whether to diagnose at once.
 #' @param verbose Say what happens.
 #' @param ... Further arguments of the Python package's `train`: `max_epochs`, `learning_rate`, `resume_from`, ...
-#' @return The object with the fit as it is now. The model behind the old one is the same and has changed too.
+#' @return The object with the new fit; the old one stays as it is.
 #' @examples
 #' if (omicvae_available()) {
 #'   cells <- example_cells("simulate_counts", n_cells = 100, n_genes = 30)
@@ -157,14 +157,11 @@ plot.cvae_diagnosis <- function(x, ...) {
 train_further <- function(object, objective = NULL, diagnose = TRUE, verbose = interactive(), ...) {
   fit <- fit_of(object)
   facts <- ask("train_further",
-    model = model_of(fit), settings = settings(objective = objective, ...), verbose = verbose
+    model = model_of(fit), settings = settings(objective = objective, ...), verbose = verbose,
+    expected = "^Training goes on"
   )
-  updated(object, fit, facts, diagnose)
-}
-
-updated <- function(object, fit, facts, diagnose, diagnosis = NULL) {
-  new <- make_fit(facts, fit$call, fit$assay, fit$layer, fit$col_data, diagnosis)
-  if (diagnose && is.null(diagnosis)) new$diagnosis <- diagnose(new, umap = FALSE)
+  new <- make_fit(facts, fit$call, fit$assay, fit$layer, fit$col_data)
+  if (diagnose) new$diagnosis <- diagnose(new, umap = FALSE)
   with_fit(object, new)
 }
 

@@ -105,10 +105,10 @@ bridge <- function() {
   state$bridge
 }
 
-# One call: its value; its warnings and errors as R's.
-ask <- function(verb, ..., verbose = FALSE) {
+# One call: its value; its warnings, but for what is expected, and errors as R's.
+ask <- function(verb, ..., verbose = FALSE, expected = "^$") {
   answer <- bridge()$answer(verb, if (verbose) tell, ...)
-  for (text in unlist(answer$warnings)) warning(text, call. = FALSE)
+  for (text in grep(expected, unlist(answer$warnings), value = TRUE, invert = TRUE)) warning(text, call. = FALSE)
   if (is.null(answer$error)) return(answer$value)
   if (answer$kind == "KeyboardInterrupt") {
     signalCondition(structure(class = c("interrupt", "condition"), list(message = "", call = NULL)))

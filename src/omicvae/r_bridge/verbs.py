@@ -1,6 +1,7 @@
 """The verbs of the R package, each from plain values to plain values; the model alone is handed over as it is."""
 
 from collections.abc import Callable, Mapping
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import omicvae as ov
 from omicvae._core import keys as places
 from omicvae._core import plain
 from omicvae.diagnostics import BaseDiagnosis
+from omicvae.model.host import adopt
 from omicvae.model.stability import sorted_settings
 from omicvae.r_bridge.transfer import Cells, column_of, dense, genes_by_cells, table
 from omicvae.r_bridge.words import in_r_words
@@ -30,9 +32,12 @@ def fit(cells: Cells, setup: Mapping[str, Any], settings: Mapping[str, Any]) -> 
 
 
 def train_further(model: Any, settings: Mapping[str, Any]) -> Answer:
-    """Go on training."""
-    model.train(**{"progress_bar": False, **settings})
-    return facts(model)
+    """Go on training in a model of its own: what R holds does not change behind its back."""
+    state = copy(model.state)
+    state.module, state.fits = deepcopy(state.module), list(state.fits)
+    further = adopt(object.__new__(type(model)), state)
+    further.train(**{"progress_bar": False, **settings})
+    return facts(further)
 
 
 def facts(model: Any) -> Answer:
