@@ -61,14 +61,17 @@ cvae <- function(x, batch = NULL, covariates = NULL, continuous = NULL, labels =
   roles <- Map(prepare, roles, names(roles), MoreArgs = list(source = source))
   setup <- c(setup_keys(lapply(roles, names)), list(round_counts = round_counts))
   settings <- c(list(likelihood = likelihood, n_latent = n_latent, seed = seed), settings(objective = objective, ...))
-  columns <- do.call(c, unname(roles))
-  cells <- send_cells(source, columns[!duplicated(names(columns))])
+  columns <- each_once(do.call(c, unname(roles)))
+  cells <- send_cells(source, columns)
   if (verbose) message("Training a CVAE on ", ncol(source$matrix), " cells x ", nrow(source$matrix), " genes ...")
   facts <- ask("fit", cells = cells, setup = setup, settings = settings, verbose = verbose)
   fit <- make_fit(facts, call = call, assay = assay, layer = layer, col_data = source$col_data)
+  fit$columns <- columns
   if (diagnose && nrow(fit$history) > 0) fit$diagnosis <- diagnose(fit, umap = FALSE)
   with_fit(x, fit)
 }
+
+each_once <- function(columns) columns[!duplicated(names(columns))]
 
 # The names that setup_anndata takes.
 setup_keys <- function(names) {
@@ -221,21 +224,26 @@ describe <- function(fit, value, role) {
   names(columns)
 }
 
-# New cells for a verb of a fit, with the columns that its model is conditioned on, and a further one.
-new_cells <- function(fit, newdata, col_data = NULL, further = NULL) {
+# New cells for a verb of a fit, with the columns that its model is conditioned on, and a further one. Where they are the
+# fit's own cells, columns that they lack are the fit's.
+new_cells <- function(fit, newdata, col_data = NULL, further = NULL, own = FALSE) {
   source <- cells_of(newdata, assay = in_kind(fit, newdata, "assay"), layer = in_kind(fit, newdata, "layer"), col_data)
   setup <- fit$setup
   roles <- list(
     covariates = c(setup$batch_key, unlist(setup$categorical_covariate_keys)),
-    continuous = unlist(setup$continuous_covariate_keys), size_factor = setup$size_factor_key
+    continuous = unlist(setup$continuous_covariate_keys), size_factor = setup$size_factor_key,
+    labels = if (own) intersect(setup$labels_key, c(names(source$col_data), names(fit$columns)))
   )
+  known <- if (own && identical(source$cells, fit$cells)) fit$columns[setdiff(names(fit$columns), names(source$col_data))]
   columns <- Map(function(names, role) {
-    prepare(stats::setNames(lapply(names, named_column, role, source), names), role, source)
+    found <- lapply(names, function(name) known[[name]] %||% named_column(name, role, source))
+    prepare(stats::setNames(found, names), role, source)
   }, roles, names(roles))
   further <- prepare(one_column(further, "groupby", source), "labels", source)
-  columns <- c(do.call(c, unname(columns)), further)
+  columns <- each_once(c(do.call(c, unname(columns)), further))
   list(
-    cells = send_cells(source, columns[!duplicated(names(columns))]), names = source$cells, further = further
+    cells = send_cells(source, columns), names = source$cells, further = further, col_data = source$col_data,
+    columns = columns
   )
 }
 

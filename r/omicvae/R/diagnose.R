@@ -51,7 +51,7 @@ remedy_call <- function(remedy, call = NULL) {
   if (is.null(call)) call <- quote(cvae(x))
   call <- as.call(lapply(call, function(part) if (is.language(part) || length(part) < 10) part else quote(x)))
   call[[1]] <- quote(cvae)
-  call <- call[!names(call) %in% started_anew]
+  call[intersect(names(call), started_anew)] <- NULL
   changes <- c(remedy$model, arguments)
   for (name in names(changes)) call[[name]] <- as_language(changes[[name]])
   call
@@ -161,6 +161,7 @@ train_further <- function(object, objective = NULL, diagnose = TRUE, verbose = i
     expected = "^Training goes on"
   )
   new <- make_fit(facts, fit$call, fit$assay, fit$layer, fit$col_data)
+  new$columns <- fit$columns
   if (diagnose) new$diagnosis <- diagnose(new, umap = FALSE)
   with_fit(object, new)
 }
@@ -202,7 +203,7 @@ rescue <- function(object, labels = NULL, max_attempts = 6, max_seconds = NULL, 
   chosen <- tried[[which(attempts$chosen)]]
   if (!is.null(chosen)) fit$call <- chosen
   new <- make_fit(found, fit$call, fit$assay, fit$layer, fit$col_data, diagnosis)
-  new$attempts <- attempts
+  new[c("attempts", "columns")] <- list(attempts, fit$columns)
   with_fit(object, new)
 }
 

@@ -24,11 +24,8 @@ save_cvae <- function(object, folder, overwrite = FALSE, data = FALSE) {
   fit <- fit_of(object)
   folder <- path.expand(folder)
   ask("save", model = model_of(fit), folder = folder, overwrite = overwrite, save_anndata = data)
-  keys <- unlist(fit$setup[c("batch_key", "labels_key", "size_factor_key")])
-  keys <- c(keys, unlist(fit$setup[c("categorical_covariate_keys", "continuous_covariate_keys")]))
-  saved <- fit[c("call", "assay", "layer", "diagnosis", "attempts", "cells")]
-  saved$columns <- fit$columns[keys]
-  saveRDS(saved, file.path(folder, "fit.rds"))
+  known <- c("call", "assay", "layer", "diagnosis", "attempts", "cells", "columns")
+  saveRDS(fit[known], file.path(folder, "fit.rds"))
   invisible(folder)
 }
 
@@ -39,11 +36,12 @@ load_cvae <- function(folder, x = NULL, col_data = NULL) {
   own <- file.path(folder, "fit.rds")
   saved <- if (file.exists(own)) readRDS(own) else list(call = quote(cvae(x)))
   facts <- ask("load", folder = folder)
+  new <- NULL
   if (!is.null(x)) {
-    bare <- structure(c(facts["setup"], saved[c("assay", "layer")]), class = "cvae_fit")
-    facts <- ask("load", folder = folder, cells = new_cells(bare, x, col_data)$cells)
+    new <- new_cells(c(facts["setup"], saved), x, col_data, own = TRUE)
+    facts <- ask("load", folder = folder, cells = new$cells)
   }
-  fit <- make_fit(facts, saved$call, saved$assay, saved$layer, col_data, saved$diagnosis)
-  fit$attempts <- saved$attempts
+  fit <- make_fit(facts, saved$call, saved$assay, saved$layer, new$col_data, saved$diagnosis)
+  fit[c("attempts", "columns")] <- list(saved$attempts, if (is.null(new)) saved$columns else new$columns)
   if (is.null(x)) fit else with_fit(x, fit)
 }

@@ -55,6 +55,7 @@ WORDS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"diagnose_history\(", "diagnose_log("),
     (r"\bov\.|\bomicvae\.(?=stability|rescue)", ""),
     (r"\{((?:['\"]?\w+['\"]?: [^{},]+(?:, )?)+)\}", _list),
+    (r"\b(to|transform|covariates|within)\['(\w+)'\]", r"\1$\2"),
     (r"pass them in adata\b", "pass them as newdata"),
     (r"\b(\w+)_key=", r"\1="),
     (r"\bcategorical_covariate_keys\b", "covariates"),
