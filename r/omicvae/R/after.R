@@ -42,6 +42,7 @@ normalized_expression <- function(object, genes = NULL, cells = NULL, transform 
 #' @inheritParams normalized_expression
 #' @param to The state: `list(condition = "stim")`. Several covariates are changed together.
 #' @param groupby Column (or vector) whose groups are averaged and judged; `NULL` for all cells together.
+#' @param cells Which ones: numbers, names or a logical vector; `NULL` for all.
 #' @param layers Further matrices to return, of `"own"`, `"target"`, `"lower"`, `"upper"`, `"mean"`, `"variance"`.
 #' @param n_samples Draws of z of each cell.
 #' @param interval Level of the intervals.

@@ -53,7 +53,8 @@ remedy_call <- function(remedy, call = NULL) {
   call[[1]] <- quote(cvae)
   call[intersect(names(call), started_anew)] <- NULL
   changes <- c(remedy$model, arguments)
-  for (name in names(changes)) call[[name]] <- as_language(changes[[name]])
+  call[intersect(names(call), names(changes))] <- NULL
+  for (name in names(changes)) if (!is.null(changes[[name]])) call[[name]] <- as_language(changes[[name]])
   call
 }
 

@@ -80,7 +80,7 @@ summary.cvae_fit <- function(object, ...) {
 #' @param x A `cvae_fit`.
 #' @param what `"loss"`: training and validation loss, and the KL, by epoch. `"latent"`: two dimensions of the latent space.
 #' @param colour For `"latent"`: a vector with a value for each cell, or the name of a column.
-#' @param dims For `"latent"`: which two dimensions; `NULL` for the two with the largest variance.
+#' @param dims For `"latent"`: which two dimensions; `NULL` for the first two principal components of the latents.
 #' @param ... Passed to [graphics::plot()].
 #' @return `x`, invisibly.
 #' @examples
@@ -115,11 +115,17 @@ plot_loss <- function(history, ...) {
 
 plot_latent <- function(fit, colour, dims, ...) {
   z <- latent(fit)
-  if (is.null(dims)) dims <- utils::head(order(apply(z, 2, stats::var), decreasing = TRUE), 2)
-  if (ncol(z) == 1) dims <- c(1, 1)
+  if (is.null(dims) && ncol(z) > 2) z <- stats::prcomp(z)$x
+  z <- z[, rep_len(dims %||% seq_len(ncol(z)), 2), drop = FALSE]
   source <- list(cells = fit$cells, genes = fit$genes, col_data = fit$col_data)
   group <- if (!is.null(colour)) factor(one_column(colour, "colour", source)[[1]])
   colours <- palette_of(nlevels(group))
-  graphics::plot(z[, dims], pch = 16, cex = 0.6, las = 1, col = if (is.null(group)) "grey30" else colours[group], ...)
-  if (!is.null(group)) graphics::legend("topright", levels(group), col = colours, pch = 16, cex = 0.8, bty = "n")
+  beside <- if (is.null(group)) 1 else 2 + 0.55 * max(nchar(levels(group)))
+  old <- graphics::par(mar = c(4, 4, 1, beside))
+  on.exit(graphics::par(old))
+  graphics::plot(z, pch = 16, cex = 0.6, las = 1, col = if (is.null(group)) "grey30" else colours[group], ...)
+  if (!is.null(group)) {
+    at <- graphics::par("usr")
+    graphics::legend(at[[2]], at[[4]], levels(group), col = colours, pch = 16, cex = 0.8, bty = "n", xpd = NA)
+  }
 }
