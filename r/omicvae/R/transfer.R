@@ -1,7 +1,7 @@
 # Matrices, columns and tables to Python as raw bytes, and back.
 
-# Entries of a block of columns: what is sent at once, and what is copied beyond the matrix itself.
-block_entries <- 2^22
+# Entries of a block of columns: what is sent at once, and what is copied beyond the matrix itself. At most 32 blocks.
+block_entries <- function(entries) max(2^18, entries / 32)
 
 # Cells in Python, sent block by block. The bytes of a genes x cells matrix are those of a cells x genes one in row
 # order, and the slots of a dgCMatrix are the CSR: nothing is transposed and nothing made dense.
@@ -21,22 +21,27 @@ as_dgc <- function(x) {
 
 send_sparse <- function(cells, x) {
   n <- ncol(x)
+  most <- block_entries(length(x@x))
   start <- 0
   while (start < n) {
     ends <- x@p[(start + 1):(n + 1)]
-    size <- max(1, sum(ends - ends[[1]] <= block_entries) - 1)
+    size <- max(1, sum(ends - ends[[1]] <= most) - 1)
     ends <- ends[seq_len(size + 1)]
-    entries <- seq_len(ends[[size + 1]] - ends[[1]]) + ends[[1]]
+    entries <- seq.int(ends[[1]] + 1, length.out = ends[[size + 1]] - ends[[1]])
     cells$add_sparse(to_bytes(x@x[entries]), to_bytes(x@i[entries]), to_bytes(ends - ends[[1]]))
     start <- start + size
+    tidy()
   }
 }
+
+# What a block left behind; R by itself would let several matrices of it gather.
+tidy <- function() invisible(gc(full = FALSE))
 
 # Ordinary matrices, and those that are read when they are needed.
 send_blocks <- function(cells, x) {
   delayed <- !is.matrix(x) && !methods::is(x, "Matrix")
   sparse <- delayed && is_sparse(x)
-  size <- max(1, floor(block_entries / max(1, nrow(x))))
+  size <- max(1, floor(block_entries(prod(dim(x))) / nrow(x)))
   for (start in seq(1, ncol(x), by = size)) {
     block <- x[, start:min(start + size - 1, ncol(x)), drop = FALSE]
     if (sparse) {
@@ -45,6 +50,7 @@ send_blocks <- function(cells, x) {
       block <- as.matrix(block)
       if (!is.double(block)) storage.mode(block) <- if (anyNA(block)) "double" else "integer"
       cells$add_dense(to_bytes(block), typeof(block))
+      tidy()
     }
   }
 }

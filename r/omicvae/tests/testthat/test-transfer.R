@@ -53,7 +53,7 @@ test_that("blocks give what a whole gives", {
   needs_python()
   x <- dense()
   for (entries in c(1, 3, 5, 100)) {
-    local_mocked(block_entries = entries)
+    local_mocked(block_entries = function(n) entries)
     expect_identical(send(x)$x, x)
     expect_identical(send(methods::as(x, "CsparseMatrix"))$x, x)
   }
@@ -61,7 +61,7 @@ test_that("blocks give what a whole gives", {
 
 test_that("a block of integers with NA makes the whole real", {
   needs_python()
-  local_mocked(block_entries = 2)
+  local_mocked(block_entries = function(n) 2)
   x <- matrix(c(1L, 2L, 3L, NA), 2)
   expect_identical(unname(send(x)$x), x + 0)
 })
@@ -70,7 +70,7 @@ test_that("delayed matrices are read by blocks", {
   needs_python()
   needs_package("DelayedArray")
   x <- dense()
-  local_mocked(block_entries = 4)
+  local_mocked(block_entries = function(n) 4)
   expect_identical(send(DelayedArray::DelayedArray(x))$x, x)
   sparse <- DelayedArray::DelayedArray(methods::as(x, "CsparseMatrix"))
   got <- send(sparse * 2)
