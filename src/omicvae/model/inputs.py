@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omicvae.data import obs_column
-from omicvae.diagnostics import DiagnosisInputs, Structure, permute_within_strata
+from omicvae.diagnostics import DiagnosisInputs, Structure, base_measure, permuted_draw, tempered_bounds
 from omicvae.metrics import kmeans_classes
 from omicvae.metrics.linear import pca_scores, residuals
 from omicvae.model.config import build_null
@@ -46,9 +46,8 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
     passes = CellPasses(module, store, judged)
     prior_mean_NK, prior_sd_NK = CellPasses(module, store).prior_moments()
     location_WK, scale_WK, z_WK = prior_mean_NK[judged], prior_sd_NK[judged], draw_NK[judged]
-    order = permute_within_strata(store.codes_ND[judged], np.random.default_rng([seed, 1]))
-    # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
-    permuted_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
+    strata_WD, rng = store.codes_ND[judged], np.random.default_rng([seed, 1])
+    permuted_WK = permuted_draw(z_WK, location_WK, scale_WK, strata_WD, rng)
     gaussian, given = state.config.prior != "vamp", (mean_NK[judged], sd_NK[judged], z_WK)
     null_nll_W, seen, null_nll_T, structure = state.once(
         ("without z", split.train.tobytes(), judged.tobytes()), lambda: _without_z(state, split.train, judged)
@@ -63,7 +62,7 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
         null_nll_W=null_nll_W,
         train_elbo_T=None if judged_train else score_cells(module, store, seen, seed=seed).elbo_N,
         train_null_nll_T=None if judged_train else null_nll_T,
-        tempered_SW=passes.tempered_bounds(given, (location_WK, scale_WK)) if gaussian else {},
+        tempered_SW=tempered_bounds(given, (location_WK, scale_WK), passes.reconstruction_errors) if gaussian else {},
         structure=structure,
         gaussian_prior=gaussian,
         prior_mean_NK=prior_mean_NK,
@@ -81,6 +80,10 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
         schedule_settled_epoch=last.settled_epoch,
         planned_epochs=last.planned_epochs,
         earlier_epochs=len(state.history) - len(last.history),
+        judged_W=judged,
+        cell_names_N=np.asarray(state.own_adata().obs_names, dtype=object),
+        base_measure=base_measure(module.likelihood.support, schema.n_genes),
+        seed=seed,
     )
 
 
