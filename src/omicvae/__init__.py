@@ -3,6 +3,7 @@
 Importing the package is cheap and changes nothing; heavy libraries are loaded when a name is first used.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,10 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'omicvae' has no attribute {name!r}; it has {', '.join(_PUBLIC)}.")
     module, attribute = _PUBLIC[name]
-    loaded = import_module(module)
+    with warnings.catch_warnings():
+        # tqdm, which others load, misses notebook widgets that nothing here needs
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        loaded = import_module(module)
     return loaded if attribute is None else getattr(loaded, attribute)
 
 

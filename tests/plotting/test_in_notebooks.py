@@ -1,4 +1,4 @@
-"""A notebook shows the figures of ``ov.pl`` below the cell, once; the report draws none there."""
+"""A notebook shows figures and the progress of training below the cell, once, and needs no widgets for it."""
 
 import subprocess
 import sys
@@ -8,7 +8,8 @@ import pytest
 from nbclient import NotebookClient
 
 SET_UP = """
-import numpy as np, pandas as pd, omicvae as ov
+import pandas as pd, omicvae as ov
+ov.CVAE
 history = pd.DataFrame({"loss_train": [3.0, 2.0], "recon_train": [2.0, 1.0], "kl_train": [1.0, 1.0]})
 """
 DRAWN = {
