@@ -1,6 +1,7 @@
 """The evidence file: what a fit is judged by, as arrays and JSON in one safetensors file that any language reads."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import UnionType
@@ -39,6 +40,9 @@ PLAIN: dict[str, type | UnionType] = {
     "origin": str,
     "base_measure": str,
     "seed": int,
+    "words": str,
+    "run": Mapping,
+    "remarks": list | tuple,
 }
 
 
