@@ -57,7 +57,7 @@ def audit(
     encode
         ``encode(x_B, c_B)`` → mean and SD of q(z | x, c), each (B, K), or a normal distribution.
     nll
-        ``nll(x_B, z_BK, c_B)`` → −log p(x | z, c) of each cell in nats, summed over features, with every constant, (B,).
+        ``nll(x_B, z_BK, c_B)`` → −log p(x | z, c) of each cell in nats, a sum over features with all constants, (B,).
     x
         Data, cells × features: array, tensor, sparse matrix, DataFrame or AnnData (its ``X``).
     covariates
@@ -66,7 +66,7 @@ def audit(
     continuous
         Names of covariates that are continuous although their values are whole numbers.
     labels
-        Labels of the cells to read from the latent, or the name of an ``obs`` column; None: k-means classes of the data.
+        Labels of the cells to read from the latent, or the name of an ``obs`` column; None: k-means classes of data.
     validation
         Row numbers or a mask of the cells that did not train; None: all trained.
     likelihood
@@ -76,7 +76,7 @@ def audit(
     null_nll
         −log p(x | c) of each cell under a decoder without z of your own, (N,).
     library
-        What the decoder multiplies means of counts by, (N,), or 1 for a decoder that knows no depth; None: the totals.
+        What the decoder multiplies means of counts by, (N,), or 1 for one that knows no depth; None: the totals.
     prior
         None for N(0, I); mean and SD of a Gaussian p(z | c), each (N, K) or what broadcasts to it; or a function
         ``prior(z_BK, c_B)`` → log p(z | c), (B,).
@@ -126,12 +126,12 @@ def audit(
         raise DataError("validation holds all cells; some must have trained the model.")
     mean_NK, sd_NK = functions.encode()
     curves = pd.DataFrame() if history is None else history_of(history)
-    matrix, remarks = as_array(x) if hasattr(x, "detach") else x, ()
+    matrix = as_array(x) if hasattr(x, "detach") else x
     some = train[:: max(1, len(train) // N_CELLS)][:N_CELLS]
     found = recognised(functions.nll_of, np.asarray(rows_of(matrix, some), np.float32), mean_NK[some], some)
+    unknown = likelihood == "auto" and found is None and null_nll is None
     if likelihood == "auto":
         likelihood = None if found is None else found.likelihood
-        remarks = () if found or null_nll is not None else (NOT_RECOGNISED,)
     made_by = [f"PyTorch {type(module).__name__}" for module in functions.modules[:1]]
     fit = Fit(
         origin=origin or next(iter(made_by), "functions of arrays"),
@@ -143,7 +143,7 @@ def audit(
         matrix=matrix,
         likelihood=None if likelihood is None else choose("likelihood", likelihood, NULL_LIKELIHOODS),
         precision=1.0 if found is None else found.precision,
-        remarks=remarks,
+        remarks=(NOT_RECOGNISED,) if unknown else (),
         size_factors_N=None if library is None else np.broadcast_to(as_array(library).astype(float), (n_cells,)),
         null_nll=None if null_nll is None else _values_at("null_nll", null_nll, n_cells),
         categorical=categorical,

@@ -55,9 +55,8 @@ def rows_of(values: Any, rows: IntArray) -> Any:
         return {name: rows_of(column, rows) for name, column in values.items()}
     if isinstance(values, pd.DataFrame | pd.Series):
         return values.iloc[rows]
-    if sp.issparse(values):
-        return values[rows].toarray()
-    return values[rows]
+    chosen = values[rows]
+    return chosen.toarray() if sp.issparse(values) else chosen
 
 
 def as_array(value: Any) -> Array:

@@ -68,7 +68,7 @@ def _of_array(values: Array, name: str) -> Iterable[tuple[str, Array]]:
 def _end_of_one_hot(values: Array) -> int:
     """How many of the first columns are the one-hot code of a factor; 1 where they are none."""
     binary = np.isin(values, (0, 1)).all(axis=0)
-    n_binary = int(np.argmin(binary)) if not binary.all() else len(binary)
+    n_binary = values.shape[1] if binary.all() else int(np.argmin(binary))
     ends = np.flatnonzero((values[:, :n_binary].astype(np.float64).cumsum(axis=1) == 1).all(axis=0))
     return int(ends[0]) + 1 if len(ends) and ends[0] > 0 else 1
 

@@ -34,18 +34,14 @@ def in_nats(history: pd.DataFrame, recon: float, rate: float) -> tuple[pd.DataFr
 
     ``recon`` and ``rate`` are what was measured; some epoch comes near to them where the unit is the same.
     """
-    measured = {"recon": recon, "kl": rate}
-    for name, value in measured.items():
-        curves = [finite_column(history, f"{name}_{part}") for part in ("train", "validation")]
-        seen = np.concatenate(curves)[np.isfinite(np.concatenate(curves))]
-        if (
-            len(seen)
-            and (np.abs(seen - value) > np.maximum(NEAR, NEAR_SHARE * np.maximum(np.abs(seen), abs(value)))).all()
-        ):
+    for name, what, value in (("recon", "reconstruction", recon), ("kl", "KL", rate)):
+        seen = np.concatenate([finite_column(history, f"{name}_{part}") for part in ("train", "validation")])
+        seen = seen[np.isfinite(seen)]
+        away = np.abs(seen - value) > np.maximum(NEAR, NEAR_SHARE * np.maximum(np.abs(seen), abs(value)))
+        if len(seen) and away.all():
             kept = [column for column in history.columns if not str(column).startswith(IN_NATS)]
-            what = {"recon": "reconstruction", "kl": "KL"}[name]
             return history[kept], (
-                f"the curves are not in nats per cell (their {what} ends at {seen[-1]:.3g}, {value:.3g} was measured) and "
-                "were not judged here; ov.diagnose_history judges them by themselves."
+                f"the curves are not in nats per cell (their {what} ends at {seen[-1]:.3g}, measured was {value:.3g}) "
+                "and were not judged here; ov.diagnose_history judges them by themselves."
             )
     return history, ""

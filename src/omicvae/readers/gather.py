@@ -54,7 +54,7 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
     elif fit.besides_N is not None:
         null_W, null_T = null_W + fit.besides_N[judged], null_T + fit.besides_N[seen]
     seen_elbo_T = None if judged_train else -fit.nll(draw_NK[seen], seen) - kl(draw_NK[seen], seen).sum(axis=1)
-    unlabelled = labels_N is None and reference_NK is not None
+    fallback = None if reference_NK is None or labels_N is not None else stand_in_labels(reference_NK, seed)
     kl_WK = kl(z_WK, judged)
     history, remark = in_nats(fit.history, float(nll_W.mean()), float(kl_WK.sum(axis=1).mean()))
     return DiagnosisInputs(
@@ -78,7 +78,7 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
         labels_key=labels_key,
         labels_conditioned=labels_key in (*fit.conditioned, *fit.categorical),
         covariates=fit.categorical,
-        fallback_groups_N=stand_in_labels(reference_NK, seed) if unlabelled else None,
+        fallback_groups_N=fallback,
         judged_W=judged,
         cell_names_N=fit.cell_names_N,
         origin=fit.origin,

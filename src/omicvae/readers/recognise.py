@@ -1,8 +1,8 @@
 """Which likelihood a function is of, told from how it changes with single values of x.
 
 Second differences in one value, −log p(k) + 2 log p(k + 1) − log p(k + 2), do not depend on what is expected: they are
-log((k + 2) / (k + 1)) of a Poisson, that less log((k + 1 + θ) / (k + θ)) of a negative binomial, 1/σ² of a Gaussian, and
-0 of 0/1 values. Extra zeros change those that hold a 0. An average over features has a G-th of them.
+log((k + 2) / (k + 1)) of a Poisson, that less log((k + 1 + θ) / (k + θ)) of a negative binomial, 1/σ² of a Gaussian,
+and 0 of 0/1 values. Extra zeros change those that hold a 0. An average over G features has a G-th of them.
 """
 
 from collections.abc import Callable
@@ -121,6 +121,6 @@ def _counted(second: FloatArray, poisson: FloatArray) -> Recognised | None:
 
 def _averaged(n_features: int) -> str:
     return (
-        f"nll is an average over the {n_features} features: return their sum, nll.sum(1), as the KL is one over dimensions. "
-        "With averages of both the KL weighs too much, which collapses the latent space."
+        f"nll is an average over the {n_features} features: return their sum, nll.sum(1), as the KL is a sum over "
+        "dimensions. Where a loss is trained on averages, its KL weighs too much, which collapses the latent space."
     )

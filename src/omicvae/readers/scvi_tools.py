@@ -1,10 +1,9 @@
 """Fits of scvi-tools: what its modules say of their own cells, through their own ``inference`` and ``generative``."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
-
-import inspect
 
 import numpy as np
 import pandas as pd
@@ -78,9 +77,11 @@ class Vae(Module):
 
     @property
     def likelihood(self) -> str | None:
+        """As the module was asked for; None for one that omicvae does not have."""
         return self.likelihoods.get(self.module.gene_likelihood)
 
     def kept(self, inference: Tensors, tensors: Tensors) -> dict[str, Tensor]:
+        """Log library: as observed, or the mean of its posterior, whose KL every decoder with it pays."""
         module, library_posterior = self.module, inference["ql"]
         if module.use_observed_lib_size:
             return {"library": inference["library"]}
@@ -89,6 +90,7 @@ class Vae(Module):
         return {"library": library_posterior.loc, "besides": kl_divergence(library_posterior, prior)}
 
     def nll(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
+        """Of the decoder's ``px``."""
         z_BK = self.module.z_encoder.z_transformation(z_BK)
         return self.reconstruction(self.generate(z_BK, {"library": kept["library"]}, tensors), tensors)
 
@@ -104,6 +106,7 @@ class AutoZi(Vae):
     likelihood = "zinb"
 
     def reconstruction(self, generated: Tensors, tensors: Tensors) -> Tensor:
+        """Of the mixture of both likelihoods."""
         module, px = self.module, generated["px"]
         found = module.get_alphas_betas(as_numpy=False)
         share = found["alpha_posterior"] / (found["alpha_posterior"] + found["beta_posterior"])
@@ -122,6 +125,7 @@ class ScanVae(Vae):
     gaussian_prior = False
 
     def kl(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
+        """At the draw z, (B, K)."""
         module, n_labels = self.module, self.module.n_labels
         logits_BY = module.classifier(z_BK)
         share_BY = logits_BY.softmax(-1) if module.classifier.logits else logits_BY
@@ -144,23 +148,25 @@ class PeakVae(Module):
     likelihood = "bernoulli"
 
     def kept(self, inference: Tensors, tensors: Tensors) -> dict[str, Tensor]:
+        """Depth of the cell, where the model has one."""
         depth = inference["d"]
         return {"depth": depth} if isinstance(depth, Tensor) else {}
 
     def nll(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
+        """As the module's own loss has it."""
         module = self.module
         generated = self.generate(module.z_encoder.z_transformation(z_BK), {}, tensors)
         factor = 1 if module.region_factors is None else torch.sigmoid(module.region_factors)
         return module.get_reconstruction_loss(generated["px"], kept.get("depth", 1), factor, tensors["X"])
 
     def data(self, x: Any) -> Any:
+        """Return 0 and 1."""
         return (x > 0).astype(np.float32)
 
     def kl_unit(self) -> float:
         """From the loss of a made-up minibatch with and without its KL.
 
-        In scvi-tools 1.4 that counts the minibatch's reconstruction once for every cell, so that a weight of 1 is a β of
-        1 / 128.
+        In scvi-tools 1.4 that counts the minibatch's reconstruction once a cell: a weight of 1 is a β of 1 / 128.
         """
         module, n = self.module, USUAL_BATCH
         x_BG = torch.zeros(n, module.n_input_regions, device=module.device)
@@ -180,9 +186,11 @@ class TotalVae(Module):
 
     @property
     def likelihood(self) -> str:
+        """Of the RNA."""
         return str(self.module.gene_likelihood)
 
     def kept(self, inference: Tensors, tensors: Tensors) -> dict[str, Tensor]:
+        """Library of the RNA: as observed, or from the mean of its posterior."""
         module, library_posterior = self.module, inference["ql"]
         if module.use_observed_lib_size:
             return {"library": inference["library_gene"]}
@@ -192,6 +200,7 @@ class TotalVae(Module):
         return {"library": module.encoder.l_transformation(library_posterior.loc), "besides": besides}
 
     def nll(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
+        """Of the RNA."""
         z_BK = self.module.encoder.z_transformation(z_BK)
         made = self.generate(z_BK, {"library_gene": kept["library"]}, tensors)
         x, y = tensors["X"], tensors["proteins"]

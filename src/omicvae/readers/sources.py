@@ -27,10 +27,10 @@ def diagnose(source: Any, labels_key: str | None = None, *, seed: int | None = N
     Parameters
     ----------
     source
-        A trained ``CVAE``; a trained model of scvi-tools (``SCVI``, ``LinearSCVI``, ``SCANVI``, ``PEAKVI``, ``TOTALVI``,
-        ``AUTOZI``) with its cells; the path of an evidence file, or what ``ov.read_evidence`` returned.
+        A trained ``CVAE``; a trained model of scvi-tools with its cells (``SCVI``, ``LinearSCVI``, ``SCANVI``,
+        ``PEAKVI``, ``TOTALVI``, ``AUTOZI``); the path of an evidence file, or what ``ov.read_evidence`` returned.
     labels_key
-        Column of the model's ``obs`` to read from the latent; None for the labels of its set-up. Evidence holds its own.
+        Column of the model's ``obs`` to read from the latent; None for the labels of its set-up. Evidence has its own.
     seed
         Of draws, folds and subsamples; None for that of the model or of the evidence.
     umap

@@ -39,7 +39,7 @@ def _epochs(remedy: Remedy, run: Mapping[str, Any]) -> int:
 
 
 def scvi_tools(remedy: Remedy, run: Mapping[str, Any]) -> Remedy | None:
-    """A new model and its training: ``plan_kwargs`` hold weight and ramp of the KL, and the learning rate.
+    """Make a new model and train it: ``plan_kwargs`` hold weight and ramp of the KL, and the learning rate.
 
     ``run``: ``model`` (its import path), ``arguments`` (beside the defaults), ``accepted`` (names that its constructor
     takes), ``direct`` (plan settings that are arguments of its ``train``), ``kl_unit`` (weight that is a β of 1),
@@ -63,7 +63,7 @@ def scvi_tools(remedy: Remedy, run: Mapping[str, Any]) -> Remedy | None:
 
 
 def training_loop(remedy: Remedy, run: Mapping[str, Any]) -> Remedy | None:
-    """Lines of a training loop over ``nll`` (cells) and ``kl`` (cells × dimensions) of a minibatch.
+    """Write lines of a training loop over ``nll`` (cells) and ``kl`` (cells × dimensions) of a minibatch.
 
     ``run``: ``n_epochs`` (0 where it is not known), ``n_cells``.
     """
