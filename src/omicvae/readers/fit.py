@@ -50,8 +50,9 @@ class Fit:
         Covariates that the decoder is given, by name, each with a value a cell.
     conditioned
         Names of labels that the model was given.
-    history
-        Curves as :func:`omicvae.curves.read_log` names them; may be empty.
+    history, history_in_nats
+        Curves as :func:`omicvae.readers.curves.history_of` gives them; may be empty. Whether they are known to be in
+        nats per cell, or shall be held against what is measured.
     cell_names_N
         Names of the cells; None where they have none.
     remarks
@@ -78,6 +79,7 @@ class Fit:
     continuous: Mapping[str, Array] = field(default_factory=dict)
     conditioned: tuple[str, ...] = ()
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    history_in_nats: bool = False
     cell_names_N: Array | None = None
     remarks: tuple[str, ...] = ()
     words: str

@@ -56,7 +56,9 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
     seen_elbo_T = None if judged_train else -fit.nll(draw_NK[seen], seen) - kl(draw_NK[seen], seen).sum(axis=1)
     fallback = None if reference_NK is None or labels_N is not None else stand_in_labels(reference_NK, seed)
     kl_WK = kl(z_WK, judged)
-    history, remark = in_nats(fit.history, float(nll_W.mean()), float(kl_WK.sum(axis=1).mean()))
+    history, remark = fit.history, ""
+    if not fit.history_in_nats:
+        history, remark = in_nats(history, float(nll_W.mean()), float(kl_WK.sum(axis=1).mean()))
     return DiagnosisInputs(
         mean_NK=mean_NK,
         sd_NK=sd_NK,

@@ -22,6 +22,8 @@ BATCH_ENTRIES = 2**20
 #: cells of a minibatch in training, where nothing else was asked
 USUAL_BATCH = 128
 DEPTH = "log depth"
+#: what remedies change of a network
+NETWORK = ("n_latent", "n_hidden", "dropout_rate")
 
 
 class Module:
@@ -320,6 +322,7 @@ def read_model(model: Any) -> Fit:
         continuous=continuous,
         conditioned=_conditioned(model),
         history=history,
+        history_in_nats=True,
         cell_names_N=np.asarray(names, dtype=object),
         words="scvi-tools",
         run=_run(model, reader.kl_unit(), len(history)),
@@ -338,12 +341,13 @@ def _run(model: Any, kl_unit: float, n_epochs: int) -> dict[str, Any]:
     """Return what remedies in scvi-tools' words build on."""
     signature, made_of = inspect.signature(type(model).__init__).parameters, model.init_params_
     given = {**made_of["non_kwargs"], **{k: v for part in made_of["kwargs"].values() for k, v in part.items()}}
+    of_module = inspect.signature(type(model.module).__init__).parameters
     usual = {name: parameter.default for name, parameter in signature.items()}
     folder, public = type(model).__module__.split("._")[0].split(".")[:2], type(model).__name__
     return {
         "model": ".".join([*folder, public]),
         "arguments": {k: v for k, v in given.items() if isinstance(v, str | bool | int | float) and v != usual.get(k)},
-        "accepted": sorted({*signature, *inspect.signature(type(model.module).__init__).parameters}),
+        "accepted": [name for name in NETWORK if name in {*signature, *of_module}],
         "direct": [k for k in ("n_epochs_kl_warmup", "lr") if k in inspect.signature(type(model).train).parameters],
         "kl_unit": kl_unit,
         "n_epochs": n_epochs,

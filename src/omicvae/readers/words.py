@@ -41,7 +41,7 @@ def _epochs(remedy: Remedy, run: Mapping[str, Any]) -> int:
 def scvi_tools(remedy: Remedy, run: Mapping[str, Any]) -> Remedy | None:
     """Make a new model and train it: ``plan_kwargs`` hold weight and ramp of the KL, and the learning rate.
 
-    ``run``: ``model`` (its import path), ``arguments`` (beside the defaults), ``accepted`` (names that its constructor
+    ``run``: ``model`` (its import path), ``arguments`` (beside the defaults), ``accepted`` (what of a network it
     takes), ``direct`` (plan settings that are arguments of its ``train``), ``kl_unit`` (weight that is a β of 1),
     ``n_epochs``, ``n_cells``.
     """
