@@ -13,6 +13,7 @@ from omicvae.diagnostics.inputs import DiagnosisInputs, base_measure
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.null_model import gain_over_null
 from omicvae.diagnostics.prior_mismatch import prior_mismatch
+from omicvae.diagnostics.probing import stand_in_labels
 from omicvae.diagnostics.remedies import Remedy
 from omicvae.diagnostics.rules import Rule, judge, ranked_remedies
 from omicvae.diagnostics.structure import Structure, structure
@@ -53,6 +54,7 @@ __all__ = [
     "prior_mismatch",
     "ranked_remedies",
     "read_evidence",
+    "stand_in_labels",
     "structure",
     "tempered",
     "tempered_bounds",

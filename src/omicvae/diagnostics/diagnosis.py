@@ -33,12 +33,15 @@ class Diagnosis(BaseDiagnosis):
         made.
     umap
         Scores of the UMAP check; empty where it was not made.
+    inputs
+        What it was made from: for an evidence file, a comparison, a report.
     """
 
     kl_per_dimension: FloatArray
     active_dimensions: Array
     probes: pd.DataFrame
     umap: pd.DataFrame
+    inputs: DiagnosisInputs
 
 
 def diagnose(inputs: DiagnosisInputs, *, seed: int | None = None, umap: bool = True) -> Diagnosis:
@@ -60,11 +63,12 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int | None = None, umap: bool = T
         m,
         m.rows(),
         curves=inputs.history,
-        remarks=(*remarks_on(m), *late_starts(inputs.history)),
+        remarks=(*inputs.remarks, *remarks_on(m), *late_starts(inputs.history)),
         kl_per_dimension=m.usage.kl_K,
         active_dimensions=m.usage.active_K,
         probes=pd.DataFrame() if m.probes is None else m.probes.scores_table(),
         umap=pd.DataFrame() if m.umap is None else m.umap.scores,
+        inputs=inputs,
     )
 
 

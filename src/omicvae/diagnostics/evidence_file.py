@@ -1,6 +1,7 @@
 """The evidence file: what a fit is judged by, as arrays and JSON in one safetensors file that any language reads."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import UnionType
@@ -39,6 +40,9 @@ PLAIN: dict[str, type | UnionType] = {
     "origin": str,
     "base_measure": str,
     "seed": int,
+    "words": str,
+    "run": Mapping,
+    "remarks": list | tuple,
 }
 
 
@@ -110,6 +114,7 @@ def _inputs(document: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Diagno
     history, structure, curves = document["history"], document["structure"], below("history/")
     parts: dict[str, Any] = plain | {name: arrays.get(name) for name in NUMBERS}
     parts |= {name: decoded.get(name) for name in LEVELS}
+    parts["remarks"] = tuple(document.get("remarks", ()))
     parts["covariates"] = {n.removeprefix("covariate/"): v for n, v in decoded.items() if n.startswith("covariate/")}
     parts["tempered_SW"] = {float(power): bound_W for power, bound_W in below("tempered/").items()}
     parts["structure"] = None if structure is None else Structure(**{n: v + 0 for n, v in structure.items()})

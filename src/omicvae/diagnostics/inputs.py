@@ -84,6 +84,10 @@ class DiagnosisInputs:
         where it is the same.
     seed
         Of draws, folds and subsamples.
+    words, run
+        In whose words remedies are to be said, and what that needs to know, plain values; empty for omicvae's own.
+    remarks
+        Sentences that a reader should know.
     """
 
     mean_NK: Array
@@ -115,6 +119,9 @@ class DiagnosisInputs:
     origin: str = "omicvae"
     base_measure: str = ""
     seed: int = 0
+    words: str = ""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if np.ndim(self.mean_NK) != 2 or 0 in np.shape(self.mean_NK):

@@ -134,11 +134,13 @@ class Measurements:
     def bound_still_rises(self) -> bool:
         """Whether the bound still rises by a good part of what the latent has won.
 
-        Not so for a silent encoder whose weight settled epochs ago: there the decoder polishes its means alone.
+        Not so for a silent encoder whose weight settled epochs ago: there the decoder polishes its means alone. Where
+        the curves are of training cells alone, what these are better off may be what they won of late.
         """
         if self.usage.silent and self.curves.n_settled >= SETTLED_EPOCHS:
             return False
-        return self.curves.still_improving and self.curves.improvement[0] > self.improvement_limit
+        memorised = 0.0 if self.curves.has_validation else float(np.fmax(self.gain.gap, 0.0))
+        return self.curves.still_improving and self.curves.improvement[0] - memorised > self.improvement_limit
 
     def rows(self) -> Iterator[Row]:
         """Evidence of every check that was made, in reading order."""
@@ -157,8 +159,13 @@ class Measurements:
         meaning = f"of {curves.n_epochs} epochs with the final KL weight"
         yield Row("epochs after warm-up", curves.n_settled, meaning, "≥ 1", curves.settled)
         won, error = curves.improvement
-        meaning = f"nats another quarter of the run would win at the final pace (± {error:.2g})"
-        judged = ("", None) if self.non_finite or limit != limit else (f"≤ {limit:.2f}", not self.bound_still_rises)
+        cells = "" if curves.has_validation or self.gain.gap != self.gain.gap else " on training cells"
+        meaning = f"nats another quarter of the run would win{cells} at the final pace (± {error:.2g})"
+        judged = (
+            ("", None)
+            if self.non_finite or limit != limit or won != won
+            else (f"≤ {limit:.2f}", not self.bound_still_rises)
+        )
         yield Row("still improving", won, meaning, *judged)
         meaning = "training losses that were NaN or inf, or a reconstruction that blew up"
         yield Row("epochs not finite", curves.n_non_finite, meaning, "= 0", not self.training_failed)

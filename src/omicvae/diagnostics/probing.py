@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from omicvae.diagnostics.estimate import Estimate
@@ -15,9 +16,11 @@ from omicvae.metrics.classification import (
     permuted_interval,
     probe,
 )
+from omicvae.metrics.clustering import kmeans_classes
 from omicvae.metrics.labels import Array
 
 LEAKAGE_CELLS = 2000
+FALLBACK_CLASSES = 8
 
 #: A draw that keeps less than this share of PCA's balanced accuracy above chance has lost information.
 #: Measured with small NB VAEs: 0.90 to 1.01 at β = 1 (PBMC with 10 and 32 dimensions, paul15, mouse bladder), down to
@@ -201,6 +204,14 @@ def probe_latents(
         fallback=fallback,
         conditioned=conditioned,
     )
+
+
+def stand_in_labels(reference_NK: Array, seed: int) -> Array:
+    """Classes where no labels are given: k-means of what the covariates leave unexplained in PCA."""
+    if len(reference_NK) == 1:
+        return np.array(["k0"], dtype=object)
+    n_classes = min(FALLBACK_CLASSES, len(reference_NK))
+    return kmeans_classes(reference_NK, n_classes, np.random.default_rng([seed, 2]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,8 @@ import pandas as pd
 from omicvae._core import SettingError
 from omicvae._core.files import write_text
 from omicvae.data import obs_column
-from omicvae.diagnostics import Diagnosis, DiagnosisInputs, diagnose
-from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views, stand_in_labels
+from omicvae.diagnostics import Diagnosis, DiagnosisInputs, diagnose, stand_in_labels
+from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views
 from omicvae.model.own_settings import for_this_run
 from omicvae.model.state import HasState, ModelState, looks_once
 from omicvae.report import CellMaps, ModelFacts, render

@@ -5,8 +5,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omicvae.data import obs_column
-from omicvae.diagnostics import DiagnosisInputs, Structure, base_measure, permuted_draw, tempered_bounds
-from omicvae.metrics import kmeans_classes
+from omicvae.diagnostics import (
+    DiagnosisInputs,
+    Structure,
+    base_measure,
+    permuted_draw,
+    stand_in_labels,
+    tempered_bounds,
+)
 from omicvae.metrics.linear import pca_scores, residuals
 from omicvae.model.config import build_null
 from omicvae.model.state import ModelState
@@ -19,7 +25,6 @@ from omicvae.training import (
     unexplained_structure,
 )
 
-FALLBACK_CLASSES = 8
 #: training cells that the gap to validation cells is measured on
 SEEN_CELLS = 1000
 
@@ -118,11 +123,3 @@ def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...
     )
     reference_NK = residuals(pca_NK, covariate_design(store)).astype(np.float32)
     return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference_NK
-
-
-def stand_in_labels(reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
-    """Classes where no labels are given: k-means of what the covariates leave unexplained in PCA."""
-    if len(reference_NK) == 1:
-        return np.array(["k0"], dtype=object)
-    n_classes = min(FALLBACK_CLASSES, len(reference_NK))
-    return kmeans_classes(reference_NK, n_classes, np.random.default_rng([seed, 2]))
