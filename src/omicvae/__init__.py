@@ -3,6 +3,7 @@
 Importing the package is cheap and changes nothing; heavy libraries are loaded when a name is first used.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from omicvae.curves import HistoryDiagnosis as HistoryDiagnosis
     from omicvae.curves import diagnose_history as diagnose_history
     from omicvae.diagnostics import Diagnosis as Diagnosis
+    from omicvae.diagnostics import read_evidence as read_evidence
     from omicvae.model import CVAE as CVAE
     from omicvae.model import Rescue as Rescue
     from omicvae.model import rescue as rescue
     from omicvae.model.criticism import PosteriorPredictiveCheck as PosteriorPredictiveCheck
     from omicvae.model.stability import stability as stability
     from omicvae.objective import Objective as Objective
+    from omicvae.readers import audit as audit
+    from omicvae.readers import diagnose as diagnose
+    from omicvae.readers import write_evidence as write_evidence
+    from omicvae.readers import write_report as write_report
 
 #: public name → (module, attribute or None for the module itself)
 _PUBLIC = {
@@ -34,14 +40,19 @@ _PUBLIC = {
     "PosteriorPredictiveCheck": ("omicvae.model.criticism", "PosteriorPredictiveCheck"),
     "Rescue": ("omicvae.model", "Rescue"),
     "Stability": ("omicvae.analysis", "Stability"),
+    "audit": ("omicvae.readers", "audit"),
     "datasets": ("omicvae.datasets", None),
+    "diagnose": ("omicvae.readers", "diagnose"),
     "diagnose_history": ("omicvae.curves", "diagnose_history"),
     "errors": ("omicvae._core.errors", None),
     "metrics": ("omicvae.metrics", None),
     "pl": ("omicvae.plotting", None),
+    "read_evidence": ("omicvae.diagnostics", "read_evidence"),
     "rescue": ("omicvae.model", "rescue"),
     "stability": ("omicvae.model.stability", "stability"),
     "tl": ("omicvae.tl", None),
+    "write_evidence": ("omicvae.readers", "write_evidence"),
+    "write_report": ("omicvae.readers", "write_report"),
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -51,7 +62,10 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'omicvae' has no attribute {name!r}; it has {', '.join(_PUBLIC)}.")
     module, attribute = _PUBLIC[name]
-    loaded = import_module(module)
+    with warnings.catch_warnings():
+        # tqdm, which others load, misses notebook widgets that nothing here needs
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        loaded = import_module(module)
     return loaded if attribute is None else getattr(loaded, attribute)
 
 

@@ -124,17 +124,31 @@ def test_what_is_not_finite_leaves_every_reading_of_the_latent_unknown(unlabelle
 
 @pytest.mark.parametrize(
     ("name", "rows"),
-    [("sd_NK", 149), ("draw_NK", 151), ("kl_WK", 39), ("nll_permuted_W", 39), ("null_nll_W", 41)],
+    [
+        ("sd_NK", 149),
+        ("draw_NK", 151),
+        ("prior_mean_NK", 149),
+        ("judged_W", 41),
+        ("cell_names_N", 149),
+        ("nll_W", 39),
+        ("nll_permuted_W", 39),
+        ("null_nll_W", 41),
+    ],
 )
 def test_arrays_of_another_length_are_refused(evidence, name, rows):
-    resized = np.resize(getattr(evidence, name), (rows, *getattr(evidence, name).shape[1:]))
+    given = (
+        evidence.mean_NK
+        if name == "prior_mean_NK"
+        else np.zeros(1)
+        if getattr(evidence, name) is None
+        else getattr(evidence, name)
+    )
+    resized = np.resize(given, (rows, *given.shape[1:]))
     with pytest.raises(DataError, match=rf"{name} must have shape \("):
         replace(evidence, **{name: resized})
 
 
-@pytest.mark.parametrize(
-    "name", ["reference_NK", "labels_N", "fallback_groups_N", "prior_mean_NK", "prior_sd_NK", "donor"]
-)
+@pytest.mark.parametrize("name", ["reference_NK", "labels_N", "fallback_groups_N", "donor"])
 def test_what_belongs_to_cells_has_a_row_for_each(evidence, name):
     values = {"covariates": {"donor": np.zeros(3)}} if name == "donor" else {name: np.zeros((3, 4))}
     with pytest.raises(DataError, match=f"{name} must have one row for each of the 150 cells, got 3"):
@@ -148,5 +162,5 @@ def test_means_are_cells_by_dimensions(evidence, mean_NK):
 
 
 def test_a_diagnosis_needs_a_judged_cell(evidence):
-    with pytest.raises(DataError, match="at least one cell in nll_W"):
-        replace(evidence, nll_W=np.empty(0))
+    with pytest.raises(DataError, match="at least one cell in kl_WK"):
+        replace(evidence, kl_WK=np.empty((0, 4)))

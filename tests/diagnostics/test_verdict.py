@@ -374,7 +374,8 @@ def remedies_for(verdict, findings, measurements):
 def test_every_rule_that_is_not_sound_has_remedies(sim):
     measurements = measure(sim.healthy(labels_N=None), umap=False)
     for rule in RULES:
-        assert bool(rule.remedies(measurements)) != rule.sound
+        if rule.name != "undecided":  # what to measure stands in its sentence
+            assert bool(rule.remedies(measurements)) != rule.sound
         assert set(rule.implies) <= set(RULE)
 
 

@@ -229,7 +229,7 @@ def test_the_bar_has_per_cent_time_left_and_losses_within_80_columns(row, capsys
     log.on_train_start(trainer, run)
     run.rows = [row | {"kl_weight": 1.0}]
     log.on_train_epoch_end(trainer, run)
-    log._bar.update(log._task, completed=200)
+    log._bar._bar.update(log._bar._task, completed=200)
     log.teardown(None, run, "fit")
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "epoch" in line]
     assert len(line.rstrip()) <= 80

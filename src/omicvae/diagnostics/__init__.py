@@ -2,16 +2,18 @@
 
 from omicvae.diagnostics.base_diagnosis import BaseDiagnosis, plain
 from omicvae.diagnostics.curve_statistics import CurveStatistics, finite_column
-from omicvae.diagnostics.decoder_use import decoder_use, permute_within_strata
+from omicvae.diagnostics.decoder_use import decoder_use, permute_within_strata, permuted_draw
 from omicvae.diagnostics.diagnosis import Diagnosis, diagnose
 from omicvae.diagnostics.discriminator import late_starts
 from omicvae.diagnostics.evidence import WIDTH, Check, Row, evidence_table, number, verdict_lines
-from omicvae.diagnostics.excess_kl import POWERS, excess_kl, tempered
+from omicvae.diagnostics.evidence_file import read_evidence, write_evidence
+from omicvae.diagnostics.excess_kl import POWERS, excess_kl, tempered, tempered_bounds
 from omicvae.diagnostics.information import information
-from omicvae.diagnostics.inputs import DiagnosisInputs
+from omicvae.diagnostics.inputs import DiagnosisInputs, base_measure
 from omicvae.diagnostics.measurements import Measurements, measure
 from omicvae.diagnostics.null_model import gain_over_null
 from omicvae.diagnostics.prior_mismatch import prior_mismatch
+from omicvae.diagnostics.probing import stand_in_labels
 from omicvae.diagnostics.remedies import Remedy
 from omicvae.diagnostics.rules import Rule, judge, ranked_remedies
 from omicvae.diagnostics.structure import Structure, structure
@@ -33,6 +35,7 @@ __all__ = [
     "Row",
     "Rule",
     "Structure",
+    "base_measure",
     "decoder_use",
     "diagnose",
     "evidence_table",
@@ -46,12 +49,17 @@ __all__ = [
     "measure",
     "number",
     "permute_within_strata",
+    "permuted_draw",
     "plain",
     "prior_mismatch",
     "ranked_remedies",
+    "read_evidence",
+    "stand_in_labels",
     "structure",
     "tempered",
+    "tempered_bounds",
     "umap_check",
     "umap_coordinates",
     "verdict_lines",
+    "write_evidence",
 ]

@@ -86,7 +86,7 @@ class BaseDiagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON takes; what is NaN or infinite becomes None."""
-        names = [field.name for field in fields(self) if field.name not in ("sound", "tone")]
+        names = [field.name for field in fields(self) if field.name not in ("sound", "tone", "inputs")]
         return {name: plain(getattr(self, name)) for name in names}
 
     @property

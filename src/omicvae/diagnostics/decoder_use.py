@@ -8,7 +8,7 @@ import pandas as pd
 
 from omicvae._core.errors import DataError
 from omicvae.diagnostics.estimate import Estimate
-from omicvae.diagnostics.evidence import Check, Row
+from omicvae.diagnostics.evidence import Check, Row, not_measured
 from omicvae.diagnostics.thresholds import ONE_FACT
 from omicvae.metrics.labels import Array, IntArray
 
@@ -38,14 +38,37 @@ class DecoderUse(Check):
     def rows(self) -> Iterator[Row]:
         """Cost of a permuted z."""
         cost = self.cost
+        if not cost.known:
+            yield not_measured("decoder use", "no −log p(x | z, c) with a permuted z")
+            return
         meaning = f"nats that a permuted z costs: {cost}; 0 where the decoder ignores z"
         used = cost.mean >= IGNORED_COST and cost.mean > cost.margin
         yield Row("decoder use", cost.mean, meaning, f"≥ {IGNORED_COST:.2f}", used)
 
 
-def decoder_use(nll_W: Array, nll_permuted_W: Array) -> DecoderUse:
+def decoder_use(nll_W: Array | None, nll_permuted_W: Array | None) -> DecoderUse:
     """Cost of a permuted z, paired over cells: −log p(x | z, c) with their own z and with another cell's, nats."""
+    if nll_W is None or nll_permuted_W is None:
+        return DecoderUse(Estimate())
     return DecoderUse(Estimate.of(np.asarray(nll_permuted_W, dtype=np.float64) - np.asarray(nll_W, dtype=np.float64)))
+
+
+def permuted_draw(
+    draw_WK: Array, location_WK: Array, scale_WK: Array, strata: Array, rng: np.random.Generator
+) -> Array:
+    """Give every cell what another one's z adds to its prior, so that a z that only repeats c costs nothing.
+
+    Parameters
+    ----------
+    draw_WK
+        A posterior draw of each cell.
+    location_WK, scale_WK
+        Mean and SD of p(z | c) at each cell, or what broadcasts to them: 0 and 1.
+    strata, rng
+        As for :func:`permute_within_strata`.
+    """
+    order_W = permute_within_strata(strata, rng)
+    return np.asarray(location_WK + scale_WK * ((draw_WK - location_WK) / scale_WK)[order_W])
 
 
 def permute_within_strata(strata: Array, rng: np.random.Generator, *, minimum: int = MINIMUM_STRATUM) -> IntArray:

@@ -18,8 +18,9 @@ class Diagnosis(BaseDiagnosis):
     """What is the matter with a fitted model.
 
     The verdict is ``"healthy"``, ``"diverged"``, ``"unstable"``, ``"undertrained"``, ``"no_signal"``, ``"collapsed"``,
-    ``"partial_collapse"``, ``"overfit"`` or ``"under_regularised"``. For a healthy fit there are no remedies, but for
-    an adversary where it tells a covariate, and a weaker discriminator where that has won.
+    ``"partial_collapse"``, ``"overfit"``, ``"under_regularised"``, or ``"undecided"`` where too little was given to
+    tell. For a healthy fit there are no remedies, but for an adversary where it tells a covariate, and a weaker
+    discriminator where that has won.
 
     Attributes
     ----------
@@ -32,15 +33,18 @@ class Diagnosis(BaseDiagnosis):
         made.
     umap
         Scores of the UMAP check; empty where it was not made.
+    inputs
+        What it was made from: for an evidence file, a comparison, a report.
     """
 
     kl_per_dimension: FloatArray
     active_dimensions: Array
     probes: pd.DataFrame
     umap: pd.DataFrame
+    inputs: DiagnosisInputs
 
 
-def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Diagnosis:
+def diagnose(inputs: DiagnosisInputs, *, seed: int | None = None, umap: bool = True) -> Diagnosis:
     """Judge one fit from what it does; settings take no part.
 
     Parameters
@@ -48,7 +52,8 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Di
     inputs
         Arrays and curves of the fit.
     seed
-        Seed of folds, permutations, subsamples and UMAP: the same seed gives the same diagnosis.
+        Seed of folds, permutations, subsamples and UMAP: the same seed gives the same diagnosis. None takes that of the
+        inputs.
     umap
         Whether to make the UMAP check, which changes no verdict.
     """
@@ -58,23 +63,26 @@ def diagnose(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Di
         m,
         m.rows(),
         curves=inputs.history,
-        remarks=(*remarks_on(m), *late_starts(inputs.history)),
+        remarks=(*inputs.remarks, *remarks_on(m), *late_starts(inputs.history)),
         kl_per_dimension=m.usage.kl_K,
         active_dimensions=m.usage.active_K,
         probes=pd.DataFrame() if m.probes is None else m.probes.scores_table(),
         umap=pd.DataFrame() if m.umap is None else m.umap.scores,
+        inputs=inputs,
     )
 
 
 def remarks_on(m: Measurements) -> Iterator[str]:
     """Say what is to be known beside the verdict, and no fault."""
-    used = not (m.use.ignored or m.gain.negligible)
+    used = m.use.cost.low > 0 and not (m.use.ignored or m.gain.negligible)
     if 0 < m.usage.n_active < m.usage.n_latent:
         unused = m.usage.n_latent - m.usage.n_active
         yield f"{unused} of {m.usage.n_latent} dimensions are unused; that alone is no fault."
     if m.probes is not None:
         if m.probes.conditioned:
             yield f"the model was conditioned on {m.probes.key}: probing it proves nothing."
+        elif not m.probes.compared:
+            yield f"without a PCA of the data to compare with, probing {m.probes.key} proves nothing."
         elif not m.probes.counts:
             yield f"PCA reads {m.probes.key} no better than chance: probing it proves nothing."
         if used and m.probes.below_pca and not (m.probes.information_lost or m.probes.at_chance):

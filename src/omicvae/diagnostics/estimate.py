@@ -29,6 +29,11 @@ class Estimate:
         return cls(float(values_W.mean()), se, n)
 
     @property
+    def known(self) -> bool:
+        """Whether any cell was measured."""
+        return self.n > 0
+
+    @property
     def margin(self) -> float:
         """Half width of the 95 % interval."""
         return float(stdtrit(self.n - 1, 0.975)) * self.se if self.n > 1 else float("inf")

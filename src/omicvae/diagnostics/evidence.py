@@ -23,6 +23,11 @@ class Row:
     passed: bool | None = None
 
 
+def not_measured(check: str, lacking: str) -> Row:
+    """Return the line of a check that lacked its input."""
+    return Row(check, float("nan"), f"not measured: {lacking}")
+
+
 class Check(ABC):
     """A result of measuring, frozen, that gives its own evidence."""
 

@@ -1,7 +1,9 @@
 """How much of the KL buys nothing: posteriors far from the prior, or of the wrong width."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from omicvae.diagnostics.estimate import Estimate
 from omicvae.diagnostics.evidence import Check, Row
@@ -74,8 +76,8 @@ class ExcessKL(Check):
     @property
     def limit(self) -> float:
         """What the total may be: most of the rate is too much, and so is a part of it that eats the gain; nats."""
-        eats = max(EXCESS_OF_RATE * self.rate, EXCESS_OF_GAIN * (self.gain + self.total))
-        return max(ONE_FACT, min(eats, MOST_OF_RATE * self.rate))
+        eats = np.maximum(EXCESS_OF_RATE * self.rate, EXCESS_OF_GAIN * (self.gain + self.total))
+        return float(max(ONE_FACT, np.fmin(eats, MOST_OF_RATE * self.rate)))  # the latter where the gain is unknown
 
     @property
     def too_much(self) -> bool:
@@ -121,7 +123,33 @@ def tempered(mean: Array, variance: Array, power: float) -> tuple[Array, Array]:
 
 
 def excess_kl(
-    rate: float, gain: float, mismatch: PriorMismatch | None, elbo_W: Array, tempered_SW: Mapping[float, Array]
+    rate: float, gain: float, mismatch: PriorMismatch | None, elbo_W: Array | None, tempered_SW: Mapping[float, Array]
 ) -> ExcessKL:
     """Pair bounds of cells under tempered posteriors, ``tempered_SW`` by power, with their own by the same noise."""
-    return ExcessKL(rate, gain, mismatch, {s: Estimate.of(bound_W - elbo_W) for s, bound_W in tempered_SW.items()})
+    changes = {} if elbo_W is None else {s: Estimate.of(bound_W - elbo_W) for s, bound_W in tempered_SW.items()}
+    return ExcessKL(rate, gain, mismatch, changes)
+
+
+def tempered_bounds(
+    posterior: tuple[Array, Array, Array], prior: tuple[Array, Array], nll: Callable[[Array], Array]
+) -> dict[float, Array]:
+    """Power → β = 1 bound under posteriors tempered by it, nats, (W,), all with the noise of one draw.
+
+    Parameters
+    ----------
+    posterior
+        Its mean, SD and draw, each (W, K).
+    prior
+        Mean and SD of a Gaussian p(z | c), (W, K) or what broadcasts to it.
+    nll
+        z (W, K) → −log p(x | z, c) of each cell, nats, (W,).
+    """
+    mean_WK, sd_WK, z_WK = (np.asarray(values, dtype=np.float64) for values in posterior)
+    location_WK, scale_WK = (np.asarray(values, dtype=np.float64) for values in prior)
+    noise_WK, unit_WK = (z_WK - mean_WK) / sd_WK, (mean_WK - location_WK) / scale_WK
+    bounds: dict[float, Array] = {}
+    for power in POWERS:
+        mean_s, variance_s = tempered(unit_WK, (sd_WK / scale_WK) ** 2, power)
+        kl_W = 0.5 * (variance_s + mean_s**2 - 1 - np.log(variance_s)).sum(axis=1)
+        bounds[power] = -kl_W - nll(location_WK + scale_WK * (mean_s + np.sqrt(variance_s) * noise_WK))
+    return bounds

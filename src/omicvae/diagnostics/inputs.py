@@ -11,17 +11,24 @@ from omicvae._core.errors import DataError
 from omicvae.diagnostics.structure import Structure
 from omicvae.metrics.labels import Array
 
-#: Arrays that the model computed.
-MODELLED = ("mean_NK", "sd_NK", "draw_NK", "kl_WK", "nll_W", "nll_permuted_W")
+#: Arrays that the model computed; without the first four there is nothing to judge.
+LATENT = ("mean_NK", "sd_NK", "draw_NK", "kl_WK")
+MODELLED = (*LATENT, "nll_W", "nll_permuted_W")
 #: Cells, training cells included, from which on their SD is an SD.
 SPREAD_CELLS = 10
 
 
+def base_measure(support: str, n_features: int) -> str:
+    """Say what a likelihood is a density of; ``support`` is ``"counts"``, ``"binary"`` or ``"real"``."""
+    return f"{support} values of {n_features} features"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DiagnosisInputs:
-    """Arrays and curves of one fit.
+    """Arrays and curves of one fit, whoever made it.
 
-    N all cells, W validation cells (training cells where there are none), K latent dimensions.
+    N all cells, W validation cells (training cells where there are none), K latent dimensions. What is None was not
+    measured, and is not judged: only the posterior and its KL are always needed.
 
     Attributes
     ----------
@@ -66,17 +73,32 @@ class DiagnosisInputs:
         Epochs that were planned, for remedies.
     earlier_epochs
         Rows of the history that are of runs before the last, whose setbacks are past.
+    judged_W
+        Which of the N cells the W judged ones are.
+    cell_names_N
+        Names of all cells, by which two fits are compared on the same ones.
+    origin
+        What made the fit, such as ``"scvi-tools SCVI"``.
+    base_measure
+        What −log p(x | z, c) is a density of, such as ``"counts of 765 genes"``: bounds of two fits can be compared
+        where it is the same.
+    seed
+        Of draws, folds and subsamples.
+    words, run
+        In whose words remedies are to be said, and what that needs to know, plain values; empty for omicvae's own.
+    remarks
+        Sentences that a reader should know.
     """
 
     mean_NK: Array
     sd_NK: Array
     draw_NK: Array
     kl_WK: Array
-    nll_W: Array
-    nll_permuted_W: Array
-    null_nll_W: Array
-    history: pd.DataFrame
-    reference_NK: Array
+    nll_W: Array | None = None
+    nll_permuted_W: Array | None = None
+    null_nll_W: Array | None = None
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    reference_NK: Array | None = None
     train_elbo_T: Array | None = None
     train_null_nll_T: Array | None = None
     labels_N: Array | None = None
@@ -92,19 +114,27 @@ class DiagnosisInputs:
     schedule_settled_epoch: float | None = None
     planned_epochs: int | None = None
     earlier_epochs: int = 0
+    judged_W: Array | None = None
+    cell_names_N: Array | None = None
+    origin: str = "omicvae"
+    base_measure: str = ""
+    seed: int = 0
+    words: str = ""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if np.ndim(self.mean_NK) != 2 or 0 in np.shape(self.mean_NK):
             raise DataError(f"mean_NK must be cells × dimensions and not empty, got shape {np.shape(self.mean_NK)}.")
-        (n_cells, n_latent), n_judged = self.mean_NK.shape, len(self.nll_W)
+        (n_cells, n_latent), n_judged = self.mean_NK.shape, len(self.kl_WK)
         if n_judged == 0:
-            raise DataError("A diagnosis needs at least one cell in nll_W; pass the training cells' values instead.")
-        sizes = {"NK": (n_cells, n_latent), "WK": (n_judged, n_latent), "W": (n_judged,)}
-        for name in (*MODELLED, "null_nll_W"):
-            shape = sizes[name.rsplit("_", 1)[1]]
-            if np.shape(getattr(self, name)) != shape:
-                raise DataError(f"{name} must have shape {shape}, got {np.shape(getattr(self, name))}.")
-        names = ("reference_NK", "labels_N", "fallback_groups_N", "prior_mean_NK", "prior_sd_NK")
+            raise DataError("A diagnosis needs at least one cell in kl_WK; pass the training cells' values instead.")
+        sizes = {"NK": (n_cells, n_latent), "WK": (n_judged, n_latent), "W": (n_judged,), "N": (n_cells,)}
+        for name in (*MODELLED, "null_nll_W", "judged_W", "cell_names_N", "prior_mean_NK", "prior_sd_NK"):
+            shape, values = sizes[name.rsplit("_", 1)[1]], getattr(self, name)
+            if np.shape(values) != shape and not (values is None and name not in LATENT):
+                raise DataError(f"{name} must have shape {shape}, got {np.shape(values)}.")
+        names = ("reference_NK", "labels_N", "fallback_groups_N")
         per_cell = {**{name: getattr(self, name) for name in names}, **self.covariates}
         for name, values in per_cell.items():
             if values is not None and len(values) != n_cells:
@@ -123,9 +153,9 @@ class DiagnosisInputs:
         return self.sd_NK if self.prior_sd_NK is None else np.asarray(self.sd_NK / self.prior_sd_NK)
 
     @property
-    def elbo_W(self) -> Array:
-        """Bound at β = 1 of each validation cell, nats, higher is better: −NLL − Σ_j KL_j."""
-        return np.asarray(-self.nll_W - self.kl_WK.sum(axis=1), dtype=np.float64)
+    def elbo_W(self) -> Array | None:
+        """Bound at β = 1 of each validation cell, nats, higher is better: −NLL − Σ_j KL_j; None without an NLL."""
+        return None if self.nll_W is None else np.asarray(-self.nll_W - self.kl_WK.sum(axis=1), dtype=np.float64)
 
     @property
     def train_gain_T(self) -> Array | None:
@@ -135,19 +165,27 @@ class DiagnosisInputs:
         return np.asarray(self.train_elbo_T + self.train_null_nll_T, dtype=np.float64)
 
     @property
+    def null_nll(self) -> float:
+        """Mean NLL of the z-free decoder, nats per cell; NaN where it is not known."""
+        return float("nan") if self.null_nll_W is None else float(np.mean(self.null_nll_W, dtype=np.float64))
+
+    @property
     def null_spread(self) -> float:
         """SD of the z-free decoder's NLL between cells, nats; inf where fewer than ten cells are known."""
         parts = [np.asarray(part) for part in (self.null_nll_W, self.train_null_nll_T) if part is not None]
-        known = np.concatenate(parts)
+        known = np.concatenate([[], *parts])
         return float(known.std()) if len(known) >= SPREAD_CELLS else float("inf")
+
+    def _modelled(self) -> dict[str, Array]:
+        return {name: getattr(self, name) for name in MODELLED if getattr(self, name) is not None}
 
     def non_finite(self) -> dict[str, int]:
         """Count the NaN and inf entries of each array that the model computed, where there are any."""
-        counts = {name: int((~np.isfinite(getattr(self, name))).sum()) for name in MODELLED}
+        counts = {name: int((~np.isfinite(values)).sum()) for name, values in self._modelled().items()}
         return {name: count for name, count in counts.items() if count}
 
     def unknown(self) -> Self:
         """Everything that the model computed as NaN, and nothing to probe it for."""
-        unknown: dict[str, Any] = {name: np.full(np.shape(getattr(self, name)), np.nan) for name in MODELLED}
+        unknown: dict[str, Any] = {name: np.full(np.shape(v), np.nan) for name, v in self._modelled().items()}
         unprobed: dict[str, Any] = {"labels_N": None, "fallback_groups_N": None, "covariates": {}, "tempered_SW": {}}
         return replace(self, gaussian_prior=False, **unknown, **unprobed)

@@ -45,7 +45,7 @@ class Measurements:
     non_finite
         Array name → number of NaN and inf entries.
     null_nll
-        NLL of the null model (the best decoder without z), nats per cell.
+        NLL of the null model (the best decoder without z), nats per cell; NaN where it is not known.
     null_sd
         SD of that NLL between cells; inf where too few are known.
     n_cells
@@ -67,6 +67,17 @@ class Measurements:
     probes: Probes | None
     umap: EmbeddingCheck | None
     leakage: Leakage
+
+    @property
+    def not_judged(self) -> tuple[str, ...]:
+        """Name what a verdict rests on and this one could not, as its input was not given."""
+        if self.non_finite:
+            return ()
+        lacking = {
+            "whether the decoder uses z": not self.use.cost.known,
+            "what z buys over a decoder without it": not self.gain.gain.known,
+        }
+        return tuple(what for what, lacks in lacking.items() if lacks)
 
     @property
     def without_structure(self) -> bool:
@@ -123,11 +134,13 @@ class Measurements:
     def bound_still_rises(self) -> bool:
         """Whether the bound still rises by a good part of what the latent has won.
 
-        Not so for a silent encoder whose weight settled epochs ago: there the decoder polishes its means alone.
+        Not so for a silent encoder whose weight settled epochs ago: there the decoder polishes its means alone. Where
+        the curves are of training cells alone, what these are better off may be what they won of late.
         """
         if self.usage.silent and self.curves.n_settled >= SETTLED_EPOCHS:
             return False
-        return self.curves.still_improving and self.curves.improvement[0] > self.improvement_limit
+        memorised = 0.0 if self.curves.has_validation else float(np.fmax(self.gain.gap, 0.0))
+        return self.curves.still_improving and self.curves.improvement[0] - memorised > self.improvement_limit
 
     def rows(self) -> Iterator[Row]:
         """Evidence of every check that was made, in reading order."""
@@ -146,15 +159,21 @@ class Measurements:
         meaning = f"of {curves.n_epochs} epochs with the final KL weight"
         yield Row("epochs after warm-up", curves.n_settled, meaning, "≥ 1", curves.settled)
         won, error = curves.improvement
-        meaning = f"nats another quarter of the run would win at the final pace (± {error:.2g})"
-        judged = ("", None) if self.non_finite else (f"≤ {limit:.2f}", not self.bound_still_rises)
+        cells = "" if curves.has_validation or self.gain.gap != self.gain.gap else " on training cells"
+        meaning = f"nats another quarter of the run would win{cells} at the final pace (± {error:.2g})"
+        judged = (
+            ("", None)
+            if self.non_finite or limit != limit or won != won
+            else (f"≤ {limit:.2f}", not self.bound_still_rises)
+        )
         yield Row("still improving", won, meaning, *judged)
         meaning = "training losses that were NaN or inf, or a reconstruction that blew up"
         yield Row("epochs not finite", curves.n_non_finite, meaning, "= 0", not self.training_failed)
 
 
-def measure(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Measurements:
-    """Run every check; the same seed gives the same result."""
+def measure(inputs: DiagnosisInputs, *, seed: int | None = None, umap: bool = True) -> Measurements:
+    """Run every check; the same seed, that of the inputs for None, gives the same result."""
+    seed = inputs.seed if seed is None else seed
     non_finite = inputs.non_finite()
     if non_finite:  # then the latent proves nothing
         inputs = inputs.unknown()
@@ -165,9 +184,9 @@ def measure(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Mea
     gain = gain_over_null(inputs.elbo_W, inputs.null_nll_W, inputs.train_gain_T, bound_gap=curves.gap)
     mismatch = prior_mismatch(mean_NK, sd_NK, seed=seed) if inputs.gaussian_prior else None
     excess = excess_kl(usage.rate.mean, gain.gain.mean, mismatch, inputs.elbo_W, inputs.tempered_SW)
-    draw_NK, reference_NK = inputs.draw_NK, inputs.reference_NK
-    probed = {DRAW: draw_NK, MEANS: inputs.mean_NK, PCA: reference_NK}
-    mapped = {DRAW: draw_NK, "means": inputs.mean_NK, PCA: reference_NK}  # UMAP scales nothing
+    draw_NK, reference = inputs.draw_NK, {} if inputs.reference_NK is None else {PCA: inputs.reference_NK}
+    probed = {DRAW: draw_NK, MEANS: inputs.mean_NK, **reference}
+    mapped = {DRAW: draw_NK, "means": inputs.mean_NK, **reference}  # UMAP scales nothing
     against: dict[str, Any] = {"gain": gain.gain.mean, "narrow_enough": excess.narrow_enough, "seed": seed}
     labels_N, probes = inputs.labels_N, None
     if labels_N is not None:
@@ -179,7 +198,7 @@ def measure(inputs: DiagnosisInputs, *, seed: int = 0, umap: bool = True) -> Mea
     return Measurements(
         non_finite=non_finite,
         curves=curves,
-        null_nll=float(np.mean(inputs.null_nll_W, dtype=np.float64)),
+        null_nll=inputs.null_nll,
         null_sd=inputs.null_spread,
         n_cells=len(mean_NK),
         planned_epochs=inputs.planned_epochs,

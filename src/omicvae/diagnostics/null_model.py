@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omicvae.diagnostics.estimate import Estimate
-from omicvae.diagnostics.evidence import Check, Row
+from omicvae.diagnostics.evidence import Check, Row, not_measured
 from omicvae.diagnostics.thresholds import ONE_FACT
 from omicvae.metrics.labels import Array
 
@@ -50,6 +50,9 @@ class GainOverNull(Check):
 
     def rows(self) -> Iterator[Row]:
         """Gain, and the gap to training cells where it is known."""
+        if not self.gain.known:
+            yield not_measured("gain over null", "no −log p(x | c) of a decoder without z")
+            return
         meaning = f"nats that the latent buys over the best decoder without z: {self.gain}"
         yield Row("gain over null", self.gain.mean, meaning, f"> {self.least:.2f}", not self.negligible)
         if self.gap == self.gap:
@@ -59,7 +62,11 @@ class GainOverNull(Check):
 
 
 def gain_over_null(
-    elbo_W: Array, null_nll_W: Array, train_gain_T: Array | None = None, *, bound_gap: float = float("nan")
+    elbo_W: Array | None,
+    null_nll_W: Array | None,
+    train_gain_T: Array | None = None,
+    *,
+    bound_gap: float = float("nan"),
 ) -> GainOverNull:
     """Gain of the bound over the null model, its standard error paired over cells.
 
@@ -67,6 +74,8 @@ def gain_over_null(
     few. The gap is one of gains too, where those of training cells are known: a difference in depth between the two
     sets of cells cancels. Where they are not, it is ``bound_gap``, by how much their bound was higher in the curves.
     """
+    if elbo_W is None or null_nll_W is None:
+        return GainOverNull(Estimate())
     elbo_W = np.asarray(elbo_W, dtype=np.float64)
     gain = Estimate.of(elbo_W + null_nll_W)
     if train_gain_T is None:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from omicvae.diagnostics.estimate import Estimate
-from omicvae.diagnostics.evidence import Check, Row
+from omicvae.diagnostics.evidence import Check, Row, not_measured
 from omicvae.metrics.classification import (
     PermutedInterval,
     ProbeScore,
@@ -15,9 +16,11 @@ from omicvae.metrics.classification import (
     permuted_interval,
     probe,
 )
+from omicvae.metrics.clustering import kmeans_classes
 from omicvae.metrics.labels import Array
 
 LEAKAGE_CELLS = 2000
+FALLBACK_CLASSES = 8
 
 #: A draw that keeps less than this share of PCA's balanced accuracy above chance has lost information.
 #: Measured with small NB VAEs: 0.90 to 1.01 at β = 1 (PBMC with 10 and 32 dimensions, paul15, mouse bladder), down to
@@ -46,12 +49,12 @@ class Probes(Check):
     key
         Name of the labels.
     scores
-        Representation (a posterior draw, the standardised posterior means, PCA) → its scores by a logistic probe and
-        by 15 nearest neighbours.
+        Representation (a posterior draw, the standardised posterior means, PCA where it is known) → its scores by a
+        logistic probe and by 15 nearest neighbours.
     permuted
         95 % interval of the draw's balanced accuracy under permuted labels.
     lost
-        Balanced accuracy of PCA minus that of the draw (mean and SE paired over cells).
+        Balanced accuracy of PCA minus that of the draw (mean and SE paired over cells); unknown without PCA.
     gain
         Over the null model, nats: classes cut from noise are lost by every model; without a gain that is overfitting.
     narrow_enough
@@ -82,9 +85,14 @@ class Probes(Check):
         return self.scores[PCA][0]
 
     @property
+    def compared(self) -> bool:
+        """Whether there is a PCA to compare with."""
+        return PCA in self.scores
+
+    @property
     def learnable(self) -> bool:
-        """Whether PCA reads the labels better than chance; if not, the labels cannot judge the latent."""
-        return self.reference.balanced_accuracy > self.permuted.high
+        """Whether PCA reads the labels better than chance; if not, or not known, they cannot judge the latent."""
+        return self.compared and self.reference.balanced_accuracy > self.permuted.high
 
     @property
     def counts(self) -> bool:
@@ -132,15 +140,23 @@ class Probes(Check):
         )
         passed = (not self.at_chance) if self.counts else None
         yield Row(f"{name}, draw", draw.balanced_accuracy, meaning, f"> {permuted.high:.2f}", passed)
-        meaning = f"of PCA's balanced accuracy above chance; the draw loses {self.lost.mean:.2f} ± {self.lost.se:.2f}"
-        passed = (not self.information_lost) if self.counts else None
-        yield Row(f"{name}, share of PCA kept", self.retained, meaning, f"≥ {self.share_wanted:.2f}", passed)
+        kept = f"{name}, share of PCA kept"
+        if self.compared:
+            meaning = (
+                f"of PCA's balanced accuracy above chance; the draw loses {self.lost.mean:.2f} ± {self.lost.se:.2f}"
+            )
+            passed = (not self.information_lost) if self.counts else None
+            yield Row(kept, self.retained, meaning, f"≥ {self.share_wanted:.2f}", passed)
+        else:
+            yield not_measured(kept, "no PCA of the data")
         left_out = f"; too few cells: {', '.join(draw.left_out)}" if draw.left_out else ""
         beside = {
             MEANS: "shown beside: scaling magnifies what the noise drowns",
             PCA: f"with as many dimensions, same folds{left_out}",
         }
         for title, text in beside.items():
+            if title not in self.scores:
+                continue
             score, knn = self.scores[title]
             scores = f"macro-F1 {score.macro_f1:.2f}, accuracy {score.accuracy:.2f}, kNN {knn.balanced_accuracy:.2f}"
             yield Row(f"{name}, {title}", score.balanced_accuracy, f"{text}; {scores}")
@@ -175,17 +191,27 @@ def probe_latents(
         title: (probe(values_NK, labels_N, seed=seed), probe(values_NK, labels_N, seed=seed, classifier="knn"))
         for title, values_NK in representations.items()
     }
-    difference, se = compare_probes(scores[PCA][0], scores[DRAW][0])
+    lost = Estimate()
+    if PCA in scores:
+        lost = Estimate(*compare_probes(scores[PCA][0], scores[DRAW][0]), len(scores[DRAW][0].codes_M))
     return Probes(
         key=key,
         scores=scores,
         permuted=permuted_interval(representations[DRAW], labels_N, seed=seed),
-        lost=Estimate(difference, se, len(scores[DRAW][0].codes_M)),
+        lost=lost,
         gain=gain,
         narrow_enough=narrow_enough,
         fallback=fallback,
         conditioned=conditioned,
     )
+
+
+def stand_in_labels(reference_NK: Array, seed: int) -> Array:
+    """Classes where no labels are given: k-means of what the covariates leave unexplained in PCA."""
+    if len(reference_NK) == 1:
+        return np.array(["k0"], dtype=object)
+    n_classes = min(FALLBACK_CLASSES, len(reference_NK))
+    return kmeans_classes(reference_NK, n_classes, np.random.default_rng([seed, 2]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,6 +26,8 @@ class Remedy(Mapping[str, Any]):
         Arguments of ``CVAE``: with any, the remedy needs a new model.
     kl_stays
         Whether what the run itself asked of its KL stays, where it is known.
+    call
+        What runs it where another library trained the fit; empty: a call of omicvae.
     """
 
     settings: Mapping[str, Any]
@@ -33,6 +35,7 @@ class Remedy(Mapping[str, Any]):
     arguments: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     kl_stays: bool = False
+    call: str = ""
 
     def __getitem__(self, key: str) -> Any:
         return self.settings[key]
@@ -71,6 +74,8 @@ class Remedy(Mapping[str, Any]):
     @property
     def line(self) -> str:
         """The call that runs it; arguments of ``CVAE`` that are not named have their defaults."""
+        if self.call:
+            return self.call
         arguments = [f"{name}={value!r}" for name, value in self.arguments.items()]
         if self.settings:
             arguments.append(f"objective={dict(self.settings)!r}")

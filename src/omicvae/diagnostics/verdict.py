@@ -15,6 +15,10 @@ from omicvae.diagnostics.thresholds import NAMES_EVERY_CELL, ONE_FACT, SETTLED_E
 FEW_CELLS_PER_DIMENSION = 20
 
 
+def _gain(m: Measurements) -> str:
+    return f"gain over a decoder without z {f'{m.gain.gain.mean:+.3g}' if m.gain.gain.known else 'unknown'}"
+
+
 def _is_diverged(m: Measurements) -> bool:
     """Whether the model's arrays are not finite, or training blew up and left no sound weights behind."""
     return bool(m.non_finite) or (m.gain.gain.mean <= 0 and (m.training_failed or m.explains_nothing))
@@ -45,10 +49,7 @@ def _unstable(m: Measurements) -> str:
             f"after the KL weight had settled its loss rose {m.curves.setback:.3g} nats per cell above what it had "
             "reached, which steps do that are too large"
         )
-    return (
-        f"Training was unstable: {seen} (KL {m.usage.rate.mean:.3g}, gain over a "
-        f"decoder without z {m.gain.gain.mean:+.3g})."
-    )
+    return f"Training was unstable: {seen} (KL {m.usage.rate.mean:.3g}, {_gain(m)})."
 
 
 def _is_without_signal(m: Measurements) -> bool:
@@ -125,9 +126,10 @@ def _collapsed(m: Measurements) -> str:
     how = "the decoder ignores it" if m.use.ignored and m.usage.rate.mean >= ONE_FACT else "it carries next to nothing"
     text = (
         f"The latent space has collapsed, {how}: KL {m.usage.rate.mean:.2g} nats per cell, {m.usage.n_active} of "
-        f"{m.usage.n_latent} dimensions active, a permuted z costs {m.use.cost.mean:.2g} nats, gain over a decoder "
-        f"without z {m.gain.gain.mean:+.3g}."
+        f"{m.usage.n_latent} dimensions active"
     )
+    text += f", a permuted z costs {m.use.cost.mean:.2g} nats" if m.use.cost.known else ""
+    text += f", {_gain(m)}."
     if m.probes is not None and m.probes.counts and m.probes.at_chance:
         text += f" A posterior draw predicts {m.probes.key} no better than chance."
     return text
@@ -201,25 +203,31 @@ def _wastes_kl(m: Measurements) -> bool:
 def _under_regularised(m: Measurements) -> str:
     if not m.excess.too_much:
         return (
-            f"Under-regularised: {m.usage.rate.mean:.3g} nats of KL do not pay for themselves (gain over a decoder "
-            f"without z {m.gain.gain.mean:+.3g}, a permuted z costs {m.use.cost.mean:.2g})."
+            f"Under-regularised: {m.usage.rate.mean:.3g} nats of KL do not pay for themselves ({_gain(m)}, a permuted "
+            f"z costs {m.use.cost.mean:.2g})."
         )
     rate, far = m.usage.rate.mean, m.excess.from_distance
     narrow = min(m.excess.from_narrowness, rate - far)  # what they win of the reconstruction is no part of the KL
     return (
         f"Under-regularised: of {rate:.3g} nats of KL, {far + narrow:.3g} buy nothing ({far:.3g} for lying far from "
-        f"the prior, {narrow:.3g} for posteriors that are too narrow; gain over a decoder without z "
-        f"{m.gain.gain.mean:+.3g}); "
-        f"draws from the prior miss where the cells are."
+        f"the prior, {narrow:.3g} for posteriors that are too narrow; {_gain(m)}); draws from the prior miss where the "
+        f"cells are."
+    )
+
+
+def _undecided(m: Measurements) -> str:
+    return (
+        f"Undecided: the encoder writes {m.usage.rate.mean:.3g} nats per cell in {m.usage.n_active} of "
+        f"{m.usage.n_latent} dimensions; not judged, for want of −log p(x | z, c): {' and '.join(m.not_judged)}."
     )
 
 
 def _healthy(m: Measurements) -> str:
     where = f" in {m.usage.n_active} of {m.usage.n_latent} dimensions" if m.usage.n_active else ""
-    text = (
-        f"The latent space is alive: KL {m.usage.rate.mean:.3g} nats per cell{where}, gain over a decoder without z "
-        f"{m.gain.gain.mean:+.3g} nats."
-    )
+    text = f"The latent space is alive: KL {m.usage.rate.mean:.3g} nats per cell{where}, "
+    text += f"{_gain(m)} nats." if m.gain.gain.known else f"a permuted z costs {m.use.cost.mean:.3g}."
+    if m.not_judged:
+        text += f" Not judged: {' and '.join(m.not_judged)}."
     if m.probes is not None and m.probes.counts:
         text += (
             f" A posterior draw predicts {m.probes.key} with balanced accuracy {m.probes.draw.balanced_accuracy:.2f} "
@@ -281,6 +289,8 @@ RULES: tuple[Rule[Measurements], ...] = (
     ),
     Rule("overfit", _is_overfit, _overfit, lambda m: (RAMP, *_smaller(m, any_size=True), DEARER)),
     Rule("under_regularised", _wastes_kl, _under_regularised, lambda m: (RAMP, _longer(m), DEARER)),
+    # a rate alone proves no use, and nothing else was measured
+    Rule("undecided", lambda m: len(m.not_judged) == 2, _undecided, tone="warning", alone=True),
     # what remains; a gain at or below 0 never gets here: "overfit" holds then
     Rule("healthy", lambda m: True, _healthy, _adversary, sound=True, tone="good", alone=True),
 )

@@ -8,8 +8,8 @@ import pandas as pd
 from omicvae._core import SettingError
 from omicvae._core.files import write_text
 from omicvae.data import obs_column
-from omicvae.diagnostics import Diagnosis, diagnose
-from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views, stand_in_labels
+from omicvae.diagnostics import Diagnosis, DiagnosisInputs, diagnose, stand_in_labels
+from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views
 from omicvae.model.own_settings import for_this_run
 from omicvae.model.state import HasState, ModelState, looks_once
 from omicvae.report import CellMaps, ModelFacts, render
@@ -42,10 +42,18 @@ class DiagnosisMixin(HasState):
         NotSupportedError
             If the model is not trained or has no data.
         """
-        seed = diagnosis_seed(self.state, seed)
+        return for_this_run(self.state, diagnose(self.diagnosis_inputs(labels_key, seed=seed), umap=umap))
+
+    @own_surroundings()
+    def diagnosis_inputs(self, labels_key: str | None = None, *, seed: int | None = None) -> DiagnosisInputs:
+        """Return what ``diagnose`` judges: arrays and curves, for ``ov.write_evidence`` and ``ov.compare``.
+
+        Parameters and errors are those of ``diagnose``.
+        """
         with self.state.one_look():
-            inputs = gather_inputs(self.state, labels_key or self.schema.keys.labels_key, seed)
-        return for_this_run(self.state, diagnose(inputs, seed=seed, umap=umap))
+            return gather_inputs(
+                self.state, labels_key or self.schema.keys.labels_key, diagnosis_seed(self.state, seed)
+            )
 
     @looks_once
     def report(

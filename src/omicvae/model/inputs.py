@@ -5,8 +5,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omicvae.data import obs_column
-from omicvae.diagnostics import DiagnosisInputs, Structure, permute_within_strata
-from omicvae.metrics import kmeans_classes
+from omicvae.diagnostics import (
+    DiagnosisInputs,
+    Structure,
+    base_measure,
+    permuted_draw,
+    stand_in_labels,
+    tempered_bounds,
+)
 from omicvae.metrics.linear import pca_scores, residuals
 from omicvae.model.config import build_null
 from omicvae.model.state import ModelState
@@ -19,7 +25,6 @@ from omicvae.training import (
     unexplained_structure,
 )
 
-FALLBACK_CLASSES = 8
 #: training cells that the gap to validation cells is measured on
 SEEN_CELLS = 1000
 
@@ -46,9 +51,8 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
     passes = CellPasses(module, store, judged)
     prior_mean_NK, prior_sd_NK = CellPasses(module, store).prior_moments()
     location_WK, scale_WK, z_WK = prior_mean_NK[judged], prior_sd_NK[judged], draw_NK[judged]
-    order = permute_within_strata(store.codes_ND[judged], np.random.default_rng([seed, 1]))
-    # a cell gets what the other one's z adds to its prior, so that a z that only repeats c costs nothing
-    permuted_WK = location_WK + scale_WK * ((z_WK - location_WK) / scale_WK)[order]
+    strata_WD, rng = store.codes_ND[judged], np.random.default_rng([seed, 1])
+    permuted_WK = permuted_draw(z_WK, location_WK, scale_WK, strata_WD, rng)
     gaussian, given = state.config.prior != "vamp", (mean_NK[judged], sd_NK[judged], z_WK)
     null_nll_W, seen, null_nll_T, structure = state.once(
         ("without z", split.train.tobytes(), judged.tobytes()), lambda: _without_z(state, split.train, judged)
@@ -63,7 +67,7 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
         null_nll_W=null_nll_W,
         train_elbo_T=None if judged_train else score_cells(module, store, seen, seed=seed).elbo_N,
         train_null_nll_T=None if judged_train else null_nll_T,
-        tempered_SW=passes.tempered_bounds(given, (location_WK, scale_WK)) if gaussian else {},
+        tempered_SW=tempered_bounds(given, (location_WK, scale_WK), passes.reconstruction_errors) if gaussian else {},
         structure=structure,
         gaussian_prior=gaussian,
         prior_mean_NK=prior_mean_NK,
@@ -81,6 +85,10 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
         schedule_settled_epoch=last.settled_epoch,
         planned_epochs=last.planned_epochs,
         earlier_epochs=len(state.history) - len(last.history),
+        judged_W=judged,
+        cell_names_N=np.asarray(state.own_adata().obs_names, dtype=object),
+        base_measure=base_measure(module.likelihood.support, schema.n_genes),
+        seed=seed,
     )
 
 
@@ -115,11 +123,3 @@ def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...
     )
     reference_NK = residuals(pca_NK, covariate_design(store)).astype(np.float32)
     return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference_NK
-
-
-def stand_in_labels(reference_NK: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
-    """Classes where no labels are given: k-means of what the covariates leave unexplained in PCA."""
-    if len(reference_NK) == 1:
-        return np.array(["k0"], dtype=object)
-    n_classes = min(FALLBACK_CLASSES, len(reference_NK))
-    return kmeans_classes(reference_NK, n_classes, np.random.default_rng([seed, 2]))

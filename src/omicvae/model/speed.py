@@ -14,7 +14,7 @@ from sklearn.preprocessing import normalize
 
 from omicvae.model.cvae import CVAE
 from omicvae.training.clock import EpochClock, timed
-from omicvae.training.fit import quiet_lightning
+from omicvae.training.run import quiet_lightning
 
 BATCH_KEY, TRAIN_SIZE = "batch", 0.9
 

@@ -1,7 +1,8 @@
 """Figures from results, public as ``omicvae.pl``.
 
-Every function draws on the axes that it is given as ``ax``, or on a figure of its own, and returns the axes. None shows
-a window, picks a backend or changes a style: save with ``ax.figure.savefig("file.png")``. What cannot be drawn raises
+Every function draws on the axes that it is given as ``ax``, or on a figure of its own, and returns the axes. A notebook
+shows that figure below the cell, an interactive session as it shows pyplot's; in a script it belongs to no window: save
+with ``ax.figure.savefig("file.png")``. None picks a backend or changes a style. What cannot be drawn raises
 ``DataError``, which says what is needed and what was given.
 """
 

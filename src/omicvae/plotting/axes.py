@@ -1,5 +1,6 @@
-"""What all figures share: axes without a display, a plain frame, colours safe for colour-blind people."""
+"""What all figures share: axes, a plain frame, colours safe for colour-blind people."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,27 @@ def new_axes(n_columns: int = 1, n_rows: int = 1, *, width: float = 4.0, height:
 
     figure = Figure(figsize=(width * n_columns, height * n_rows), layout="constrained", dpi=150)
     return list(figure.subplots(n_rows, n_columns, squeeze=False).ravel())
+
+
+def shown_axes(n_columns: int = 1, *, width: float = 4.0, height: float = 3.2) -> "list[Axes]":
+    """Return the axes, from left to right, of a figure that a notebook or an interactive session shows.
+
+    There the figure is pyplot's, in the user's resolution; elsewhere it belongs to no window, as nobody would close it.
+    """
+    import matplotlib as mpl
+
+    if not (_in_ipython() or mpl.is_interactive()):
+        return new_axes(n_columns, width=width, height=height)
+    from matplotlib import pyplot as plt
+
+    figure = plt.figure(figsize=(width * n_columns, height), layout="constrained")
+    return list(figure.subplots(1, n_columns, squeeze=False).ravel())
+
+
+def _in_ipython() -> bool:
+    """Whether IPython or Jupyter runs this, without loading it."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 def plain_frame(ax: "Axes") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omicvae._core.errors import DataError
-from omicvae.plotting.axes import BLUE, GREY, ORANGE, new_axes, plain_frame
+from omicvae.plotting.axes import BLUE, GREY, ORANGE, plain_frame, shown_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def loss_curves(history: "pd.DataFrame", axes: "Sequence[Axes] | None" = None) -
     """
     columns = [f"{name}_{split}" for name, _ in PANELS for split in ("train", "validation")]
     x = _epochs(history, not set(columns).isdisjoint(history.columns), f"loss_curves draws {columns}")
-    panels = new_axes(3, width=3.6) if axes is None else list(axes)
+    panels = shown_axes(3, width=3.6) if axes is None else list(axes)
     if len(panels) != 3:
         raise DataError(f"loss_curves draws on 3 axes, got {len(panels)}.")
     for ax, (name, title) in zip(panels, PANELS, strict=True):
@@ -63,7 +63,7 @@ def elbo_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     if "elbo_validation" in history.columns:
         bounds["elbo_validation"] = history["elbo_validation"]
     x = _epochs(history, bool(bounds), "elbo_curve draws recon_train with kl_train, and elbo_validation")
-    ax = new_axes()[0] if ax is None else ax
+    ax = shown_axes()[0] if ax is None else ax
     _draw_panel(ax, history.assign(**bounds), x, "elbo")
     _label(ax, "ELBO", "nats per cell")
     ax.legend(frameon=False)
@@ -78,7 +78,7 @@ def adversary_curve(history: "pd.DataFrame", name: str, ax: "Axes | None" = None
     """
     column = f"{name}_loss_train"
     x = _epochs(history, column in history.columns, f"adversary_curve draws {column}")
-    ax = new_axes()[0] if ax is None else ax
+    ax = shown_axes()[0] if ax is None else ax
     loss = history[column].to_numpy(dtype=float)
     on = np.nan_to_num(loss) != 0
     ax.plot(x, np.where(on, loss, np.nan), color=BLUE, linewidth=1.6, marker=_single(on.sum()))
@@ -98,7 +98,7 @@ def kl_weight_curve(history: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes"
     where it is to be; axis on the right.
     """
     x = _epochs(history, "kl_weight" in history.columns, "kl_weight_curve draws kl_weight")
-    ax = new_axes()[0] if ax is None else ax
+    ax = shown_axes()[0] if ax is None else ax
     weight = history["kl_weight"].to_numpy(dtype=float)
     ax.plot(x, weight, color=BLUE, linewidth=1.8, marker=_single(len(x)))
     ax.set_ylim(0, 1.08 * _top(weight))

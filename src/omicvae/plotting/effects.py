@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omicvae._core.arguments import choose, integral
-from omicvae.plotting.axes import FAINT, GREY, ORANGE, literal, new_axes, plain_frame
+from omicvae.plotting.axes import FAINT, GREY, ORANGE, literal, plain_frame, shown_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def effects(result: Any, ax: "Axes | None" = None, *, against: str = "auto", n_n
     tested = "p" in frame
     if choose("against", against, ("auto", "p", "mean") if tested else ("auto", "mean")) == "auto":
         against = "p" if tested else "mean"
-    ax = new_axes(width=4.4)[0] if ax is None else ax
+    ax = shown_axes(width=4.4)[0] if ax is None else ax
     x, y = (frame["effect"], -np.log10(frame["p"])) if against == "p" else (frame["mean"], frame["effect"])
     hit = (frame["q"] <= result.fdr).to_numpy() if tested else np.zeros(len(frame), bool)
     ax.scatter(x[~hit], y[~hit], s=8, color=FAINT, linewidths=0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from omicvae._core.arrays import unmasked
 from omicvae._core.errors import DataError
-from omicvae.plotting.axes import BLUE, FAINT, GREY, PALE, category_look, literal, new_axes, plain_frame
+from omicvae.plotting.axes import BLUE, FAINT, GREY, PALE, category_look, literal, plain_frame, shown_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def kl_per_dimension(kl: Any, ax: "Axes | None" = None) -> "Axes":
         raise DataError(
             f"kl_per_dimension needs one finite KL for each dimension, got an array of shape {kl_K.shape}: {kl_K}."
         )
-    ax = new_axes(width=4.4)[0] if ax is None else ax
+    ax = shown_axes(width=4.4)[0] if ax is None else ax
     order_K = np.argsort(-kl_K, kind="stable")
     sorted_K, active = kl_K[order_K], getattr(kl, "active_dimensions", None)
     blue_K = sorted_K >= SPEAKS if active is None else np.asarray(active, dtype=bool)[order_K]
@@ -69,7 +69,7 @@ def embedding(xy: Any, values: Any = None, *, title: str | None = None, ax: "Axe
         raise DataError(f"embedding draws coordinates of shape (cells, 2), got {xy_N2.shape}.")
     if values is not None and len(values) != len(xy_N2):
         raise DataError(f"There are {len(xy_N2)} cells and {len(values)} values: one value a cell is needed.")
-    ax = new_axes(width=5.0, height=3.8)[0] if ax is None else ax
+    ax = shown_axes(width=5.0, height=3.8)[0] if ax is None else ax
     size = float(np.clip(12_000 / max(len(xy_N2), 1), 1, 40))
     style = {"s": size, "linewidths": 0, "rasterized": True}
     if values is None:

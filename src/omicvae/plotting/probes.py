@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from omicvae._core.errors import DataError
-from omicvae.plotting.axes import BLUE, GREY, ORANGE, new_axes, plain_frame
+from omicvae.plotting.axes import BLUE, GREY, ORANGE, plain_frame, shown_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def probe_scores(probes: Any, ax: "Axes | None" = None) -> "Axes":
             f"This table has {len(table)} rows and the columns {list(table.columns)}; probe_scores draws "
             f"{list(COLUMNS)}. A diagnosis without labels or k-means classes has no probes."
         )
-    ax = new_axes(width=4.4)[0] if ax is None else ax
+    ax = shown_axes(width=4.4)[0] if ax is None else ax
     representations = list(dict.fromkeys(table["representation"]))
     places = {name: len(representations) - 1 - place for place, name in enumerate(representations)}
     if {"permuted_low", "permuted_high"} <= set(table.columns):

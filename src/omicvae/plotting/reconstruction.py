@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omicvae._core.errors import DataError
-from omicvae.plotting.axes import BLUE, FAINT, GREY, ORANGE, new_axes, plain_frame
+from omicvae.plotting.axes import BLUE, FAINT, GREY, ORANGE, plain_frame, shown_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def reconstruction(result: Any, ax: "Axes | None" = None, *, seed: int = 0) -> "
 
 def reconstruction_genes(result: Any, ax: "Axes | None" = None) -> "Axes":
     """Draw each gene's mean and variance over cells, observed against draws of the posterior predictive."""
-    calibration, ax = _of(result, "calibration"), new_axes()[0] if ax is None else ax
+    calibration, ax = _of(result, "calibration"), shown_axes()[0] if ax is None else ax
     for name, colour in (("variance", ORANGE), ("mean", BLUE)):
         x, y = (getattr(calibration, f"{name}_{kind}_G") for kind in ("predicted", "observed"))
         _scatter(ax, x, y, color=colour, s=8, label=name)
@@ -62,7 +62,7 @@ def calibration(result: Any, ax: "Axes | None" = None) -> "Axes":
     narrow. A few draws of a model that has seen the cells are a little too wide.
     """
     pit_B = np.asarray(_of(getattr(result, "calibration", result), "pit_B"), float)
-    ax = new_axes()[0] if ax is None else ax
+    ax = shown_axes()[0] if ax is None else ax
     quantiles = np.linspace(0, 1, len(pit_B) + 1)
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
     ax.plot(quantiles, np.concatenate([[0.0], np.cumsum(pit_B)]), color=BLUE, marker="o", markersize=3)
@@ -81,7 +81,7 @@ def _of(result: Any, name: str) -> Any:
 
 def _scatter(ax: "Axes | None", x: Any, y: Any, **style: Any) -> "Axes":
     """Draw points and the line on which both are equal."""
-    ax = new_axes()[0] if ax is None else ax
+    ax = shown_axes()[0] if ax is None else ax
     known = np.isfinite(x) & np.isfinite(y)
     if not known.any():
         raise DataError("There is no finite value to draw.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omicvae._core.errors import DataError
-from omicvae.plotting.axes import BLUE, GREY, ORANGE, new_axes, plain_frame
+from omicvae.plotting.axes import BLUE, GREY, ORANGE, plain_frame, shown_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ def stability(result: Any, ax: "Axes | None" = None) -> "Axes":
     agreements = getattr(result, "agreements", None)
     if not agreements:
         raise DataError(f"stability draws what ov.stability() returned, got {type(result).__name__}.")
-    ax = new_axes(width=4.8)[0] if ax is None else ax
+    ax = shown_axes(width=4.8)[0] if ax is None else ax
     for place, one in enumerate(agreements):
         y = len(agreements) - 1 - place
         pairs_P = one.pairs_P[np.isfinite(one.pairs_P)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from omicvae.report.facts import ModelFacts
+from omicvae.report.facts import EvidenceFacts, ModelFacts
 from omicvae.report.figures import covariate_figures, curves_legend, latent_figures, map_figures, training_figures
 from omicvae.report.maps import CellMaps
 from omicvae.report.svg import page_style
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 SYMBOLS = {"good": "✓", "warning": "!", "bad": "✗"}
 
 
-def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, maps: CellMaps | None) -> str:
+def render(
+    diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts | EvidenceFacts, maps: CellMaps | None
+) -> str:
     """Return the report as one HTML document that loads nothing.
 
     Parameters
@@ -36,7 +38,6 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
     """
     checks = list(_checks(diagnosis.evidence))
     marks = [check["mark"] for check in checks]
-    named_settings = {"Model": facts.model, "Objective of the last run": facts.objective, "Data": facts.setup}
     with page_style():
         figures = {
             "maps": [] if maps is None else map_figures(maps),
@@ -51,6 +52,7 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
         findings=[name.replace("_", " ") for name in diagnosis.findings],
         remarks=[remark[:1].upper() + remark[1:] for remark in diagnosis.remarks],
         facts=facts.lines(),
+        own=isinstance(facts, ModelFacts),
         remedies=diagnosis.remedies,
         checks=checks,
         n_judged=len(marks) - marks.count("shown"),
@@ -59,7 +61,7 @@ def render(diagnosis: "Diagnosis", history: pd.DataFrame, facts: ModelFacts, map
         curves=curves_legend(history),
         settings={
             name: json.dumps(settings, indent=2, ensure_ascii=False, default=str)
-            for name, settings in named_settings.items()
+            for name, settings in facts.settings.items()
         },
         date=dt.date.today().isoformat(),
     )

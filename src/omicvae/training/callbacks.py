@@ -9,12 +9,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from omicvae.training.checkpoint import write_checkpoint
 from omicvae.training.history import epoch_line, short_line
 from omicvae.training.plan import TrainingPlan
+from omicvae.training.progress import progress_bar
 
 logger = logging.getLogger("omicvae")
 
@@ -159,14 +159,12 @@ class CheckpointWriter(pl.callbacks.Checkpoint):
 class EpochLog(pl.Callback):
     """One line per epoch on the logger ``omicvae`` at level INFO and, if asked for, beside a bar over the epochs."""
 
-    def __init__(self, progress_bar: bool = False) -> None:
-        columns = (TaskProgressColumn(), BarColumn(bar_width=8), TimeRemainingColumn())
-        self._bar = Progress(*columns, TextColumn("{task.description}"), disable=not progress_bar)
+    def __init__(self, shown: bool = False) -> None:
+        self._bar = progress_bar(shown)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
-        self._bar.start()
-        self._task = self._bar.add_task("", total=trainer.max_epochs)
+        self._bar.start(trainer.max_epochs or 0)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the epoch that ended and move the bar."""
@@ -176,7 +174,7 @@ class EpochLog(pl.Callback):
             epoch, row = pl_module.first_epoch + len(pl_module.rows) - 1, pl_module.rows[-1]
             line, short = epoch_line(epoch, row, pl_module.notes()), short_line(epoch, row)
         logger.info(line)
-        self._bar.update(self._task, advance=1, description=short)
+        self._bar.advance(short)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the terminal in order, also after an error."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from omicvae._core import Batch, LatentPosterior, integral
 from omicvae._core.noise import DrawingByCell, cell_noise, cell_streams
 from omicvae.data import CellStore, Transform
-from omicvae.diagnostics import POWERS, tempered
 from omicvae.module import ConditionalVAE
 from omicvae.training.surroundings import own_surroundings
 
@@ -241,29 +240,6 @@ class CellPasses:
             return tuple(value.float().expand(len(batch), -1)[:, genes] for value in found.values())
 
         return dict(zip(names, self.at(z_NK, read, target), strict=True))
-
-    def tempered_bounds(
-        self, posterior: tuple[NDArray[np.float32], ...], prior: tuple[NDArray[np.float32], ...]
-    ) -> dict[float, NDArray[np.float64]]:
-        """Power → β = 1 bound under posteriors tempered by it, nats, (N,), all with the noise of one draw.
-
-        Parameters
-        ----------
-        posterior
-            Its mean, SD and draw, each (N, K).
-        prior
-            Mean and SD of a Gaussian p(z | c), each (N, K).
-        """
-        mean_NK, sd_NK, z_NK = (values.astype(np.float64) for values in posterior)
-        location_NK, scale_NK = (values.astype(np.float64) for values in prior)
-        noise_NK, unit_NK = (z_NK - mean_NK) / sd_NK, (mean_NK - location_NK) / scale_NK
-        bounds: dict[float, NDArray[np.float64]] = {}
-        for power in POWERS:
-            mean_s, variance_s = tempered(unit_NK, (sd_NK / scale_NK) ** 2, power)
-            kl_N = 0.5 * (variance_s + mean_s**2 - 1 - np.log(variance_s)).sum(axis=1)
-            tempered_NK = location_NK + scale_NK * (mean_s + np.sqrt(variance_s) * noise_NK)
-            bounds[power] = -kl_N - self.reconstruction_errors(tempered_NK)
-        return bounds
 
     def marginal_log_likelihood(self, *, seed: int, n_samples: int) -> NDArray[np.float64]:
         """Return log (1/S) Σ_s p(x | z_s, c) p(z_s | c) / q(z_s | x, c), nats, (N,) (Burda et al. 2016)."""

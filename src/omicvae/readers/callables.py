@@ -1,0 +1,192 @@
+"""Functions that a user gives, of PyTorch, JAX, Keras or NumPy: called with rows of data, answered in NumPy arrays."""
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from torch import nn
+
+from omicvae._core import DataError
+from omicvae.metrics.labels import Array, FloatArray, IntArray
+
+Function = Callable[..., Any]
+
+
+def torch_modules(*functions: Function) -> list[nn.Module]:
+    """Find the networks that functions use: themselves, what they are methods of, and what they name."""
+    found: list[nn.Module] = []
+    for function in functions:
+        while isinstance(function, functools.partial):
+            found += [part for part in (*function.args, *function.keywords.values()) if isinstance(part, nn.Module)]
+            function = function.func
+        named: list[Any] = [function, getattr(function, "__self__", None)]
+        plain = getattr(function, "__func__", function)
+        if inspect.isfunction(plain):
+            variables = inspect.getclosurevars(plain)
+            named += [*variables.nonlocals.values(), *variables.globals.values()]
+        found += [value for value in named if isinstance(value, nn.Module)]
+    return list(dict.fromkeys(found))
+
+
+@contextmanager
+def at_inference(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Switch networks to evaluation without gradients, and back to what they were."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.train()
+
+
+def rows_of(values: Any, rows: IntArray) -> Any:
+    """Return some rows of whatever holds one a cell, in its own kind; of a sparse matrix a dense array."""
+    if isinstance(values, Mapping):
+        return {name: rows_of(column, rows) for name, column in values.items()}
+    if isinstance(values, pd.DataFrame | pd.Series):
+        return values.iloc[rows]
+    chosen = values[rows]
+    return chosen.toarray() if sp.issparse(values) else chosen
+
+
+def as_array(value: Any) -> Array:
+    """Bring what a function returned to NumPy: from any device, without its gradient."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+    return np.asarray(value)
+
+
+class Functions:
+    """The user's functions over rows of their data.
+
+    Where they use PyTorch networks, data come to them as tensors on the networks' device, else as NumPy arrays
+    (float32); covariates come in the kind in which they were given.
+
+    Parameters
+    ----------
+    x
+        Data, cells × features.
+    covariates
+        What c is made of, with a row a cell; None: the functions take no c.
+    """
+
+    def __init__(self, encode: Function, nll: Function, x: Any, covariates: Any, batch_size: int) -> None:
+        self._encode, self._nll, self._x, self._covariates = encode, nll, x, covariates
+        self.n_cells, self._batch_size = int(x.shape[0]), batch_size
+        self.modules = torch_modules(encode, nll)
+        if any(module.training for module in self.modules):
+            name = next(type(module).__name__ for module in self.modules if module.training)
+            warnings.warn(
+                f"{name} was in training mode, with dropout and batch statistics; it is audited in evaluation mode, as "
+                "after model.eval().",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def encode(self) -> tuple[FloatArray, FloatArray]:
+        """Posterior mean and SD of all cells, each (N, K).
+
+        Raises
+        ------
+        DataError
+            Where they are no two arrays with a row a cell, or SDs are not positive.
+        """
+        parts = [self._posterior(rows) for rows in self._batches(np.arange(self.n_cells))]
+        mean_NK, sd_NK = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if (sd_NK <= 0).any():
+            lowest = float(np.nanmin(sd_NK))
+            fix = (
+                "If they are log variances, return exp(0.5 * log_variance)"
+                if lowest < 0
+                else "An encoder without noise has no KL: return the SD that training drew z with"
+            )
+            raise DataError(f"encode must return (mean, SD) with positive SDs, the lowest is {lowest:.3g}. {fix}.")
+        return mean_NK, sd_NK
+
+    def nll(self, z_WK: Array, rows: IntArray) -> FloatArray:
+        """−log p(x | z, c) of cells, (W,).
+
+        Raises
+        ------
+        DataError
+            Where it is not one value a cell.
+        """
+        start, parts = 0, []
+        for batch in self._batches(rows):
+            z_BK = np.asarray(z_WK[start : start + len(batch)], dtype=np.float32)
+            parts.append(self.nll_of(rows_of(self._x, batch), z_BK, batch))
+            start += len(batch)
+        return np.concatenate(parts)
+
+    def nll_of(self, x_BG: Any, z_BK: Array, rows: IntArray) -> FloatArray:
+        """−log p(x | z, c) of other values x, at the covariates of these cells, (B,)."""
+        with at_inference(self.modules):
+            given = as_array(self._nll(self._given(x_BG), self._given(z_BK), *self._c(rows)))
+        n, shape = len(rows), given.shape
+        if shape not in ((n,), (n, 1)):
+            raise DataError(f"nll must return one value a cell, shape ({n},), but returned {shape}. {_fix(shape, n)}")
+        return given.reshape(n).astype(np.float64)
+
+    def log_prior(self, function: Function, z_WK: Array, rows: IntArray) -> FloatArray:
+        """Log p(z | c) of cells, (W,)."""
+        with at_inference(self.modules):
+            given = as_array(function(self._given(np.asarray(z_WK, dtype=np.float32)), *self._c(rows)))
+        if given.shape != (len(rows),):
+            raise DataError(f"prior must return log p(z) of each cell, shape ({len(rows)},), but gave {given.shape}.")
+        return given.astype(np.float64)
+
+    def _posterior(self, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        with at_inference(self.modules):
+            given = self._encode(self._given(rows_of(self._x, rows)), *self._c(rows))
+            if hasattr(given, "loc") and hasattr(given, "scale"):  # a normal distribution
+                given = given.loc, given.scale
+            if not isinstance(given, tuple | list) or len(given) != 2:
+                what = f"{len(given)} values" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+                raise DataError(f"encode must return two arrays, (mean, SD) of q(z | x, c), but returned {what}.")
+            mean_BK, sd_BK = (as_array(part).astype(np.float64) for part in given)
+        if mean_BK.ndim != 2 or len(mean_BK) != len(rows) or mean_BK.shape != sd_BK.shape:
+            raise DataError(
+                f"encode must return mean and SD of shape (cells, dimensions), ({len(rows)}, K), but returned "
+                f"{mean_BK.shape} and {sd_BK.shape}."
+            )
+        return mean_BK, sd_BK
+
+    def _batches(self, rows: IntArray) -> list[IntArray]:
+        return np.split(rows, np.arange(self._batch_size, len(rows), self._batch_size))
+
+    def _c(self, rows: IntArray) -> tuple[Any, ...]:
+        return () if self._covariates is None else (self._given(rows_of(self._covariates, rows)),)
+
+    def _given(self, values: Any) -> Any:
+        """Turn arrays of numbers into what the functions take; float64 becomes float32, as networks have it."""
+        if isinstance(values, Mapping):
+            return {name: self._given(column) for name, column in values.items()}
+        if not isinstance(values, np.ndarray | torch.Tensor) or values.dtype in (object, np.str_):
+            return values
+        if isinstance(values, np.ndarray):
+            if values.dtype.kind == "f":
+                values = values.astype(np.float32, copy=False)
+            if not self.modules or values.dtype.kind not in "biuf":
+                return values
+            values = torch.from_numpy(np.ascontiguousarray(values))
+        device = next((p.device for module in self.modules for p in module.parameters()), values.device)
+        return values.to(device)
+
+
+def _fix(shape: tuple[int, ...], n: int) -> str:
+    if not shape:
+        return "Sum over features, and leave the cells: nll.sum(-1), not nll.sum() or nll.mean()."
+    if len(shape) == 2 and shape[0] == n:
+        return "Sum over features: nll.sum(-1), not the mean, whose KL would weigh too much."
+    return "The cells are its rows."
