@@ -8,6 +8,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
+export RETICULATE_PYTHON="${RETICULATE_PYTHON:-$PWD/.venv/bin/python}"
+[[ -x "$RETICULATE_PYTHON" ]] || { echo "There is no Python in .venv: run make install"; exit 1; }
+
 needed=(r-base-core r-cran-reticulate r-cran-matrix r-cran-testthat r-cran-knitr r-cran-rmarkdown pandoc)
 suggested=(r-cran-bit64 r-bioc-delayedarray r-bioc-singlecellexperiment r-bioc-summarizedexperiment r-bioc-deseq2
   r-cran-seurat)
@@ -18,8 +21,7 @@ install() {
   "${apt[@]}" update
   local there=("${needed[@]}")
   # R loads Python as a library, which Debian's own has in a package beside it
-  suggested+=($(.venv/bin/python -c 'import sys; v = sys.version_info
-if sys.base_prefix == "/usr": print("libpython%d.%d-dev" % v[:2])'))
+  suggested+=("$("$RETICULATE_PYTHON" -c 'import sys; print("libpython%d.%d-dev" % sys.version_info[:2])')")
   for package in "${suggested[@]}"; do
     if apt-cache show "$package" >/dev/null 2>&1; then there+=("$package"); else echo "Debian lacks $package here"; fi
   done
@@ -28,9 +30,7 @@ if sys.base_prefix == "/usr": print("libpython%d.%d-dev" % v[:2])'))
 
 if [[ "${1:-}" == --install ]]; then install; fi
 command -v R >/dev/null || { echo "There is no R here: install it, or run r/check.sh --install on Debian"; exit 1; }
-[[ -x .venv/bin/python ]] || { echo "There is no .venv here: run make install"; exit 1; }
 
-export RETICULATE_PYTHON="${RETICULATE_PYTHON:-$PWD/.venv/bin/python}"
 export LC_ALL=C.UTF-8 OMP_WAIT_POLICY=PASSIVE
 # what the machine lacks is skipped by name
 export _R_CHECK_FORCE_SUGGESTS_=false

@@ -131,7 +131,7 @@ NULL
 #' @export
 effects.cvae_fit <- function(object, groupby, replicate = NULL, groups = NULL, within = NULL, states = NULL,
                              n_samples = 25, n_permutations = 100, fdr = 0.05, seed = NULL, ...) {
-  settings(...)
+  no_more("effects", ...)
   for (name in names(within)) describe(object, name, "within")
   found <- ask("effects",
     model = model_of(object), groupby = describe(object, groupby, "groupby"),

@@ -41,6 +41,7 @@ latent <- function(object, give = c("mean", "sd", "draw"), seed = NULL) {
 #' @export
 predict.cvae_fit <- function(object, newdata = NULL, col_data = NULL, unseen = "error", missing_genes = "error",
                              give = c("mean", "sd", "draw"), seed = NULL, ...) {
+  no_more("predict", ...)
   if (is.null(newdata)) return(latent(object, give, seed))
   new <- new_cells(object, newdata, col_data)
   array <- ask("latent",

@@ -236,6 +236,11 @@ row_numbers <- function(chosen, cells) {
   as.list(as.integer(rows) - 1L)
 }
 
+# For methods of generics, whose `...` would swallow what is misspelt.
+no_more <- function(verb, ...) {
+  if (...length()) stop_input(verb, "() has no argument ", listed(...names() %||% "without a name"), ".")
+}
+
 quoted <- function(x) paste0("\"", x, "\"")
 listed <- function(x, shown = 5) {
   paste0(paste(quoted(utils::head(x, shown)), collapse = ", "), if (length(x) > shown) ", ...")

@@ -17,15 +17,23 @@ omicvae_available <- function(quiet = TRUE) {
   is.null(missing)
 }
 
-# What lacks, and the line to run; NULL where nothing does.
+# What lacks, and the line to run; NULL where nothing does, and then the bridge is there.
 missing_python <- function() {
   if (!is.null(state$bridge)) return(NULL)
   choose_python()
-  python <- if (reticulate::py_available(initialize = TRUE)) reticulate::py_config()$python
-  if (!is.null(python) && reticulate::py_module_available("omicvae.r_bridge")) return(NULL)
+  lacks <- "No Python was found"
+  if (reticulate::py_available(initialize = TRUE)) {
+    found <- tryCatch(reticulate::import("omicvae.r_bridge"), error = conditionMessage)
+    if (!is.character(found)) {
+      state$bridge <- found
+      return(NULL)
+    }
+    python <- reticulate::py_config()$python
+    lacks <- paste0("The Python package omicvae cannot be loaded in ", python, " (", trimws(found), ")")
+    if (grepl("No module named 'omicvae'", found)) lacks <- paste("The Python package omicvae is not in", python)
+  }
   paste0(
-    if (is.null(python)) "No Python was found" else paste0("The Python package omicvae is not in ", python),
-    ". In a fresh R session run omicvae_install(\"path/to/omicvae\"), with the folder of the repository; ",
+    lacks, ". In a fresh R session run omicvae_install(\"path/to/omicvae\"), with the folder of the repository; ",
     "or choose a Python (>= 3.11) that has it, Sys.setenv(RETICULATE_PYTHON = \"path/to/python\")."
   )
 }
@@ -71,6 +79,12 @@ require_python <- function(package, reticulate = asNamespace("reticulate")) {
 #' @export
 omicvae_install <- function(source = NULL, torch = NULL, python = NULL, pip_options = character()) {
   source <- repository(source)
+  # R's path of libraries would give the environment's Python the libpython of another one
+  path <- Sys.getenv("LD_LIBRARY_PATH", NA)
+  if (!is.na(path)) {
+    Sys.unsetenv("LD_LIBRARY_PATH")
+    on.exit(Sys.setenv(LD_LIBRARY_PATH = path))
+  }
   if (!reticulate::virtualenv_exists(envname)) {
     reticulate::virtualenv_create(envname, python = python, version = if (is.null(python)) ">=3.11", packages = NULL)
   }
@@ -97,16 +111,14 @@ parents <- function(folder) {
 }
 
 bridge <- function() {
-  if (is.null(state$bridge)) {
-    missing <- missing_python()
-    if (!is.null(missing)) stop_omicvae(missing, "omicvae_python_error")
-    state$bridge <- reticulate::import("omicvae.r_bridge")
-  }
+  missing <- missing_python()
+  if (!is.null(missing)) stop_omicvae(missing, "omicvae_python_error")
   state$bridge
 }
 
 # One call: its value; its warnings, but for what is expected, and errors as R's.
 ask <- function(verb, ..., verbose = FALSE, expected = "^$") {
+  if (verbose && interactive()) on.exit(message(""))  # ends the line of the epochs
   answer <- bridge()$answer(verb, if (verbose) tell, ...)
   for (text in grep(expected, unlist(answer$warnings), value = TRUE, invert = TRUE)) warning(text, call. = FALSE)
   if (is.null(answer$error)) return(answer$value)
@@ -122,7 +134,7 @@ ask <- function(verb, ..., verbose = FALSE, expected = "^$") {
 # Epochs overwrite each other on a console.
 tell <- function(line) {
   epoch <- startsWith(line, "epoch ") && interactive()
-  message(if (epoch) "\r", strtrim(line, getOption("width") - 1), appendLF = !epoch)
+  message(if (epoch) paste0("\r", strtrim(line, getOption("width") - 1)) else line, appendLF = !epoch)
 }
 
 stop_omicvae <- function(text, class) {

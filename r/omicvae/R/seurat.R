@@ -2,7 +2,7 @@
 
 seurat_layer <- function(assay, layer, seurat = asNamespace("SeuratObject")) {
   if (!inherits(assay, "StdAssay")) {
-    matrix <- seurat$GetAssayData(assay, slot = layer)
+    matrix <- if (methods::.hasSlot(assay, layer)) methods::slot(assay, layer)
     if (length(matrix) == 0) stop_input("The assay has nothing in its slot ", quoted(layer), ".")
     return(matrix)
   }

@@ -202,12 +202,6 @@ def stability(model: Any, **settings: Any) -> Answer:
     }
 
 
-def bound(model: Any, cells: Cells | None = None, **settings: Any) -> Answer:
-    """β = 1 bound of each cell, nats."""
-    elbo_N = model.get_elbo(None if cells is None else cells.anndata(), return_mean=False, **settings)
-    return dense(np.asarray(elbo_N)[:, None])
-
-
 def report(model: Any, path: str, **settings: Any) -> str:
     """Write the page."""
     return str(model.report(path, **settings))
@@ -226,8 +220,9 @@ def load(folder: str, cells: Cells | None = None) -> Answer:
 
 def describe(model: Any, columns: Mapping[str, Any]) -> None:
     """Give the model's own cells columns that do not enter the network: labels, groups, replicates."""
+    adata = model.state.own_adata()
     for name, column in columns.items():
-        model.adata.obs[name] = column_of(column)
+        adata.obs[name] = column_of(column)
 
 
 def dataset(name: str, **settings: Any) -> Answer:
@@ -253,7 +248,7 @@ def plain_list(value: Any) -> Any:
 VERBS: Mapping[str, Callable[..., Any]] = {
     verb.__name__: verb
     for verb in (
-        *(fit, train_further, latent, bound, diagnose, diagnose_log, rescue, stability, report, describe),
+        *(fit, train_further, latent, diagnose, diagnose_log, rescue, stability, report, describe),
         *(counterfactual, effects, expression, generate, map_query, save, load, dataset),
     )
 }

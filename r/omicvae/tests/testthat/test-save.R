@@ -15,6 +15,7 @@ test_that("a fit is saved and loaded, with and without its cells", {
   expect_output(print(bare), "without its cells")
   expect_equal(predict(bare, cells$x, cells$col_data), latent(fit), tolerance = 1e-6)
   expect_error(diagnose(bare, umap = FALSE), "load_cvae\\(folder, x\\)")
+  expect_error(diagnose(bare, labels = rep("a", 120)), "cells")
   expect_error(load_cvae(file.path(folder, "gone")), "no omicvae model")
 })
 
@@ -62,6 +63,6 @@ test_that("Python reads what R saved", {
   fit <- tiny_fit(cells$x, batch = "batch", col_data = cells$col_data)
   folder <- save_cvae(fit, new_folder())
   program <- "import omicvae as ov, sys; print(ov.CVAE.load(sys.argv[1]))"
-  said <- system2(reticulate::py_config()$python, c("-W", "ignore", "-c", shQuote(program), shQuote(folder)), stdout = TRUE, stderr = FALSE)
+  said <- system2(reticulate::py_config()$python, c("-W", "ignore", "-c", shQuote(program), shQuote(folder)), stdout = TRUE, stderr = FALSE, env = "LD_LIBRARY_PATH=")
   expect_match(said, "trained for 3 epochs", all = FALSE)
 })

@@ -5,8 +5,7 @@ fake_seurat <- function(layers, cells) {
       names <- names(layers)
       if (is.null(search)) names else names[startsWith(names, search)]
     },
-    LayerData = function(object, layer) layers[[layer]],
-    GetAssayData = function(object, slot) stop("v4")
+    LayerData = function(object, layer) layers[[layer]]
   )
 }
 

@@ -135,7 +135,7 @@ test_that("effects across replicates have p and q, and without none", {
   expect_output(print(plain), "as replicate\\.")
   expect_s3_class(as.data.frame(plain), "data.frame", exact = TRUE)
   expect_error(effects(fit, "batch", groups = c("batch_0", "x")), "'x'")
-  expect_error(effects(fit, "batch", replicates = "donor"), NA)
+  expect_error(effects(fit, "batch", replicates = "donor"), "no argument \"replicates\"")
 })
 
 test_that("cells are generated with names, covariates and latents", {
