@@ -328,7 +328,8 @@ as.data.frame.cvae_stability <- function(x, ...) x$checks
 
 #' Write a fit as one HTML file
 #'
-#' Verdict, facts, figures, evidence, remedies and exact settings, in a file that loads nothing from elsewhere.
+#' Verdict, facts, figures, evidence, remedies and exact settings, in a file that loads nothing from elsewhere. Remedies stand
+#' there as calls of Python; [diagnose()] has them as calls of R.
 #'
 #' @param object A `cvae_fit`, or an object that [cvae()] returned.
 #' @param path Where it goes; what is there is replaced.

@@ -210,3 +210,17 @@ test_that("figures are drawn, with the devices of R", {
   grDevices::dev.off()
   expect_gt(file.size(path), 10000)
 })
+
+test_that("a fit is quiet, and tells its epochs where it shall", {
+  needs_python()
+  cells <- some_cells()
+  expect_silent(tiny_fit(cells$x))
+  said <- character()
+  withCallingHandlers(tiny_fit(cells$x, verbose = TRUE), message = function(m) {
+    said <<- c(said, conditionMessage(m))
+    invokeRestart("muffleMessage")
+  })
+  expect_match(said, "^Training a CVAE on 120 cells x 30 genes", all = FALSE)
+  expect_match(said, "^epoch 003 .*train loss", all = FALSE)
+  expect_warning(tiny_fit(cells$x, objective = list(reduction = "mean")), "acts like beta")
+})
