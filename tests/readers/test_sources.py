@@ -27,7 +27,7 @@ def judged(collapsed):
 def test_a_collapsed_fit_is_convicted_and_knows_its_covariates(judged, collapsed):
     assert judged.verdict == "collapsed"
     inputs = judged.inputs
-    assert (inputs.origin, inputs.base_measure) == ("scvi-tools SCVI", "counts values of 60 features")
+    assert (inputs.origin, inputs.base_measure) == ("scvi-tools SCVI", "counts of 60 features")
     assert list(inputs.covariates) == ["batch"]
     assert (inputs.covariates["batch"] == collapsed.adata.obs["batch"].to_numpy()).all()
     assert inputs.judged_W.tolist() == sorted(collapsed.validation_indices)
