@@ -62,7 +62,7 @@ def test_each_remedy_heals_and_its_line_is_what_is_run(judged, cells):
 def test_words_of_other_libraries_offer_only_what_they_have(judged):
     text = str(judged)
     assert not re.search(r"free_bits|target_rate|fresh|ov\.CVAE", text)
-    assert "plan_kwargs={'max_kl_weight': 1.0, 'n_epochs_kl_warmup': 40}" in text.replace("\n       ", "")
+    assert "plan_kwargs={'max_kl_weight': 1.0, 'n_epochs_kl_warmup': 40, 'lr': 0.005}" in text.replace("\n      ", "")
 
 
 def test_evidence_says_the_same_as_the_model(judged, tmp_path):
