@@ -1,0 +1,270 @@
+"""Fits of other programs whose verdict is known from how they were made.
+
+``tune``: rules were looked at on these. ``report``: other data sets and seeds, for figures.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from verdict_cases import Data
+from verdict_data import Make, curve, detected, factors, few, log_normalised, real, second_genes, shuffled, types
+from verdict_wild import peaks, pooled, replicates
+
+CELLS, GENES = 600, 250
+FIRST_SEED = {"tune": 0, "report": 100}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fit: data, program, what was set, and what that makes of it."""
+
+    data: Data
+    family: str
+    setting: str
+    made: str
+    seed: int
+    model: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Name of the case."""
+        return f"{self.data.name}/{self.family}/{self.setting}/{self.seed}"
+
+    @property
+    def held_out(self) -> float:
+        """Share of the cells that the fit does not see."""
+        return 0.7 if self.data.name.startswith("few") else 0.25
+
+    @property
+    def sibling(self) -> str:
+        """Name of the run of default length on the same cells."""
+        return f"{self.data.name}/{self.family}/default/{self.seed}"
+
+
+def pbmc68k(seed: int) -> ad.AnnData:
+    """Read the counts that ship inside scanpy: so many of the most variable genes."""
+    import omicvae as ov
+
+    adata = ov.datasets.pbmc68k_counts()
+    adata.obs["label"], adata.obs["batch"] = adata.obs["bulk_labels"], pd.Categorical(["one"] * adata.n_obs)
+    spread_G = np.log1p(adata.X.toarray()).var(0)
+    adata = adata[:, np.sort(np.argsort(-spread_G)[:GENES])].copy()
+    return adata[np.asarray(adata.X.sum(1)).ravel() > 0].copy()
+
+
+def standardised(make: Make) -> Make:
+    """Log-normalise and give every gene variance 1, values beyond 10 cut off: what notebooks feed a squared error."""
+
+    def change(seed: int) -> ad.AnnData:
+        adata = log_normalised(make)(seed)
+        sd_G = adata.X.std(0)
+        adata = adata[:, sd_G > 0].copy()
+        adata.X = np.clip((adata.X - adata.X.mean(0)) / sd_G[sd_G > 0], -10, 10).astype(np.float32)
+        return adata
+
+    return change
+
+
+def _real(name: str) -> Make:
+    return real(name, CELLS, GENES)
+
+
+#: kind of values → its data sets
+DATA: dict[str, tuple[Data, ...]] = {
+    "counts": (
+        Data("cbmc_top2000", "tune", _real("cbmc_top2000")),
+        Data("types 500x200", "tune", types(500, 200, n_types=5, library=800.0)),
+        Data("pbmc68k", "report", pbmc68k),
+        Data("kang_ifnb, 2 batches", "report", _real("kang_ifnb")),
+        Data("sc_mixology, 6 batches", "report", _real("sc_mixology_6batch_hvg")),
+        Data("mouse_bladder", "report", _real("mouse_bladder")),
+        Data("pbmc_3chem, pooled", "report", pooled(_real("pbmc_3chem"))),
+        Data("types 600x220, 3 batches", "report", types(600, 220, n_types=7, n_batches=3, library=1200.0)),
+        Data("branches nb 560x200", "report", curve(560, 200, shape="branches")),
+    ),
+    "peaks": (
+        Data("peaks 600x300", "tune", peaks(600, 300, mean=0.5, log_theta=0.0)),
+        Data("peaks 640x360", "report", peaks(640, 360, mean=0.4, log_theta=0.5)),
+        Data("mouse_bladder, detected", "report", detected(_real("mouse_bladder"))),
+        Data("kang_ctrl, detected", "report", pooled(detected(_real("kang_ctrl_8donors")))),
+        Data("pbmc68k, detected", "report", detected(pbmc68k)),
+    ),
+    "values": (
+        Data("cbmc, scaled", "tune", standardised(_real("cbmc_top2000"))),
+        Data("factors 500x150", "tune", pooled(factors(500, 150, noise="gaussian"))),
+        Data("pbmc68k, scaled", "report", standardised(pbmc68k)),
+        Data("mouse_bladder, scaled", "report", standardised(_real("mouse_bladder"))),
+        Data("kang_ifnb, log", "report", pooled(log_normalised(_real("kang_ifnb")))),
+        Data("pbmc_3chem, scaled", "report", pooled(standardised(_real("pbmc_3chem")))),
+        Data("circle gaussian 520x160", "report", curve(520, 160, shape="circle", noise="gaussian")),
+    ),
+    # two hundred cells, of which sixty are fitted and all others held out
+    "few counts": (
+        Data("few cbmc", "tune", few(second_genes("cbmc_top2000", CELLS, 2 * GENES), 200)),
+        Data("few pbmc68k", "report", few(pbmc68k, 200)),
+        Data("few kang_ifnb", "report", few(second_genes("kang_ifnb", CELLS, 2 * GENES), 200)),
+        Data("few mouse_bladder", "report", few(second_genes("mouse_bladder", CELLS, 2 * GENES), 200)),
+        Data("few branches", "report", few(curve(800, 400, shape="branches", signal=0.3), 200)),
+        Data("few pbmc_3chem", "report", few(second_genes("pbmc_3chem", CELLS, 2 * GENES), 200)),
+    ),
+    "few values": (
+        Data("few cbmc, scaled", "tune", few(standardised(second_genes("cbmc_top2000", CELLS, 2 * GENES)), 200)),
+        Data("few kang_ifnb, scaled", "report", few(standardised(second_genes("kang_ifnb", CELLS, 2 * GENES)), 200)),
+        Data("few mouse_bladder, scaled", "report", few(standardised(real("mouse_bladder", CELLS, 2 * GENES)), 200)),
+        Data("few factors", "report", few(factors(800, 300, noise="gaussian", signal=0.3), 200)),
+    ),
+    "no counts": (
+        Data("shuffled cbmc", "tune", shuffled(_real("cbmc_top2000")), signal=False),
+        Data("shuffled mouse_bladder", "report", shuffled(_real("mouse_bladder")), signal=False),
+        Data("shuffled kang_ifnb", "report", pooled(shuffled(pooled(_real("kang_ifnb")))), signal=False),
+        Data("one point nb 600x200", "report", curve(600, 200, shape="point"), signal=False),
+        Data("replicates nb 500x180", "report", replicates(500, 180, mean=5.0, noise="nb", depth_sd=0.3), signal=False),
+    ),
+    "no peaks": (
+        Data("peaks without types 600x300", "tune", peaks(600, 300, mean=0.5, log_theta=0.0, signal=0.0), signal=False),
+        Data("peaks without types 640x360", "report", peaks(640, 360, mean=0.4, log_theta=0.5, signal=0.0), signal=False),
+        Data("shuffled mouse_bladder, detected", "report", shuffled(detected(_real("mouse_bladder"))), signal=False),
+    ),
+    "no values": (
+        Data("no factors 400x150", "tune", pooled(factors(400, 150, noise="gaussian", signal=0.0)), signal=False),
+        Data("no factors 500x200", "report", pooled(factors(500, 200, noise="gaussian", signal=0.0)), signal=False),
+        Data("shuffled pbmc68k, scaled", "report", shuffled(standardised(pbmc68k)), signal=False),
+        Data("one point gaussian 400x160", "report", curve(400, 160, shape="point", noise="gaussian"), signal=False),
+    ),
+}
+
+#: name, arguments of the model, arguments of its training
+Setting = tuple[str, dict[str, Any], dict[str, Any]]
+SMALL = {"n_hidden": 64}
+
+
+def _scvi(epochs: int, *, warmup: int = 20, weight: float = 1.0, lr: float = 4e-3, **plan: Any) -> dict[str, Any]:
+    plan |= {"n_epochs_kl_warmup": warmup, "max_kl_weight": weight, "lr": lr}
+    return {"max_epochs": epochs, "train_size": 0.8, "check_val_every_n_epoch": 1, "plan_kwargs": plan}
+
+
+def _often(settings: dict[str, list[Setting]]) -> dict[str, list[Setting]]:
+    """Minibatches of 32 in 60 % of the epochs: averages of batches follow at 1 % a step, and the decoder is one layer."""
+
+    def more_steps(train: dict[str, Any]) -> dict[str, Any]:
+        return {**train, "max_epochs": max(2, round(0.6 * train["max_epochs"])), "batch_size": 32}
+
+    return {
+        made: [(name, model, more_steps(train)) for name, model, train in kinds] for made, kinds in settings.items()
+    }
+
+
+def _peakvi(epochs: int, *, warmup: int = 25, weight: float = 128.0, lr: float = 5e-3) -> dict[str, Any]:
+    # PEAKVI adds the KL of each of 128 cells to the reconstruction of all of them: a weight of 1 counts for 1/128
+    return _scvi(epochs) | {"lr": lr, "n_epochs_kl_warmup": warmup, "plan_kwargs": {"max_kl_weight": weight}}
+
+
+def _of_scvi(lr: float, dear: float) -> dict[str, list[Setting]]:
+    return {
+        "healthy": [
+            ("default", SMALL, _scvi(90, lr=lr)),
+            ("20 dimensions", {**SMALL, "n_latent": 20}, _scvi(90, lr=lr)),
+        ],
+        "collapsed": [
+            ("weight 1e4", SMALL, _scvi(60, weight=1e4, lr=dear)),
+            ("weight 1e3 from the start", {**SMALL, "n_latent": 20}, _scvi(60, weight=1e3, warmup=0, lr=dear)),
+            ("weight 100", SMALL, _scvi(70, weight=100.0, lr=dear)),
+        ],
+        "undertrained": [
+            ("2 epochs", SMALL, _scvi(2, warmup=0, lr=1e-3)),
+            ("rate 1e-6", SMALL, _scvi(20, warmup=5, lr=1e-6)),
+        ],
+        "under_regularised": [("no KL", SMALL, _scvi(120, weight=0.0, lr=lr))],
+        "overfit": [
+            ("memorise", {"n_hidden": 256, "dropout_rate": 0.0}, _scvi(400, lr=4e-3, weight_decay=0.0)),
+            ("memorise, 20 dimensions", {"n_latent": 20, "n_hidden": 256, "dropout_rate": 0.0}, _scvi(400, lr=4e-3, weight_decay=0.0)),
+        ],
+        "no_signal": [("default", SMALL, _scvi(80, lr=lr)), ("weight 100", SMALL, _scvi(60, weight=100.0, lr=dear))],
+    }
+
+
+def _of_torch(beta: float) -> dict[str, list[Setting]]:
+    last, means = {"patience": None}, {"recon": "mean", "kl": "mean", "beta": beta}
+    return {
+        "healthy": [("default", {}, {"max_epochs": 250})],
+        "collapsed": [
+            ("mean, mean", {}, {"max_epochs": 120, **means}),
+            ("mean, sum", {"n_latent": 20}, {"max_epochs": 120, "recon": "mean", "beta": 2.0, "warmup": 0}),
+            ("mean, mean, last weights", {"n_latent": 6}, {"max_epochs": 100, "lr": 3e-3, **means, **last}),
+        ],
+        "undertrained": [
+            ("3 epochs", {}, {"max_epochs": 3, "warmup": 0, **last}),
+            ("rate 1e-6", {}, {"max_epochs": 25, "warmup": 3, "lr": 1e-6, **last}),
+        ],
+        "under_regularised": [("no KL", {}, {"max_epochs": 200, "beta": 0.0, **last})],
+        "overfit": [
+            ("memorise", {"n_hidden": 256, "dropout": 0.0}, {"max_epochs": 500, "lr": 3e-3, **last}),
+            ("memorise, 20 dimensions", {"n_latent": 20, "dropout": 0.0}, {"max_epochs": 600, "lr": 3e-3, **last}),
+        ],
+        "no_signal": [
+            ("default", {}, {"max_epochs": 250}),
+            ("mean, sum", {}, {"max_epochs": 100, "recon": "mean", "beta": 2.0}),
+        ],
+    }
+
+
+HALF_LABELLED = {**SMALL, "share_labelled": 0.5}
+
+#: family → made to be → its settings
+SETTINGS: dict[str, dict[str, list[Setting]]] = {
+    "SCVI": _of_scvi(4e-3, dear=4e-3),
+    "LinearSCVI": _often(_of_scvi(1e-2, dear=3e-3)),
+    "SCANVI": {  # its loss weighs the KL of z₁ by 1 whatever the plan says, so no weight makes it collapse or frees it
+        "healthy": [("default", HALF_LABELLED, _scvi(50, warmup=15))],
+        "undertrained": [
+            ("2 epochs", HALF_LABELLED, _scvi(2, warmup=0, lr=1e-3)),
+            ("rate 1e-6", HALF_LABELLED, _scvi(15, warmup=5, lr=1e-6)),
+        ],
+        "overfit": [("memorise", {"dropout_rate": 0.0}, _scvi(200, lr=3e-3, weight_decay=0.0))],
+    },
+    "PEAKVI": {
+        "healthy": [("default", {}, _peakvi(100))],
+        "collapsed": [
+            ("weight 1e6", {}, _peakvi(60, weight=1e6)),
+            ("weight 1e5 from the start", {}, _peakvi(60, weight=1e5, warmup=0)),
+        ],
+        "undertrained": [("2 epochs", {}, _peakvi(2, warmup=0, lr=1e-3))],
+        "under_regularised": [("no KL", {}, _peakvi(120, weight=0.0))],
+        "no_signal": [("default", {}, _peakvi(80))],
+    },
+    "torch NB": _of_torch(6.0),
+    "torch MSE": _of_torch(10.0),
+}
+
+#: family → its data with signal, of few cells, without signal; and of how many sets of each
+PLAN: dict[str, dict[str, tuple[str, int]]] = {
+    "SCVI": {"signal": ("counts", 7), "few": ("few counts", 5), "none": ("no counts", 4)},
+    "LinearSCVI": {"signal": ("counts", 4), "few": ("few counts", 0), "none": ("no counts", 2)},
+    "SCANVI": {"signal": ("counts", 4), "few": ("few counts", 2), "none": ("no counts", 0)},
+    "PEAKVI": {"signal": ("peaks", 4), "few": ("few counts", 0), "none": ("no peaks", 2)},
+    "torch NB": {"signal": ("counts", 7), "few": ("few counts", 5), "none": ("no counts", 4)},
+    "torch MSE": {"signal": ("values", 5), "few": ("few values", 3), "none": ("no values", 3)},
+}
+#: how many fits of a kind a data set gives; settings take turns
+FITS = {"healthy": 2, "collapsed": 2, "undertrained": 1, "under_regularised": 1, "overfit": 2, "no_signal": 2}
+ANEW = ("healthy", "overfit", "no_signal")
+WHERE = {"overfit": "few", "no_signal": "none"}
+
+
+def cases(part: str, family: str) -> Iterator[Case]:
+    """Every fit of a program in a part; the run of default length first, on the same cells as the others."""
+    first = FIRST_SEED[part]
+    for made, settings in SETTINGS[family].items():
+        kind, n_sets = PLAN[family][WHERE.get(made, "signal")]
+        sets = [data for data in DATA[kind] if data.half == part][:n_sets]
+        for turn, data in enumerate(sets):
+            for nth in range(FITS[made]):
+                # a finished run of the same cells is what others are compared with, so those have its seed
+                again, at = divmod(nth, len(settings)) if made in ANEW else (0, (turn + nth) % len(settings))
+                name, model, train = settings[at]
+                yield Case(data, family, name, made, first + again, model, train)
