@@ -108,8 +108,10 @@ def judge(case: Case, place: Path) -> dict:
 
 
 def planned(part: str) -> dict[str, Case]:
-    """Every fit of a part by its name."""
-    return {case.key: case for family in SETTINGS for case in cases(part, family)}
+    """Every fit of a part by its name, programs and kinds mixed, so that a run cut short has some of all."""
+    found = [case for family in SETTINGS for case in cases(part, family)]
+    order = np.random.default_rng(0).permutation(len(found))
+    return {found[i].key: found[i] for i in order}
 
 
 def run(part: str, key: str, folder: Path, audit: bool, again: tuple[str, ...]) -> dict:

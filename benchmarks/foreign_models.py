@@ -185,13 +185,13 @@ class Plain(Fitted):
         self,
         seed: int,
         *,
-        max_epochs: int = 200,
-        lr: float = 1e-3,
+        max_epochs: int = 150,
+        lr: float = 3e-3,
         beta: float = 1.0,
         recon: str = "sum",
         kl: str = "sum",
-        warmup: int = 20,
-        patience: int | None = 25,
+        warmup: int = 15,
+        patience: int | None = 20,
     ) -> None:
         """Minimise recon + β · KL, each summed or averaged over genes or dimensions; None: keep the last weights."""
         torch.manual_seed(seed)
