@@ -2,7 +2,7 @@
 
     python benchmarks/foreign_fits.py --part tune     # looked at while rules and readers were made
     python benchmarks/foreign_fits.py --part report   # other data sets and seeds: figures of the docs come from these
-    python benchmarks/foreign_fits.py --part report --judge-again   # by the rules of now, what was measured then
+    python benchmarks/foreign_fits.py --part report --again judge   # by the rules of now, what was measured then
     python benchmarks/foreign_fits.py --part report --summary       # of what is there
 
 What the making makes of a fit is in ``foreign_cases.py``; cells that it never saw confirm it or leave it open
@@ -74,24 +74,19 @@ def make(case: Case, place: Path) -> None:
     (place / "truth.json").write_text(json.dumps(truth))
 
 
-def read(case: Case, place: Path) -> None:
-    """Hand the fit to omicvae's readers and keep the evidence."""
-    from omicvae.diagnostics import write_evidence
+def judge(case: Case, place: Path, again: bool) -> dict:
+    """Have the fit diagnosed, or its evidence again; return what was said, and what two simpler checks say."""
+    import omicvae as ov
 
-    started = time.perf_counter()
-    fitted = FAMILIES[case.family].load(case.family, place)
-    obs = fitted.obs
-    labels = "label" if "label" in obs and obs["label"].nunique() > 1 else None
-    write_evidence(fitted.inputs(labels, case.seed), place / "evidence.safetensors")
-    (place / "read_seconds").write_text(f"{time.perf_counter() - started:.2f}")
-
-
-def judge(case: Case, place: Path) -> dict:
-    """Verdict and evidence, and what two simpler checks say."""
-    from omicvae.diagnostics import diagnose, read_evidence
-
-    inputs = read_evidence(place / "evidence.safetensors")
-    diagnosis = diagnose(inputs, umap=False)
+    evidence, started = place / "evidence.safetensors", time.perf_counter()
+    if again and evidence.exists():
+        diagnosis = ov.diagnose(evidence, umap=False)
+    else:
+        fitted = FAMILIES[case.family].load(case.family, place)
+        labels = "label" if "label" in fitted.obs and fitted.obs["label"].nunique() > 1 else None
+        diagnosis = fitted.diagnose(labels, case.seed)
+        ov.write_evidence(diagnosis, evidence)
+    inputs = diagnosis.inputs
     reach_K = np.abs(np.asarray(inputs.mean_NK)).max(axis=0)
     return {
         "verdict": diagnosis.verdict,
@@ -100,6 +95,7 @@ def judge(case: Case, place: Path) -> dict:
         "vanished": int((reach_K < VANISHED).sum()),
         "n_latent": len(reach_K),
         "kl": float(np.asarray(inputs.kl_WK).sum(axis=1).mean()),
+        "diagnose_seconds": round(time.perf_counter() - started, 2),
         "evidence": {
             row.check: [None if row.value != row.value else float(f"{row.value:.4g}"), row.passed]
             for row in diagnosis.evidence.itertuples()
@@ -114,20 +110,16 @@ def planned(part: str) -> dict[str, Case]:
     return {found[i].key: found[i] for i in order}
 
 
-def run(part: str, key: str, folder: Path, audit: bool, again: tuple[str, ...]) -> dict:
-    """Do for a case what has not been done."""
+def run(part: str, key: str, folder: Path, again: str) -> dict:
+    """Fit where it was not, and judge: "fit" makes all again, "read" reads the fit again, "judge" its evidence."""
     quiet()
     case = planned(part)[key]
-    place = folder_of(case.key, folder)
-    row = {"case": case.key, "family": case.family, "data": case.data.name, "setting": case.setting, "made": case.made}
+    place = folder_of(key, folder)
+    row = {"case": key, "family": case.family, "data": case.data.name, "setting": case.setting, "made": case.made}
     try:
-        if "fit" in again or not (place / "truth.json").exists():
+        if again == "fit" or not (place / "truth.json").exists():
             make(case, place)
-        if not audit:
-            return row
-        if set(again) & {"fit", "read"} or not (place / "evidence.safetensors").exists():
-            read(case, place)
-        return row | judge(case, place)
+        return row if again == "none" else row | judge(case, place, again == "judge")
     except Exception:
         return row | {"verdict": "error", "error": traceback.format_exc(limit=4)}
 
@@ -199,10 +191,10 @@ def main() -> None:
     parser.add_argument("--part", choices=tuple(FIRST_SEED), default="tune")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--again", nargs="+", choices=("fit", "read"), default=[], help="what to do again")
-    parser.add_argument("--judge-again", action="store_true")
+    again = "fit all again, read kept fits again, or judge kept evidence again by the rules of now"
+    parser.add_argument("--again", choices=("fit", "read", "judge"), help=again)
     parser.add_argument("--fits-only", action="store_true", help="make fits and their truth, judge none")
-    parser.add_argument("--summary", action="store_true", help="judge nothing; sum up")
+    parser.add_argument("--summary", action="store_true", help="of what is there")
     parser.add_argument("--folder", type=Path, default=Path("foreign_fits"), help="where fits and evidence are kept")
     options = parser.parse_args()
     lines = options.folder / f"{options.part}.jsonl"
@@ -210,10 +202,9 @@ def main() -> None:
     wanted = planned(options.part)
     known = {} if not lines.exists() else {row["case"]: row for row in map(json.loads, lines.read_text().splitlines())}
     known = {key: row for key, row in known.items() if key in wanted and row.get("verdict") != "error"}
-    redo = options.again or options.judge_again
-    todo = [key for key in wanted if options.only in key and (redo or "verdict" not in known.get(key, {}))]
+    todo = [key for key in wanted if options.only in key and (options.again or "verdict" not in known.get(key, {}))]
     if not options.summary:
-        settings = (options.folder, not options.fits_only, tuple(options.again))
+        settings = (options.folder, "none" if options.fits_only else options.again or "")
         with ProcessPoolExecutor(options.jobs) as pool:
             for future in as_completed([pool.submit(run, options.part, key, *settings) for key in todo]):
                 row = future.result()

@@ -1,7 +1,7 @@
 """Fits of other programs for the benchmark of foreign verdicts: scvi-tools' models, and VAEs of plain PyTorch.
 
 A ``Fitted`` trains, goes on training, is saved and loaded, scores cells by the program's own loss, and hands itself to
-omicvae's readers. Nothing here but ``inputs`` knows omicvae.
+omicvae's readers. Nothing here but ``diagnose`` knows omicvae.
 """
 
 import json
@@ -45,8 +45,8 @@ class Fitted(ABC):
         """Keep it."""
 
     @abstractmethod
-    def inputs(self, labels_key: str | None, seed: int) -> Any:
-        """Read it with omicvae."""
+    def diagnose(self, labels_key: str | None, seed: int) -> Any:
+        """Have omicvae judge it."""
 
     @property
     @abstractmethod
@@ -113,11 +113,11 @@ class Scvi(Fitted):
         """Keep the model with its cells."""
         self.model.save(folder, overwrite=True, save_anndata=True)
 
-    def inputs(self, labels_key: str | None, seed: int) -> Any:
-        """Read it with the reader of scvi-tools."""
-        from omicvae.readers import inputs_of
+    def diagnose(self, labels_key: str | None, seed: int) -> Any:
+        """By the reader of scvi-tools."""
+        import omicvae as ov
 
-        return inputs_of(self.model, labels_key=labels_key, seed=seed)
+        return ov.diagnose(self.model, labels_key, seed=seed, umap=False)
 
     @property
     def obs(self) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def kl_terms(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
 
 
 class Plain(Fitted):
-    """A notebook's VAE with its loop: Adam, minibatches of 128, the best validation loss kept unless told otherwise."""
+    """A notebook's VAE with its loop: Adam, minibatches of 64, the best validation loss kept unless told otherwise."""
 
     def __init__(self, adata: ad.AnnData, likelihood: str, state: dict[str, Any] | None = None, **settings: Any):
         self.adata, self.likelihood, self.settings = adata, likelihood, settings
@@ -203,7 +203,7 @@ class Plain(Fitted):
             weight = beta * min(1.0, (epoch + 1) / max(warmup, 1))
             self.network.train()
             seen = np.zeros(2)
-            for batch in torch.from_numpy(np.random.permutation(self.training)).split(128):
+            for batch in torch.from_numpy(np.random.permutation(self.training)).split(64):
                 mean, log_variance = self.network.encode(x[batch])
                 z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
                 errors, kls = self.network.errors(x[batch], z), kl_terms(mean, log_variance)
@@ -261,9 +261,26 @@ class Plain(Fitted):
         plain.history = pd.read_csv(folder / "history.csv", index_col=0)
         return plain
 
-    def inputs(self, labels_key: str | None, seed: int) -> Any:
-        """Audit it by two callables."""
-        raise NotImplementedError
+    def diagnose(self, labels_key: str | None, seed: int) -> Any:
+        """By two callables, as anyone would who has such a loop."""
+        import omicvae as ov
+
+        network = self.network.eval()
+
+        def encode(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            mean, log_variance = network.encode(x)
+            return mean, (0.5 * log_variance).exp()
+
+        return ov.audit(
+            encode,
+            lambda x, z: network.errors(x, z).sum(1),
+            self.adata,
+            labels=labels_key,
+            validation=self.validation,
+            history=self.history,
+            seed=seed,
+            umap=False,
+        )
 
     @property
     def obs(self) -> pd.DataFrame:
