@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from omicvae.cli import bench, datasets, demo, diagnose, embed, report, train
+from omicvae.cli import bench, compare, datasets, demo, diagnose, embed, report, train
 
 VERBS = {
     "demo": demo,
@@ -16,6 +16,7 @@ VERBS = {
     "embed": embed,
     "diagnose": diagnose,
     "report": report,
+    "compare": compare,
     "datasets": datasets,
     "bench": bench,
 }

@@ -248,5 +248,9 @@ def _notes(table: pd.DataFrame) -> Iterator[str]:
             f"Judged on other cells than the best, so that the error is that of two means, which tells little: "
             f"{', '.join(apart)}. Hold out the same cells, by the same names, in all runs."
         )
+    few = ranked[(ranked["n_paired"] > 0) & (ranked["n_paired"] < ranked["n_judged"])]
+    if len(few):
+        counts = (f"{name} ({n} of {of})" for name, n, of in zip(few.index, few["n_paired"], few["n_judged"], strict=True))
+        yield f"Only some of the cells were judged in the best as well: {', '.join(counts)}."
     if unsound := [f"{name} ({verdict})" for name, verdict in table.loc[~table["sound"], "verdict"].items()]:
         yield f"A high bound makes no fit sound: {', '.join(unsound)}."
