@@ -1,8 +1,8 @@
 """Verdicts of fits of other programs whose verdict is known: scvi-tools' models and VAEs of plain PyTorch.
 
     python benchmarks/foreign_fits.py --part tune     # looked at while rules and readers were made
-    python benchmarks/foreign_fits.py --part report   # other data sets and seeds: figures of the docs come from these
-    python benchmarks/foreign_fits.py --part report --again judge   # by the rules of now, what was measured then
+    python benchmarks/foreign_fits.py --part report   # other data sets and seeds: for figures
+    python benchmarks/foreign_fits.py --part report --again judge   # what was measured then, by the rules of now
     python benchmarks/foreign_fits.py --part report --summary       # of what is there
 
 What the making makes of a fit is in ``foreign_cases.py``; cells that it never saw confirm it or leave it open
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _common import RESULTS, batch_key, provenance
+from _common import RESULTS, provenance
 from foreign_cases import FIRST_SEED, SETTINGS, Case, cases
 from foreign_models import FAMILIES, dense
 from foreign_truth import null_of, truth_of
@@ -180,9 +180,7 @@ def summary(rows: list[dict]) -> dict:
         **grave,
         "accuracy by family": families,
         "collapsed or not": baselines,
-        "wrong": [
-            f"{row.case} ({row.truth}): {row.verdict}" for row in table.itertuples() if row.verdict != row.truth
-        ],
+        "wrong": [f"{row.case} ({row.truth}): {row.verdict}" for row in table.itertuples() if row.verdict != row.truth],
     }
 
 

@@ -203,7 +203,7 @@ class Plain(Fitted):
             weight = beta * min(1.0, (epoch + 1) / max(warmup, 1))
             self.network.train()
             seen = np.zeros(2)
-            for batch in torch.from_numpy(np.random.permutation(self.training)).split(64):
+            for batch in torch.from_numpy(self.training)[torch.randperm(len(self.training))].split(64):
                 mean, log_variance = self.network.encode(x[batch])
                 z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
                 errors, kls = self.network.errors(x[batch], z), kl_terms(mean, log_variance)
@@ -213,9 +213,21 @@ class Plain(Fitted):
                 optimiser.step()
                 seen += len(batch) * np.array([over[recon](errors).mean().item(), over[kl](kls).mean().item()])
             train_recon, train_kl = seen / len(self.training)
-            new_recon, new_kl = (float(over[how](v).mean()) for how, v in zip((recon, kl), self._terms(self.validation)))
-            rows.append((train_recon + weight * train_kl, train_recon, train_kl, new_recon + weight * new_kl, new_recon,
-                         new_kl, weight, lr))
+            new_recon, new_kl = (
+                float(over[how](v).mean()) for how, v in zip((recon, kl), self._terms(self.validation), strict=True)
+            )
+            rows.append(
+                (
+                    train_recon + weight * train_kl,
+                    train_recon,
+                    train_kl,
+                    new_recon + weight * new_kl,
+                    new_recon,
+                    new_kl,
+                    weight,
+                    lr,
+                )
+            )
             if patience is None:
                 continue
             if epoch + 1 >= warmup and new_recon + beta * new_kl < best:
@@ -239,7 +251,7 @@ class Plain(Fitted):
         return self.network.errors(x, z), kl_terms(mean, log_variance)
 
     def scores(self, adata: ad.AnnData) -> tuple[np.ndarray, np.ndarray]:
-        """Sums over genes and dimensions, whatever the loss made of them."""
+        """Sum over genes and dimensions, whatever the loss made of them."""
         x = torch.from_numpy(dense(adata))
         drawn = [self._terms(np.arange(0), x) for _ in range(N_DRAWS)]
         loglik = -np.mean([errors.double().sum(1).numpy() for errors, _ in drawn], axis=0)
@@ -257,7 +269,9 @@ class Plain(Fitted):
     def load(cls, family: str, folder: Path) -> "Plain":
         """Read it again."""
         state = torch.load(folder / "weights.pt", weights_only=True)
-        plain = cls(ad.read_h5ad(folder / "cells.h5ad"), state=state, **json.loads((folder / "settings.json").read_text()))
+        plain = cls(
+            ad.read_h5ad(folder / "cells.h5ad"), state=state, **json.loads((folder / "settings.json").read_text())
+        )
         plain.history = pd.read_csv(folder / "history.csv", index_col=0)
         return plain
 
@@ -277,6 +291,7 @@ class Plain(Fitted):
             self.adata,
             labels=labels_key,
             validation=self.validation,
+            likelihood=self.likelihood,
             history=self.history,
             seed=seed,
             umap=False,

@@ -18,7 +18,6 @@ bound, that is before the code is paid for. Intervals are of 95 %, by Student's 
 from typing import Any
 
 import numpy as np
-from foreign_models import dense
 from verdict_truth import null_loglik
 
 from omicvae.diagnostics.estimate import Estimate
@@ -68,7 +67,7 @@ def truth_of(made: str, fit: dict[str, Any], finished: dict[str, Any] | None) ->
     """
     gain_H, carried_H = np.array(fit["gain_held"]), np.array(fit["carried_held"])
     gain, carried = Estimate.of(gain_H), Estimate.of(carried_H)
-    lacks = cheaper = Estimate()
+    seen, lacks, cheaper = float(np.mean(fit["gain_seen"])), Estimate(), Estimate()
     if finished is not None:
         lacks = Estimate.of(np.array(finished["gain_held"]) - gain_H)
         cheaper = Estimate.of(carried_H - gain_H - np.subtract(finished["carried_held"], finished["gain_held"]))
@@ -76,7 +75,7 @@ def truth_of(made: str, fit: dict[str, Any], finished: dict[str, Any] | None) ->
         "healthy": gain.low > 0,
         "collapsed": carried.low <= ONE_FACT and Estimate.of(carried_H - gain_H).low <= ONE_FACT,
         "undertrained": lacks.low > ONE_FACT,
-        "overfit": gain.high < CARRIES_OVER * max(float(np.mean(fit["gain_seen"])), 0),
+        "overfit": gain.high < CARRIES_OVER * seen and seen > 0,
         "under_regularised": lacks.low > ONE_FACT and cheaper.low > 0,
         "no_signal": gain.low <= ONE_FACT,
     }

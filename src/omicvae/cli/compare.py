@@ -12,8 +12,8 @@ PICTURES = (".png", ".svg", ".pdf")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.usage = (
-        "omicvae compare RUN RUN ... [--data H5AD] [--labels-key COLUMN] [--figure FILE] [--json FILE]; a RUN is a path "
-        "or NAME=PATH"
+        "omicvae compare RUN RUN ... [--data H5AD] [--labels-key COLUMN] [--figure FILE] [--json FILE]\n"
+        "a RUN is PATH or NAME=PATH"
     )
     run = "evidence file, as ov.write_evidence writes it; or folder of a saved model, with its cells in --data"
     parser.add_argument("runs", nargs="+", metavar="RUN", help=run)

@@ -16,8 +16,8 @@ REACH = 2.0
 def compare(result: Any, ax: "Axes | None" = None) -> "Axes":
     """Draw by how many nats a cell each fit's bound lies behind the best, ± two standard errors.
 
-    Sound fits are blue, others orange, with their verdicts at the right; the line is the best. Drawn are the fits of the
-    first base measure; ``result`` is what ``omicvae.compare`` returned.
+    Sound fits are blue, others orange, with their verdicts at the right; the line is the best. Drawn are the fits of
+    the first base measure; ``result`` is what ``omicvae.compare`` returned.
     """
     table = getattr(result, "table", None)
     if table is None or "behind" not in table:

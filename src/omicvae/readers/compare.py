@@ -34,8 +34,8 @@ class Comparison:
         same base measure is better, over the ``n_paired`` cells judged in both (0: means of different cells); ``tied``:
         whether that is within two standard errors. NaN, and None, where there is no such bound. ``rate`` (KL, nats),
         ``active`` of ``n_latent`` dimensions, ``probe`` and ``probe_pca`` (balanced accuracy of ``labels`` from a
-        posterior draw, and from PCA), ``leakage of …`` (a covariate from a draw), ``verdict``, ``sound``, ``origin`` and
-        ``base_measure``.
+        posterior draw, and from PCA), ``leakage of …`` (a covariate from a draw), ``verdict``, ``sound``, ``origin``
+        and ``base_measure``.
     diagnoses
         That of each run.
     notes
@@ -86,7 +86,11 @@ class Comparison:
                 for mean, se in zip(table["elbo"], table["elbo_se"], strict=True)
             ],
             "behind the best": [
-                "–" if tied is None else "best" if not mean and not se else f"{number(mean)} ± {number(se)}{' ≈' * tied}"
+                "–"
+                if tied is None
+                else "best"
+                if not mean and not se
+                else f"{number(mean)} ± {number(se)}{' ≈' * tied}"
                 for mean, se, tied in zip(table["behind"], table["behind_se"], table["tied"], strict=True)
             ],
             "KL": table["rate"].map(number),
@@ -113,8 +117,9 @@ def compare(runs: Mapping[str, Any], labels_key: str | None = None, *, seed: int
     many cells). Pairing matters: cells differ by hundreds of nats, these differences by few. Where fewer than ten cells
     are shared, means of different cells are subtracted and errors added in squares, which tells little.
 
-    A difference within two standard errors is a tie, as with ArviZ's ``compare`` for Bayesian models. Bounds are compared
-    within one base measure only: those of counts and of log values, or of other numbers of genes, have different units.
+    A difference within two standard errors is a tie, as it is to be read in ArviZ's ``compare`` of Bayesian models.
+    Bounds are compared within one base measure only: those of counts and of log values, or of other numbers of genes,
+    have different units.
 
     Parameters
     ----------
@@ -182,9 +187,7 @@ def _difference(one: "pd.Series[float]", other: "pd.Series[float]") -> tuple[Est
 
 def _best_first(bounds: "Mapping[str, pd.Series[float]]") -> list[str]:
     """Names by how far a run lies above the others on average, each difference over cells that both judge."""
-    lead = {
-        name: sum(_difference(mine, other)[0].mean for other in bounds.values()) for name, mine in bounds.items()
-    }
+    lead = {name: sum(_difference(mine, other)[0].mean for other in bounds.values()) for name, mine in bounds.items()}
     return sorted(bounds, key=lambda name: -lead[name])
 
 
@@ -197,7 +200,7 @@ def _behind(best: "pd.Series[float]", mine: "pd.Series[float]") -> dict[str, Any
 
 
 def _row(diagnosis: Diagnosis) -> dict[str, Any]:
-    """What a run shows, its bound not yet beside that of others."""
+    """Collect what a run shows, its bound not yet beside that of others."""
     inputs = diagnosis.inputs
     elbo = Estimate() if inputs.elbo_W is None else Estimate.of(inputs.elbo_W)
     values = dict(zip(diagnosis.evidence["check"], diagnosis.evidence["value"], strict=True))
@@ -229,9 +232,9 @@ def _row(diagnosis: Diagnosis) -> dict[str, Any]:
 def _notes(table: pd.DataFrame) -> Iterator[str]:
     """Say what the figures are, and what keeps a difference from being believed."""
     yield (
-        "Bound: ELBO at a KL weight of 1 of the cells that judge, nats per cell, higher is better; behind the best: mean "
-        "difference over the cells judged in both, ± its standard error. ≈ marks a difference within two of them: no "
-        "difference was found. The error is over cells: another seed changes a bound as well (ov.stability)."
+        "Bound: ELBO at a KL weight of 1 of the cells that judge, nats per cell, higher is better; behind the best: "
+        "mean difference over the cells judged in both, ± its standard error. ≈ marks a difference within two of them: "
+        "none was found. The error is over cells: another seed changes a bound as well (ov.stability)."
     )
     ranked = table[table["behind"].notna()]
     measures = list(dict.fromkeys(ranked["base_measure"]))
@@ -240,8 +243,8 @@ def _notes(table: pd.DataFrame) -> Iterator[str]:
         yield f"Bounds of different measures have different units, and each has its own best. {'; '.join(parts)}."
     if unranked := list(table.index[table["behind"].isna()]):
         yield (
-            f"Not compared by bound, which is unknown or not finite, or of which it is not known what it is a density of: "
-            f"{', '.join(unranked)}."
+            "Not compared by bound, which is unknown or not finite, or of which it is not known what it is a density "
+            f"of: {', '.join(unranked)}."
         )
     if apart := list(ranked.index[ranked["n_paired"] == 0]):
         yield (
@@ -250,7 +253,9 @@ def _notes(table: pd.DataFrame) -> Iterator[str]:
         )
     few = ranked[(ranked["n_paired"] > 0) & (ranked["n_paired"] < ranked["n_judged"])]
     if len(few):
-        counts = (f"{name} ({n} of {of})" for name, n, of in zip(few.index, few["n_paired"], few["n_judged"], strict=True))
+        counts = (
+            f"{name} ({n} of {of})" for name, n, of in zip(few.index, few["n_paired"], few["n_judged"], strict=True)
+        )
         yield f"Only some of the cells were judged in the best as well: {', '.join(counts)}."
     if unsound := [f"{name} ({verdict})" for name, verdict in table.loc[~table["sound"], "verdict"].items()]:
         yield f"A high bound makes no fit sound: {', '.join(unsound)}."
