@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from omicvae import __version__
-from omicvae.cli import bench, datasets, demo, diagnose, embed, report, train
+from omicvae.cli import bench, compare, datasets, demo, diagnose, embed, report, train
 
 VERBS = {
     "demo": demo,
@@ -17,6 +17,7 @@ VERBS = {
     "embed": embed,
     "diagnose": diagnose,
     "report": report,
+    "compare": compare,
     "datasets": datasets,
     "bench": bench,
 }
