@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from omicvae import __version__
+import omicvae
 from omicvae.cli import bench, compare, datasets, demo, diagnose, embed, report, train
 
 VERBS = {
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Conditional VAEs for single-cell and bulk omics and a verdict on each fit.",
         epilog="omicvae VERB --help describes a verb. Start with: omicvae demo",
     )
-    parser.add_argument("--version", action="version", version=f"omicvae {__version__}")
+    parser.add_argument("--version", action="version", version=f"omicvae {omicvae.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, verb in VERBS.items():
         says = (verb.__doc__ or "").partition("\n")[0]
