@@ -7,6 +7,7 @@ import re
 import runpy
 import shlex
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,20 @@ def test_the_page_on_diagnosis_runs_as_it_stands(run_code):
     left = run_code(DOCS / "diagnosis.md", ov=ov, adata=adata, model=model)
     assert left["diagnosis"].verdict == "collapsed"
     assert left["rescue"].healed
+
+
+def test_the_page_on_audits_runs_as_it_stands(run_code, monkeypatch):
+    import scvi
+
+    quiet = functools.partialmethod(scvi.model.SCVI.train, enable_progress_bar=False, accelerator="cpu")
+    monkeypatch.setattr(scvi.model.SCVI, "train", quiet)
+    with warnings.catch_warnings(action="ignore"):  # scvi-tools warns of what is its own
+        left = run_code(DOCS / "audit.md")
+    assert (left["diagnosis"].verdict, left["averaged"].verdict) == ("collapsed", "collapsed")
+    assert left["linear"].inputs.base_measure == "squared errors of 765 features, times 0.5"
+    assert str(left["again"]).split("\n\n")[0] == str(left["averaged"]).split("\n\n")[0]
+    for remedy in (left["diagnosis"].remedies[0], left["averaged"].remedies[0]):  # what the page shows is what is said
+        assert remedy.line in re.sub(r"\n +", " ", (DOCS / "audit.md").read_text())
 
 
 def test_the_page_on_expression_runs_as_it_stands(run_code):

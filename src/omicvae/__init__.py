@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from omicvae.model.criticism import PosteriorPredictiveCheck as PosteriorPredictiveCheck
     from omicvae.model.stability import stability as stability
     from omicvae.objective import Objective as Objective
+    from omicvae.readers import Comparison as Comparison
     from omicvae.readers import audit as audit
+    from omicvae.readers import compare as compare
     from omicvae.readers import diagnose as diagnose
     from omicvae.readers import write_evidence as write_evidence
     from omicvae.readers import write_report as write_report
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 #: public name → (module, attribute or None for the module itself)
 _PUBLIC = {
     "CVAE": ("omicvae.model", "CVAE"),
+    "Comparison": ("omicvae.readers", "Comparison"),
     "Diagnosis": ("omicvae.diagnostics", "Diagnosis"),
     "HistoryDiagnosis": ("omicvae.curves", "HistoryDiagnosis"),
     "Objective": ("omicvae.objective", "Objective"),
@@ -41,6 +44,7 @@ _PUBLIC = {
     "Rescue": ("omicvae.model", "Rescue"),
     "Stability": ("omicvae.analysis", "Stability"),
     "audit": ("omicvae.readers", "audit"),
+    "compare": ("omicvae.readers", "compare"),
     "datasets": ("omicvae.datasets", None),
     "diagnose": ("omicvae.readers", "diagnose"),
     "diagnose_history": ("omicvae.curves", "diagnose_history"),

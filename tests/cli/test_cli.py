@@ -189,7 +189,7 @@ def test_diagnose_takes_the_weight_that_a_log_leaves_out(tmp_path, capsys):
     [
         (None, [], "There is no file"),
         ("dear diary\n", [], "It begins:\n  dear diary\nThese forms are read:"),
-        (LOG, ["--labels-key", "type"], "--labels-key is for MODEL H5AD"),
+        (LOG, ["--labels-key", "type"], "--labels-key is for MODEL DATA"),
         (LOG, ["cells.h5ad", "--kl-weight", "1"], "--kl-weight is for a LOG"),
         (LOG, ["--kl-weight", "-1"], "kl_weight must be at least 0"),
     ],

@@ -40,7 +40,7 @@ def full(sim):
         judged_W=np.arange(w),
         cell_names_N=np.array([f"cell {i}" for i in range(n)], dtype=object),
         origin="scvi-tools SCVI",
-        base_measure="counts values of 765 features",
+        base_measure="counts of 765 features",
         seed=7,
         labels_N=np.where(np.arange(n) % 5 == 0, None, inputs.labels_N),
     )

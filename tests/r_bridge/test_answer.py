@@ -74,6 +74,14 @@ def test_what_comes_back_is_plain(counts, verb, arguments):
     assert is_plain(found["value"])
 
 
+def test_a_comparison_is_plain(counts):
+    model = fitted(counts)["value"]["model"]
+    found = answer("compare", None, runs={"a": model, "b": model})
+    assert "value" in found, found
+    assert is_plain(found["value"])
+    assert found["value"]["table"]["row_names"] == ["a", "b"]
+
+
 def test_data_come_back_plain():
     assert is_plain(answer("dataset", None, name="simulate_counts", n_cells=5.0, n_genes=4.0)["value"])
 

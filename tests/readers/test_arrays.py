@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import anndata as ad
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 
 import omicvae as ov
 from omicvae._core.errors import DataError, SettingError
+from omicvae.readers.callables import torch_modules
 from omicvae.readers.covariates import named_covariates
 
 VALIDATION = np.arange(240, 300)
@@ -75,8 +78,9 @@ def test_all_forms_of_data_and_functions_say_the_same(healthy, log_cells):
 
         return call
 
-    hidden = [healthy]
-    encode, nll = to_numpy(lambda x: hidden[0].encode(x)), to_numpy(lambda x, z: hidden[0].nll(x, z))
+    hidden = SimpleNamespace(parts={"network": healthy})  # where no network is looked for
+    encode = to_numpy(lambda x: hidden.parts["network"].encode(x))
+    nll = to_numpy(lambda x, z: hidden.parts["network"].nll(x, z))
     found = ov.audit(encode, nll, log_cells, validation=VALIDATION, umap=False)
     pd.testing.assert_frame_equal(found.evidence, expected, rtol=1e-4)
     assert found.inputs.origin == "functions of arrays"
@@ -88,6 +92,28 @@ def test_all_forms_of_data_and_functions_say_the_same(healthy, log_cells):
         umap=False,
     )
     pd.testing.assert_frame_equal(as_distribution.evidence, expected, rtol=1e-4)
+
+
+def test_networks_are_found_wherever_a_function_names_them(healthy):
+    holder = SimpleNamespace(network=healthy)
+
+    def helper(x):
+        return healthy.encode(x)
+
+    def by_default(x, network=healthy):
+        return network.encode(x)
+
+    ways = [
+        healthy,
+        healthy.encode,
+        lambda x: healthy.encode(x),
+        lambda x: helper(x),
+        lambda x: holder.network.encode(x),
+        by_default,
+        partial(lambda network, x: network.encode(x), healthy),
+    ]
+    assert [torch_modules(way) for way in ways] == [[healthy]] * len(ways)
+    assert torch_modules(np.sum, lambda x: x) == []
 
 
 def test_covariates_come_as_they_were_given_and_reach_the_model_without_z(train_plain, cells, log_cells):

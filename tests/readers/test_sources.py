@@ -27,7 +27,7 @@ def judged(collapsed):
 def test_a_collapsed_fit_is_convicted_and_knows_its_covariates(judged, collapsed):
     assert judged.verdict == "collapsed"
     inputs = judged.inputs
-    assert (inputs.origin, inputs.base_measure) == ("scvi-tools SCVI", "counts values of 60 features")
+    assert (inputs.origin, inputs.base_measure) == ("scvi-tools SCVI", "counts of 60 features")
     assert list(inputs.covariates) == ["batch"]
     assert (inputs.covariates["batch"] == collapsed.adata.obs["batch"].to_numpy()).all()
     assert inputs.judged_W.tolist() == sorted(collapsed.validation_indices)
@@ -62,7 +62,7 @@ def test_each_remedy_heals_and_its_line_is_what_is_run(judged, cells):
 def test_words_of_other_libraries_offer_only_what_they_have(judged):
     text = str(judged)
     assert not re.search(r"free_bits|target_rate|fresh|ov\.CVAE", text)
-    assert "plan_kwargs={'max_kl_weight': 1.0, 'n_epochs_kl_warmup': 40}" in text.replace("\n       ", "")
+    assert "plan_kwargs={'max_kl_weight': 1.0, 'n_epochs_kl_warmup': 40, 'lr': 0.005}" in text.replace("\n      ", "")
 
 
 def test_evidence_says_the_same_as_the_model(judged, tmp_path):

@@ -326,6 +326,50 @@ print.cvae_stability <- function(x, ...) {
 #' @export
 as.data.frame.cvae_stability <- function(x, ...) x$checks
 
+#' Put fits side by side
+#'
+#' Bound of the validation cells with the error of paired differences, KL, active dimensions, probe, leakage and verdict of
+#' each. A difference within two standard errors is a tie.
+#'
+#' @param ... Two fits or more by name (or one list of them), or objects that [cvae()] returned; also files of evidence of
+#'   other programs' fits, by their paths.
+#' @param labels Column that the fits are probed for.
+#' @param seed Of draws and folds; `NULL` for that of each fit.
+#' @return A `cvae_comparison`: a list with `table` (a data frame, best first; bounds in nats per cell, higher is better) and
+#'   `notes` (what is to be known before a difference is believed).
+#' @examples
+#' if (omicvae_available()) {
+#'   cells <- example_cells("simulate_counts", n_cells = 150, n_genes = 30)
+#'   fit <- function(...) cvae(cells$x, max_epochs = 10, diagnose = FALSE, ...)
+#'   compare(narrow = fit(n_latent = 2), wide = fit(n_latent = 8))
+#' }
+#' @export
+compare <- function(..., labels = NULL, seed = NULL) {
+  runs <- list(...)
+  if (length(runs) == 1 && is.list(runs[[1]]) && !inherits(runs[[1]], "cvae_fit")) runs <- runs[[1]]
+  if (length(runs) < 2 || is.null(names(runs)) || any(names(runs) == "") || anyDuplicated(names(runs))) {
+    stop_input("compare() needs two fits or more, each with a name of its own: compare(first = fit1, second = fit2).")
+  }
+  models <- lapply(runs, function(run) if (is.character(run)) path.expand(run) else model_of(fit_of(run)))
+  keys <- unlist(lapply(runs, function(run) if (!is.character(run)) describe(fit_of(run), labels, "labels")))
+  if (length(unique(keys)) > 1) stop_input("labels must be the name of a column that all fits have.")
+  found <- ask("compare", runs = models, labels_key = if (length(keys)) keys[[1]], seed = seed)
+  structure(list(table = from_table(found$table), notes = as.character(unlist(found$notes))), class = "cvae_comparison")
+}
+
+#' @method print cvae_comparison
+#' @export
+print.cvae_comparison <- function(x, ...) {
+  columns <- c("elbo", "behind", "behind_se", "tied", "rate", "active", "probe", "verdict")
+  columns <- columns[vapply(x$table[columns], function(v) !all(is.na(v)), NA)]
+  print(x$table[columns], digits = 4)
+  for (note in x$notes) wrapped(note, "\n", "")
+  invisible(x)
+}
+
+#' @export
+as.data.frame.cvae_comparison <- function(x, ...) x$table
+
 #' Write a fit as one HTML file
 #'
 #' Verdict, facts, figures, evidence, remedies and exact settings, in a file that loads nothing from elsewhere. Remedies stand

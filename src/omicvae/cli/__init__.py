@@ -8,7 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from omicvae.cli import bench, datasets, demo, diagnose, embed, report, train
+import omicvae
+from omicvae.cli import bench, compare, datasets, demo, diagnose, embed, report, train
 
 VERBS = {
     "demo": demo,
@@ -16,6 +17,7 @@ VERBS = {
     "embed": embed,
     "diagnose": diagnose,
     "report": report,
+    "compare": compare,
     "datasets": datasets,
     "bench": bench,
 }
@@ -31,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Conditional VAEs for single-cell and bulk omics and a verdict on each fit.",
         epilog="omicvae VERB --help describes a verb. Start with: omicvae demo",
     )
+    parser.add_argument("--version", action="version", version=f"omicvae {omicvae.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, verb in VERBS.items():
         says = (verb.__doc__ or "").partition("\n")[0]
@@ -44,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
     0 is success; 2 an error that omicvae explains on standard error in one message (argparse exits with 2 by
-    itself where the command cannot be read); 130 an interrupt by Ctrl-C; 141 where the reader of its output has gone,
-    as ``head`` does.
+    itself where the command cannot be read); 3 a verdict that ``--fail-on`` refuses; 130 an interrupt by Ctrl-C; 141
+    where the reader of its output has gone, as ``head`` does.
     """
     try:
         try:
@@ -61,7 +64,7 @@ def run(arguments: Sequence[str] | None) -> int:
     """Parse, run the verb and explain what goes wrong; return the exit status."""
     options = build_parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except KeyboardInterrupt:
         print("omicvae: interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -73,4 +76,3 @@ def run(arguments: Sequence[str] | None) -> int:
             raise
         print(f"omicvae: error: {error}", file=sys.stderr)
         return MISUSE
-    return 0

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ def print_diagnosis(
     diagnosis: "BaseDiagnosis",
     model: "CVAE | None" = None,
     *,
-    data: Any = "DATA",
+    data: Sequence[str] = ("DATA",),
     out: Any = "OUT",
     folder: Any = "MODEL",
 ) -> None:
@@ -26,7 +26,8 @@ def print_diagnosis(
     Parameters
     ----------
     model, data, out, folder
-        The model, where there is one, its cells, where they go with their latents, and where the model is.
+        The model, where there is one, the words that name its cells, where they go with their latents, and where the
+        model is.
     """
     own, keys, numbers = {}, {}, count(1)
     if model is not None:
@@ -35,7 +36,7 @@ def print_diagnosis(
         own, keys = dict(own_settings(model.state).model), model.schema.keys.to_dict()
 
     def lines(remedy: "Remedy") -> list[str]:
-        words = ["omicvae", "train", str(data), "--out", str(out), "--model"]
+        words = ["omicvae", "train", *data, "--out", str(out), "--model"]
         if remedy.goes_on:
             return _wrapped([*words, str(folder), "--go-on", *_settings(remedy, {})])
         named = (_option(f"--{name.replace('_', '-')}", value) for name, value in keys.items() if value)

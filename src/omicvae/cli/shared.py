@@ -3,16 +3,45 @@
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    from omicvae.diagnostics import BaseDiagnosis
+
+OUT = "where the data go with their latents (.h5ad, .zarr), or the latents alone (.csv, .tsv, .parquet)"
+FAIL_ON = "exit with status 3 for these verdicts, such as collapsed,undertrained; unsound for all that is to be mended"
+#: exit status of a verdict that was not to be
+UNWANTED = 3
+
+
+def verdicts(text: str) -> tuple[str, ...]:
+    """Split names of verdicts; what is none is refused."""
+    names = tuple(text.split(","))
+    rules = (Path(__file__).parents[1] / "diagnostics" / "verdict.py").read_text()
+    known = [*re.findall(r'Rule\(\s*"(\w+)"', rules), "unsound"]
+    if unknown := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no verdict; there are {', '.join(known)}.")
+    return names
+
+
+def status(diagnosis: "BaseDiagnosis", unwanted: tuple[str, ...]) -> int:
+    """Exit status of a verdict, 3 with a line on standard error where it was not to be."""
+    found = {diagnosis.verdict} | (set() if diagnosis.sound else {"unsound"})
+    if found.isdisjoint(unwanted):
+        return 0
+    print(
+        f"omicvae: the verdict is {diagnosis.verdict}, which --fail-on {','.join(unwanted)} refuses.", file=sys.stderr
+    )
+    return UNWANTED
+
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "model": {"type": Path, "metavar": "MODEL", "help": "folder of a saved model"},
-    "data": {"type": Path, "metavar": "H5AD", "help": "cells or samples; genes are matched by name"},
-    "--out": {"type": Path, "required": True, "metavar": "H5AD", "help": "where the data go with their latents"},
+    "data": {"type": Path, "metavar": "DATA", "help": "cells or samples; genes are matched by name"},
+    "--out": {"type": Path, "required": True, "metavar": "FILE", "help": OUT},
+    "--fail-on": {"type": verdicts, "default": (), "metavar": "VERDICTS", "help": FAIL_ON},
     "--labels-key": {"metavar": "COLUMN", "help": "column of known classes: for the diagnosis, never for the network"},
     "--likelihood": {"default": "nb", "metavar": "NAME"},
     "--seed": {"type": int, "default": 0, "help": "default: 0"},
@@ -30,21 +59,6 @@ def likelihood_names() -> str:
     files = (Path(__file__).parents[1] / "likelihoods").glob("*.py")
     names = re.findall(r'^    name: ClassVar\[str\] = "(\w+)"', "\n".join(map(Path.read_text, files)), re.MULTILINE)
     return ", ".join(sorted(names))
-
-
-def read_h5ad(path: Path) -> "AnnData":
-    """Read an h5ad file; a DataError names one that does not exist or cannot be read."""
-    import anndata
-
-    from omicvae._core.errors import DataError
-
-    if not path.is_file():
-        raise DataError(f"There is no file {str(path)!r}.")
-    try:
-        return anndata.read_h5ad(path)
-    # what a damaged file raises depends on where the damage is
-    except Exception as error:
-        raise DataError(f"{str(path)!r} cannot be read as an h5ad file: {error}") from error
 
 
 def write_json(values: dict[str, Any], path: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Train a model on an h5ad file; write the model and the same file with its latents."""
+"""Train a model on a file; write the model and the same data with their latents."""
 
 import argparse
 import json
@@ -6,8 +6,9 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from omicvae.cli.files import add_data_options, check_writable, data_words, read_data, write_data
 from omicvae.cli.remedies import print_diagnosis
-from omicvae.cli.shared import add, likelihood_names, read_h5ad
+from omicvae.cli.shared import add, likelihood_names, status, write_json
 
 #: What Python has other words for than JSON.
 WORDS = {"True": "true", "False": "false", "None": "null"}
@@ -32,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(parser, "--out")
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="where the model goes")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write the diagnosis as an HTML page as well")
+    add(parser, "--json")
+    add(parser, "--fail-on")
     keys = parser.add_argument_group("data", "names of layers and obs columns")
+    add_data_options(keys)
     keys.add_argument("--layer", help="layer with the values (default: X)")
     keys.add_argument("--batch-key", metavar="COLUMN")
     add(keys, "--labels-key")
@@ -59,18 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--go-on", action="store_true", help=further)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Train, save, write the latents and say whether they are alive."""
     import omicvae as ov
     from omicvae._core.errors import SavingError, SettingError
-    from omicvae._core.files import write_file
+    from omicvae._core.keys import LATENT
     from omicvae.data import SetupKeys
 
+    check_writable(options.out)
     overwrite = options.overwrite or options.go_on
     if (options.model / "model.json").exists() and not overwrite:
         # before the training, which would be lost
         raise SavingError(f"{options.model} holds a model already; pass --overwrite to replace it, or another folder.")
-    adata = read_h5ad(options.data)
+    adata = read_data(options)
     keys = {role.name: getattr(options, role.name) for role in fields(SetupKeys)}
     given = ((name, getattr(options, name)) for name in ("likelihood", "n_latent", "seed"))
     own = {name: value for name, value in given if value is not None}
@@ -88,9 +94,13 @@ def run(options: argparse.Namespace) -> None:
     # the model first: what took longest is safe whatever follows
     model.save(str(options.model), overwrite=overwrite)
     model.write_latent()
-    write_file(options.out, adata.write_h5ad)
+    latents = write_data(adata, options.out, LATENT)
     diagnosis = model.diagnose(labels_key=options.labels_key)
-    print_diagnosis(diagnosis, model, data=options.data, out=options.out, folder=options.model)
-    print(f"Model: {options.model}\nLatents: obsm of {options.out}")
+    print_diagnosis(diagnosis, model, data=data_words(options), out=options.out, folder=options.model)
+    print(f"Model: {options.model}\nLatents: {latents}")
     if model.fits[-1].step:
         print(f"Trained by the {model.fits[-1].step}")
+    if options.report is not None:
+        print(f"Report: {model.report(options.report, diagnosis=diagnosis, labels_key=options.labels_key)}")
+    write_json(diagnosis.to_dict(), options.json)
+    return status(diagnosis, options.fail_on)

@@ -20,7 +20,7 @@ SPREAD_CELLS = 10
 
 def base_measure(support: str, n_features: int) -> str:
     """Say what a likelihood is a density of; ``support`` is ``"counts"``, ``"binary"`` or ``"real"``."""
-    return f"{support} values of {n_features} features"
+    return f"{'counts' if support == 'counts' else f'{support} values'} of {n_features} features"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

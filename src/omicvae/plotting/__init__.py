@@ -6,6 +6,7 @@ with ``ax.figure.savefig("file.png")``. None picks a backend or changes a style.
 ``DataError``, which says what is needed and what was given.
 """
 
+from omicvae.plotting.compare import compare
 from omicvae.plotting.curves import adversary_curve, elbo_curve, kl_weight_curve, loss_curves
 from omicvae.plotting.effects import effects
 from omicvae.plotting.latent import embedding, kl_per_dimension
@@ -16,6 +17,7 @@ from omicvae.plotting.stability import stability
 __all__ = [
     "adversary_curve",
     "calibration",
+    "compare",
     "effects",
     "elbo_curve",
     "embedding",

@@ -202,6 +202,12 @@ def stability(model: Any, **settings: Any) -> Answer:
     }
 
 
+def compare(runs: Mapping[str, Any], **settings: Any) -> Answer:
+    """Put fits side by side."""
+    found = ov.compare(runs, **settings)
+    return {"table": table(found.table), "notes": [in_r_words(note) for note in found.notes]}
+
+
 def report(model: Any, path: str, **settings: Any) -> str:
     """Write the page."""
     return str(model.report(path, **settings))
@@ -248,7 +254,7 @@ def plain_list(value: Any) -> Any:
 VERBS: Mapping[str, Callable[..., Any]] = {
     verb.__name__: verb
     for verb in (
-        *(fit, train_further, latent, diagnose, diagnose_log, rescue, stability, report, describe),
+        *(fit, train_further, latent, diagnose, diagnose_log, rescue, stability, compare, report, describe),
         *(counterfactual, effects, expression, generate, map_query, save, load, dataset),
     )
 }

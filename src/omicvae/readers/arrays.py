@@ -48,9 +48,9 @@ def audit(
     """Audit any VAE by two functions: what its encoder says of cells, and how badly its decoder explains them.
 
     The functions may be of PyTorch, JAX, Keras or NumPy. They are called with rows of ``x`` and of ``covariates``; if
-    they use PyTorch networks, these come as tensors on the networks' device, without gradients and in evaluation mode,
-    else as NumPy arrays (float32, dense). Drawing z, exchanging it between cells, tempering posteriors, probes, and the
-    best decoder without z are done here.
+    they use PyTorch networks, or ``x`` is a tensor, these come as tensors on the networks' device, without gradients
+    and in evaluation mode, else as NumPy arrays (float32, dense). Drawing z, exchanging it between cells, tempering
+    posteriors, probes, and the best decoder without z are done here.
 
     Parameters
     ----------

@@ -20,19 +20,31 @@ Function = Callable[..., Any]
 
 
 def torch_modules(*functions: Function) -> list[nn.Module]:
-    """Find the networks that functions use: themselves, what they are methods of, and what they name."""
-    found: list[nn.Module] = []
-    for function in functions:
-        while isinstance(function, functools.partial):
-            found += [part for part in (*function.args, *function.keywords.values()) if isinstance(part, nn.Module)]
-            function = function.func
-        named: list[Any] = [function, getattr(function, "__self__", None)]
-        plain = getattr(function, "__func__", function)
-        if inspect.isfunction(plain):
-            variables = inspect.getclosurevars(plain)
-            named += [*variables.nonlocals.values(), *variables.globals.values()]
-        found += [value for value in named if isinstance(value, nn.Module)]
-    return list(dict.fromkeys(found))
+    """Find the networks that functions use: themselves, what they are methods of, and what they and theirs name."""
+    found: dict[int, nn.Module] = {}
+    seen: set[int] = set()
+    left: list[Any] = list(functions)
+    while left:
+        value = left.pop(0)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            found[id(value)] = value
+        elif isinstance(value, functools.partial):
+            left += [value.func, *value.args, *value.keywords.values()]
+        elif inspect.ismethod(value):
+            left += [value.__self__, value.__func__]
+        elif inspect.isfunction(value):
+            variables = inspect.getclosurevars(value)
+            defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+            left += [*variables.nonlocals.values(), *variables.globals.values(), *defaults]
+        elif isinstance(value, list | tuple | dict):
+            parts = value.values() if isinstance(value, dict) else value
+            left += [part for part in parts if isinstance(part, nn.Module)]
+        elif not inspect.ismodule(value) and not inspect.isclass(value):  # an object that keeps its networks
+            left += [part for part in getattr(value, "__dict__", {}).values() if isinstance(part, nn.Module)]
+    return list(found.values())
 
 
 @contextmanager
@@ -70,8 +82,8 @@ def as_array(value: Any) -> Array:
 class Functions:
     """The user's functions over rows of their data.
 
-    Where they use PyTorch networks, data come to them as tensors on the networks' device, else as NumPy arrays
-    (float32); covariates come in the kind in which they were given.
+    Where they use PyTorch networks, or ``x`` is a tensor, arrays come to them as tensors on the networks' device, else
+    as NumPy arrays (float32); tables of covariates come as they are.
 
     Parameters
     ----------
@@ -85,6 +97,7 @@ class Functions:
         self._encode, self._nll, self._x, self._covariates = encode, nll, x, covariates
         self.n_cells, self._batch_size = int(x.shape[0]), batch_size
         self.modules = torch_modules(encode, nll)
+        self._tensors = bool(self.modules) or isinstance(x, torch.Tensor)
         if any(module.training for module in self.modules):
             name = next(type(module).__name__ for module in self.modules if module.training)
             warnings.warn(
@@ -177,7 +190,7 @@ class Functions:
         if isinstance(values, np.ndarray):
             if values.dtype.kind == "f":
                 values = values.astype(np.float32, copy=False)
-            if not self.modules or values.dtype.kind not in "biuf":
+            if not self._tensors or values.dtype.kind not in "biuf":
                 return values
             values = torch.from_numpy(np.ascontiguousarray(values))
         device = next((p.device for module in self.modules for p in module.parameters()), values.device)

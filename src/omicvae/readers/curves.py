@@ -22,7 +22,9 @@ def history_of(source: Any) -> pd.DataFrame:
     table = read_log(source)
     weight_E, where_from = known_weight(table)
     kept = [name for name in table.columns if not str(name).startswith(("elbo_", "minus_elbo_"))]
-    table = table[kept] if where_from == "unknown" else table[kept].assign(kl_weight=weight_E)
+    table = table[kept]
+    if where_from != "unknown":  # gaps between epochs for which it was logged
+        table = table.assign(kl_weight=pd.Series(weight_E, table.index).interpolate(limit_area="inside"))
     parts = {"recon_validation", "kl_validation"}
     if parts <= set(kept):
         table = table.assign(elbo_validation=-table[sorted(parts)].sum(axis=1, skipna=False))
