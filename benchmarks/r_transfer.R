@@ -4,7 +4,8 @@
 #
 # And what a product of two 512 x 512 matrices takes in PyTorch as R's process loads it, and as omicvae does.
 #
-# 10,000 cells x 2000 genes, one entry in six not zero, as a dgCMatrix: 12 bytes for each of these. Writes results/r_transfer.json.
+# 10,000 cells x 2000 genes, one entry in six not zero, as a dgCMatrix: 12 bytes for each of these. Writes
+# results/r_transfer.json.
 library(omicvae)
 here <- dirname(normalizePath(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))))
 
@@ -55,7 +56,8 @@ if (length(asked)) {
   quit(status = 0)
 }
 in_a_session <- function(what) {
-  said <- system2(file.path(R.home("bin"), "Rscript"), c(file.path(here, "r_transfer.R"), what), stdout = TRUE, stderr = FALSE)
+  script <- c(file.path(here, "r_transfer.R"), what)
+  said <- system2(file.path(R.home("bin"), "Rscript"), script, stdout = TRUE, stderr = FALSE)
   as.numeric(sub("MB ", "", grep("^MB ", said, value = TRUE)))
 }
 memory <- list(matrix = slots / 2^20, transfer = in_a_session("transfer"), whole_fit = in_a_session("fit"))

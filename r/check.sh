@@ -20,8 +20,11 @@ install() {
   [[ $EUID -eq 0 ]] || apt=(sudo -n "${apt[@]}")
   "${apt[@]}" update
   local there=("${needed[@]}")
-  # R loads Python as a library, which Debian's own has in a package beside it
-  suggested+=("$("$RETICULATE_PYTHON" -c 'import sys; print("libpython%d.%d-dev" % sys.version_info[:2])')")
+  # R loads Python as a library, which Debian's own Python has in a package beside it
+  local library
+  mapfile -t library < <("$RETICULATE_PYTHON" -c 'import sys; v = sys.version_info
+if sys.base_prefix == "/usr": print("libpython%d.%d-dev" % v[:2])')
+  suggested+=("${library[@]}")
   for package in "${suggested[@]}"; do
     if apt-cache show "$package" >/dev/null 2>&1; then there+=("$package"); else echo "Debian lacks $package here"; fi
   done
@@ -42,7 +45,8 @@ cd "$folder"
 Rscript -e 'for (p in c("reticulate", "Matrix", "SingleCellExperiment", "SeuratObject", "DESeq2", "BiocStyle"))
   cat(p, if (requireNamespace(p, quietly = TRUE)) as.character(packageVersion(p)) else "is not here", "\n")' 2>/dev/null
 # or all would be skipped
-Rscript -e 'if (!reticulate::py_module_available("omicvae.r_bridge")) stop("R finds no omicvae in ", Sys.getenv("RETICULATE_PYTHON"))'
+Rscript -e 'if (!reticulate::py_module_available("omicvae.r_bridge"))
+  stop("R finds no omicvae in ", Sys.getenv("RETICULATE_PYTHON"))'
 R CMD build "$package"
 # vignettes ran while the package was built
 status=0

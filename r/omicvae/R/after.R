@@ -2,8 +2,8 @@
 
 #' Decoded expression
 #'
-#' What the model expects of each cell: shares of the library times `library_size` for counts (or exp(f) times it with size
-#' factors), means in data units else. Base R has [base::expression()], hence the longer name.
+#' What the model expects of each cell: shares of the library times `library_size` for counts (or exp(f) times it with
+#' size factors), means in data units else. Base R has [base::expression()], hence the longer name.
 #'
 #' @param object A `cvae_fit`, or an object that [cvae()] returned.
 #' @param genes,cells Which ones: names, or for cells numbers or a logical vector; `NULL` for all.
@@ -47,9 +47,9 @@ normalized_expression <- function(object, genes = NULL, cells = NULL, transform 
 #' @param n_samples Draws of z of each cell.
 #' @param interval Level of the intervals.
 #' @param seed Of the draws; `NULL` for that of the fit.
-#' @return A `cvae_counterfactual`: a list with `change` (genes x cells), the `layers`, `groups` and `by_gene` (data frames:
-#'   predicted means beside no change and the mean shift of the other groups; change with interval, p and q), `summary` (a
-#'   text) and `told_by_z` (balanced accuracy with which z tells the state).
+#' @return A `cvae_counterfactual`: a list with `change` (genes x cells), the `layers`, `groups` and `by_gene` (data
+#'   frames: predicted means beside no change and the mean shift of the other groups; change with interval, p and q),
+#'   `summary` (a text) and `told_by_z` (balanced accuracy with which z tells the state).
 #' @examples
 #' if (omicvae_available()) {
 #'   cells <- example_cells("simulate_counts", n_cells = 150, n_genes = 30)
@@ -57,8 +57,8 @@ normalized_expression <- function(object, genes = NULL, cells = NULL, transform 
 #'   counterfactual(fit, to = list(batch = "batch_1"), cells = cells$col_data$batch == "batch_0")
 #' }
 #' @export
-counterfactual <- function(object, to, groupby = NULL, cells = NULL, layers = character(), n_samples = 25, interval = 0.95,
-                           seed = NULL, newdata = NULL, col_data = NULL) {
+counterfactual <- function(object, to, groupby = NULL, cells = NULL, layers = character(), n_samples = 25,
+                           interval = 0.95, seed = NULL, newdata = NULL, col_data = NULL) {
   fit <- fit_of(object)
   if (!is.list(to)) stop_input("to must be a list such as list(condition = \"stim\"), got ", a_class(to), ".")
   known <- c("own", "target", "lower", "upper", "mean", "variance")
@@ -102,8 +102,9 @@ plot.cvae_counterfactual <- function(x, group = x$by_gene$group[[1]], ...) {
 
 #' Effects on genes, with replicates as the unit
 #'
-#' A method of [stats::effects()]. With `replicate` the groups are compared across donors or samples by a moderated t-test,
-#' beside runs with permuted labels. Without, effects are what the model says of these cells, and there are no p-values.
+#' A method of [stats::effects()]. With `replicate` the groups are compared across donors or samples by a moderated
+#' t-test, beside runs with permuted labels. Without, effects are what the model says of these cells, and there are no
+#' p-values.
 #'
 #' @param object A `cvae_fit`, or an object that [cvae()] returned.
 #' @param groupby Column or vector with the groups.
@@ -115,8 +116,8 @@ plot.cvae_counterfactual <- function(x, group = x$by_gene$group[[1]], ...) {
 #' @param fdr At which hits are counted.
 #' @param seed Of draws and permutations; `NULL` for that of the fit.
 #' @param ... Not used.
-#' @return A data frame of class `cvae_effects` with a row for each gene: `effect` with `lower` and `upper` (95 %), `mean`, and
-#'   with replicates `p` and `q`. Printing says what may be claimed.
+#' @return A data frame of class `cvae_effects` with a row for each gene: `effect` with `lower` and `upper` (95 %),
+#'   `mean`, and with replicates `p` and `q`. Printing says what may be claimed.
 #' @examples
 #' if (omicvae_available()) {
 #'   cells <- example_cells("simulate_counts", n_cells = 150, n_genes = 30)
@@ -200,13 +201,14 @@ plot.cvae_effects <- function(x, ...) {
 #'   str(generate(fit, 5, covariates = list(batch = "batch_0")))
 #' }
 #' @export
-generate <- function(object, n, covariates = NULL, source = "prior", temperature = 1, library_size = NULL, seed = NULL) {
+generate <- function(object, n, covariates = NULL, source = "prior", temperature = 1, library_size = NULL,
+                     seed = NULL) {
   fit <- fit_of(object)
   own <- is.character(source) && length(source) == 1 && source %in% c("prior", "aggregate")
   found <- ask("generate",
     model = model_of(fit), n = n, covariates = plain_value(as.list(covariates), "covariates"),
-    source = if (own) source else row_numbers(source, fit$cells), temperature = temperature, library_size = library_size,
-    seed = seed
+    source = if (own) source else row_numbers(source, fit$cells), temperature = temperature,
+    library_size = library_size, seed = seed
   )
   list(
     x = from_matrix(found$x, found$genes, found$cells), col_data = from_table(found$col_data),
@@ -227,9 +229,10 @@ generate <- function(object, n, covariates = NULL, source = "prior", temperature
 #' @param missing_genes `"error"`, or `"zero"` to fill up to a fifth of the genes with zeros.
 #' @param training A list of arguments for training the weights of new levels.
 #' @param seed `NULL` for that of the fit.
-#' @return For a matrix a `cvae_mapping`: a list with `verdict`, `headline`, `evidence`, `cells` (a data frame with `label`,
-#'   `confidence`, `outside`, `p_value`, `misfit`) and `latent`. For other objects the same object with the latents as of
-#'   [cvae()], the columns `omicvae_label`, ..., and the mapping in `metadata(x)$omicvae_mapping` (`Misc()`).
+#' @return For a matrix a `cvae_mapping`: a list with `verdict`, `headline`, `evidence`, `cells` (a data frame with
+#'   `label`, `confidence`, `outside`, `p_value`, `misfit`) and `latent`. For other objects the same object with the
+#'   latents as of [cvae()], the columns `omicvae_label`, ..., and the mapping in `metadata(x)$omicvae_mapping`
+#'   (`Misc()`).
 #' @examples
 #' if (omicvae_available()) {
 #'   cells <- example_cells("simulate_counts", n_cells = 200, n_genes = 30)
@@ -238,12 +241,13 @@ generate <- function(object, n, covariates = NULL, source = "prior", temperature
 #'   map_query(fit, cells$x[, !known])
 #' }
 #' @export
-map_query <- function(object, x, labels = NULL, col_data = NULL, missing_genes = "error", training = NULL, seed = NULL) {
+map_query <- function(object, x, labels = NULL, col_data = NULL, missing_genes = "error", training = NULL,
+                      seed = NULL) {
   fit <- fit_of(object)
   new <- new_cells(fit, x, col_data)
   found <- ask("map_query",
-    model = model_of(fit), cells = new$cells, labels_key = describe(fit, labels, "labels"), missing_genes = missing_genes,
-    training = plain_value(training, "training"), seed = seed
+    model = model_of(fit), cells = new$cells, labels_key = describe(fit, labels, "labels"),
+    missing_genes = missing_genes, training = plain_value(training, "training"), seed = seed
   )
   mapping <- found[c("verdict", "headline", "tone")]
   mapping$evidence <- from_table(found$evidence)
@@ -294,8 +298,8 @@ as.data.frame.cvae_mapping <- function(x, ...) x$cells
 #' @param seeds Number of fits (the given one among them), or their seeds.
 #' @param labels,groupby Columns or vectors: labels to find in the latent space; groups whose effects are compared.
 #' @param verbose Say what happens.
-#' @return A `cvae_stability`: a list with `headline`, `checks` (a data frame: agreement beside chance, and whether to rely on
-#'   it), `fits` and `genes`.
+#' @return A `cvae_stability`: a list with `headline`, `checks` (a data frame: agreement beside chance, and whether to
+#'   rely on it), `fits` and `genes`.
 #' @examples
 #' \donttest{
 #' if (omicvae_available()) {
@@ -328,15 +332,15 @@ as.data.frame.cvae_stability <- function(x, ...) x$checks
 
 #' Put fits side by side
 #'
-#' Bound of the validation cells with the error of paired differences, KL, active dimensions, probe, leakage and verdict of
-#' each. A difference within two standard errors is a tie.
+#' Bound of the validation cells with the error of paired differences, KL, active dimensions, probe, leakage and verdict
+#' of each. A difference within two standard errors is a tie.
 #'
-#' @param ... Two fits or more by name (or one list of them), or objects that [cvae()] returned; also files of evidence of
-#'   other programs' fits, by their paths.
+#' @param ... Two fits or more by name (or one list of them), or objects that [cvae()] returned; also files of evidence
+#'   of other programs' fits, by their paths.
 #' @param labels Column that the fits are probed for.
 #' @param seed Of draws and folds; `NULL` for that of each fit.
-#' @return A `cvae_comparison`: a list with `table` (a data frame, best first; bounds in nats per cell, higher is better) and
-#'   `notes` (what is to be known before a difference is believed).
+#' @return A `cvae_comparison`: a list with `table` (a data frame, best first; bounds in nats per cell, higher is
+#'   better) and `notes` (what is to be known before a difference is believed).
 #' @examples
 #' if (omicvae_available()) {
 #'   cells <- example_cells("simulate_counts", n_cells = 150, n_genes = 30)
@@ -372,8 +376,8 @@ as.data.frame.cvae_comparison <- function(x, ...) x$table
 
 #' Write a fit as one HTML file
 #'
-#' Verdict, facts, figures, evidence, remedies and exact settings, in a file that loads nothing from elsewhere. Remedies stand
-#' there as calls of Python; [diagnose()] has them as calls of R.
+#' Verdict, facts, figures, evidence, remedies and exact settings, in a file that loads nothing from elsewhere. Remedies
+#' stand there as calls of Python; [diagnose()] has them as calls of R.
 #'
 #' @param object A `cvae_fit`, or an object that [cvae()] returned.
 #' @param path Where it goes; what is there is replaced.

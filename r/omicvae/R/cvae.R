@@ -1,23 +1,23 @@
 #' Fit a conditional variational autoencoder
 #'
-#' Fits a model of the cells (or samples) in `x`, conditioned on batch and covariates, and says whether its latent space is
-#' alive. Per cell the bound log p(x | c) >= E\[log p(x | z, c)\] - KL(q(z | x, c) || p(z)) is maximised, in nats
+#' Fits a model of the cells (or samples) in `x`, conditioned on batch and covariates, and says whether its latent space
+#' is alive. Per cell the bound log p(x | c) >= E\[log p(x | z, c)\] - KL(q(z | x, c) || p(z)) is maximised, in nats
 #' (Kingma and Welling 2014; Sohn et al. 2015; for counts Lopez et al. 2018).
 #'
-#' Genes are rows and cells columns, as in all of R's containers. A matrix goes to Python as the bytes of its slots, without
-#' a dense copy.
+#' Genes are rows and cells columns, as in all of R's containers. A matrix goes to Python as the bytes of its slots,
+#' without a dense copy.
 #'
 #' @param x Genes x cells: a matrix, any class of \pkg{Matrix}, a `DelayedMatrix`, a data frame of numbers; a
 #'   `SummarizedExperiment` (or `SingleCellExperiment`, `DESeqDataSet`, ...); or a `Seurat` object (v4, or v5 with its
 #'   layers).
-#' @param batch,labels The name of a column of `colData(x)`, `x[[]]` or `col_data`, or a vector with a value for each cell.
-#'   The model is conditioned on `batch`; `labels` serve the diagnosis alone and may be `NA`.
+#' @param batch,labels The name of a column of `colData(x)`, `x[[]]` or `col_data`, or a vector with a value for each
+#'   cell. The model is conditioned on `batch`; `labels` serve the diagnosis alone and may be `NA`.
 #' @param covariates,continuous Further columns that the model is conditioned on, as categories and as numbers: names, a
 #'   data frame, or one vector. Dates are categories by day, or numbers.
 #' @param size_factor As `batch`: positive factors near 1. The mean of a count is then s exp(f) instead of
 #'   library x softmax(f).
-#' @param assay,layer Of a `SummarizedExperiment` the assay (`NULL`: `"counts"`, or the first); of a `Seurat` object the assay
-#'   (`NULL`: the default one) and its layer or slot (`NULL`: `"counts"`).
+#' @param assay,layer Of a `SummarizedExperiment` the assay (`NULL`: `"counts"`, or the first); of a `Seurat` object the
+#'   assay (`NULL`: the default one) and its layer or slot (`NULL`: `"counts"`).
 #' @param col_data For a matrix: a data frame with a row for each cell.
 #' @param likelihood `"auto"` chooses by the values: `"nb"` for counts, `"gaussian"` for real values, `"bernoulli"` for
 #'   0/1. Also `"zinb"`, `"poisson"`, `"student_t"`.
@@ -28,14 +28,14 @@
 #' @param round_counts Round what is read, for counts that were corrected to fractions.
 #' @param diagnose Whether to diagnose the fit at once (without the UMAP check).
 #' @param verbose Say what happens, and show the epochs.
-#' @param ... Further arguments of the Python package's `CVAE` and `train` by name: `max_epochs`, `n_hidden`, `n_layers`,
-#'   `prior`, `batch_size`, `learning_rate`, `train_size`, `checkpoint_dir`, ...
+#' @param ... Further arguments of the Python package's `CVAE` and `train` by name: `max_epochs`, `n_hidden`,
+#'   `n_layers`, `prior`, `batch_size`, `learning_rate`, `train_size`, `checkpoint_dir`, ...
 #' @return For a matrix a `cvae_fit` with methods for `print`, `summary`, `plot`, `predict` and [stats::effects()]. For
 #'   other objects the same object, with
-#'   * `reducedDim(x, "omicvae")` (`SingleCellExperiment`), the matrix column `x$omicvae` (`SummarizedExperiment`) or the
-#'     reduction `"omicvae"` (`Seurat`): posterior means, cells x dimensions;
-#'   * the `cvae_fit`, and in it the diagnosis, in `metadata(x)$omicvae` (`Misc(x, "omicvae")`). All verbs take the object
-#'     itself as well: [latent()], [diagnose()], [rescue()], [normalized_expression()], [counterfactual()], ...
+#'   * `reducedDim(x, "omicvae")` (`SingleCellExperiment`), the matrix column `x$omicvae` (`SummarizedExperiment`) or
+#'     the reduction `"omicvae"` (`Seurat`): posterior means, cells x dimensions;
+#'   * the `cvae_fit`, and in it the diagnosis, in `metadata(x)$omicvae` (`Misc(x, "omicvae")`). All verbs take the
+#'     object itself as well: [latent()], [diagnose()], [rescue()], [normalized_expression()], [counterfactual()], ...
 #' @section Interrupting:
 #' Ctrl-C during training leaves a fit of the epochs so far, with a warning.
 #' @examples
@@ -224,8 +224,8 @@ describe <- function(fit, value, role) {
   names(columns)
 }
 
-# New cells for a verb of a fit, with the columns that its model is conditioned on, and a further one. Where they are the
-# fit's own cells, columns that they lack are the fit's.
+# New cells for a verb of a fit, with the columns that its model is conditioned on, and a further one. Where they are
+# the fit's own cells, columns that they lack are the fit's.
 new_cells <- function(fit, newdata, col_data = NULL, further = NULL, own = FALSE) {
   source <- cells_of(newdata, assay = in_kind(fit, newdata, "assay"), layer = in_kind(fit, newdata, "layer"), col_data)
   setup <- fit$setup
@@ -234,7 +234,8 @@ new_cells <- function(fit, newdata, col_data = NULL, further = NULL, own = FALSE
     continuous = unlist(setup$continuous_covariate_keys), size_factor = setup$size_factor_key,
     labels = if (own) intersect(setup$labels_key, c(names(source$col_data), names(fit$columns)))
   )
-  known <- if (own && identical(source$cells, fit$cells)) fit$columns[setdiff(names(fit$columns), names(source$col_data))]
+  lacking <- setdiff(names(fit$columns), names(source$col_data))
+  known <- if (own && identical(source$cells, fit$cells)) fit$columns[lacking]
   columns <- Map(function(names, role) {
     found <- lapply(names, function(name) known[[name]] %||% named_column(name, role, source))
     prepare(stats::setNames(found, names), role, source)

@@ -7,8 +7,8 @@
 #' @param umap Whether to make the UMAP check, the slowest; it changes no verdict.
 #' @param seed Of draws and folds; `NULL` for that of the fit.
 #' @return A `cvae_diagnosis`: a list with `verdict`, `headline`, `evidence` (a data frame with `check`, `value`,
-#'   `threshold`, `passed`, `meaning`), `notes`, `remedies` (a list; each with its `call`), `sound`, `dimensions` (KL of each
-#'   in nats, and whether it is active), `probes` and `umap` (data frames). `as.data.frame()` gives the evidence.
+#'   `threshold`, `passed`, `meaning`), `notes`, `remedies` (a list; each with its `call`), `sound`, `dimensions` (KL of
+#'   each in nats, and whether it is active), `probes` and `umap` (data frames). `as.data.frame()` gives the evidence.
 #' @examples
 #' if (omicvae_available()) {
 #'   cells <- example_cells("simulate_counts", n_cells = 150, n_genes = 40)
@@ -177,9 +177,9 @@ train_further <- function(object, objective = NULL, diagnose = TRUE, verbose = i
 #' @param max_attempts Most fits to try.
 #' @param max_seconds No attempt begins later; `NULL` for no such limit.
 #' @param verbose Say what happens.
-#' @return The object with the best fit, in which `attempts` is a data frame with a row for each: `remedy` (a call), `verdict`,
-#'   `elbo_validation` (nats per cell, higher is better), `seconds`, `failure`, `chosen`. The fit that was given is
-#'   left as it is.
+#' @return The object with the best fit, in which `attempts` is a data frame with a row for each: `remedy` (a call),
+#'   `verdict`, `elbo_validation` (nats per cell, higher is better), `seconds`, `failure`, `chosen`. The fit that was
+#'   given is left as it is.
 #' @examples
 #' \donttest{
 #' if (omicvae_available()) {
@@ -210,20 +210,22 @@ rescue <- function(object, labels = NULL, max_attempts = 6, max_seconds = NULL, 
 
 #' Judge the loss curves of any program
 #'
-#' @param source A data frame with a row for each epoch; the path of a log (CSV, JSON, Keras, Lightning, TensorBoard, text);
-#'   or its text.
+#' @param source A data frame with a row for each epoch; the path of a log (CSV, JSON, Keras, Lightning, TensorBoard,
+#'   text); or its text.
 #' @param kl_weight Weight of the KL in the loss, where the log does not say it.
 #' @return A `cvae_diagnosis`, with the curves as they were read in `history`.
 #' @examples
 #' if (omicvae_available()) {
 #'   epochs <- data.frame(
-#'     epoch = 1:30, loss = 100 + 50 * exp(-(1:30) / 5), kl = 5 * exp(-(1:30) / 3), val_loss = 101 + 50 * exp(-(1:30) / 5)
+#'     epoch = 1:30, kl = 5 * exp(-(1:30) / 3),
+#'     loss = 100 + 50 * exp(-(1:30) / 5), val_loss = 101 + 50 * exp(-(1:30) / 5)
 #'   )
 #'   diagnose_log(epochs, kl_weight = 1)
 #' }
 #' @export
 diagnose_log <- function(source, kl_weight = NULL) {
-  columns <- if (is.data.frame(source)) lapply(source, function(v) encode_column(if (is.numeric(v)) as.double(v) else v))
+  number <- function(v) if (is.numeric(v)) as.double(v) else v
+  columns <- if (is.data.frame(source)) lapply(source, function(v) encode_column(number(v)))
   text <- if (is.null(columns)) paste(enc2utf8(as.character(source)), collapse = "\n")
   make_diagnosis(ask("diagnose_log", source = text, columns = columns, kl_weight = kl_weight))
 }

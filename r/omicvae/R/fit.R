@@ -58,7 +58,8 @@ print.cvae_fit <- function(x, ...) {
     "cvae_fit: %s, %d genes, %d latent dimensions, %d epochs%s\n", x$likelihood, length(x$genes), x$n_latent,
     nrow(x$history), if (isTRUE(x$interrupted)) " (interrupted)" else ""
   ))
-  covariates <- c(x$setup$batch_key, unlist(x$setup$categorical_covariate_keys), unlist(x$setup$continuous_covariate_keys))
+  keys <- c("batch_key", "categorical_covariate_keys", "continuous_covariate_keys")
+  covariates <- unlist(x$setup[keys])
   cat(if (length(x$cells)) paste0(length(x$cells), " cells") else "without its cells")
   cat(if (length(covariates)) paste0(", conditioned on ", paste(covariates, collapse = ", ")), "\n", sep = "")
   if (is.null(x$diagnosis)) cat("Not diagnosed yet: diagnose(fit)\n") else print_verdict(x$diagnosis)
@@ -69,7 +70,8 @@ print.cvae_fit <- function(x, ...) {
 #' @export
 summary.cvae_fit <- function(object, ...) {
   print(object)
-  shown <- intersect(c("epoch", "loss_train", "loss_validation", "kl_validation", "elbo_validation"), names(object$history))
+  shown <- c("epoch", "loss_train", "loss_validation", "kl_validation", "elbo_validation")
+  shown <- intersect(shown, names(object$history))
   cat("\nLast epochs, nats per cell:\n")
   print(utils::tail(object$history[shown], 3), row.names = FALSE, digits = 5)
   if (nzchar(object$step %||% "")) cat("\nTrained by the ", object$step, "\n", sep = "")
@@ -79,7 +81,8 @@ summary.cvae_fit <- function(object, ...) {
 #' Curves of a fit, or its latent space
 #'
 #' @param x A `cvae_fit`.
-#' @param what `"loss"`: training and validation loss, and the KL, by epoch. `"latent"`: two dimensions of the latent space.
+#' @param what `"loss"`: training and validation loss, and the KL, by epoch. `"latent"`: two dimensions of the latent
+#'   space.
 #' @param colour For `"latent"`: a vector with a value for each cell, or the name of a column.
 #' @param dims For `"latent"`: which two dimensions; `NULL` for the first two principal components of the latents.
 #' @param ... Passed to [graphics::plot()].
@@ -108,7 +111,8 @@ plot_loss <- function(history, ...) {
     columns <- columns[columns %in% names(history)]
     values <- as.matrix(history[columns])
     graphics::matplot(history$epoch, values,
-      type = "l", lty = 1, lwd = 2, col = colours, xlab = "epoch", ylab = "nats per cell", main = part[[2]], las = 1, ...
+      type = "l", lty = 1, lwd = 2, col = colours, xlab = "epoch", ylab = "nats per cell",
+      main = part[[2]], las = 1, ...
     )
     graphics::legend("topright", sub(".*_", "", columns), col = colours, lty = 1, lwd = 2, bty = "n")
   }

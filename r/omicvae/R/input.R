@@ -29,8 +29,9 @@ cells_of.SummarizedExperiment <- function(x, assay = NULL, layer = NULL, col_dat
   refuse_col_data(col_data, "colData(x)")
   if (!is.null(layer)) stop_input("A SummarizedExperiment has assays: pass assay = \"", layer, "\".")
   names <- SummarizedExperiment::assayNames(x)
-  if (is.null(assay)) assay <- if ("counts" %in% names || length(names) == 0) "counts" else names[[1]]
-  if (!(length(assay) == 1 && assay %in% names)) {
+  if (length(SummarizedExperiment::assays(x)) == 0) stop_input("x has no assays.")
+  if (is.null(assay)) assay <- if ("counts" %in% names) "counts" else 1
+  if (!(length(assay) == 1 && assay %in% c(names, seq_along(SummarizedExperiment::assays(x))))) {
     stop_input("x has no assay ", quoted(assay), ". Its assays: ", listed(names), ".")
   }
   make_source(as_matrix(SummarizedExperiment::assay(x, assay)), SummarizedExperiment::colData(x), own = TRUE)
@@ -176,7 +177,7 @@ named_column <- function(name, role, source) {
       role, " = \"", name, "\": there is no such column. ",
       if (length(close)) paste0("Did you mean ", paste(quoted(close), collapse = " or "), "? "),
       if (length(known)) paste0("Columns: ", listed(known, 20), ".") else
-        paste0("A matrix has no columns that describe cells: pass a vector, or col_data = data.frame(", name, " = ...).")
+        paste0("A matrix has no columns of its cells: pass a vector, or col_data = data.frame(", name, " = ...).")
     )
   }
   checked_column(source$col_data[[name]], name, source)

@@ -126,9 +126,8 @@ ask <- function(verb, ..., verbose = FALSE, expected = "^$") {
     signalCondition(structure(class = c("interrupt", "condition"), list(message = "", call = NULL)))
     invokeRestart("abort")
   }
-  if (!is.null(answer$trace)) state$trace <- answer$trace
   kind <- gsub("(?<=[a-z])(?=[A-Z])", "_", answer$kind, perl = TRUE)
-  stop_omicvae(answer$error, paste0("omicvae_", tolower(kind)))
+  stop_omicvae(answer$error, paste0("omicvae_", tolower(kind)), answer$trace)
 }
 
 # Epochs overwrite each other on a console.
@@ -137,8 +136,10 @@ tell <- function(line) {
   message(if (epoch) paste0("\r", strtrim(line, getOption("width") - 1)) else line, appendLF = !epoch)
 }
 
-stop_omicvae <- function(text, class) {
-  stop(structure(class = c(class, "omicvae_error", "error", "condition"), list(message = text, call = NULL)))
+# An error that nobody meant has Python's trace beside its message.
+stop_omicvae <- function(text, class, trace = NULL) {
+  condition <- list(message = text, call = NULL, trace = trace)
+  stop(structure(condition, class = c(class, "omicvae_error", "error", "condition")))
 }
 
 stop_input <- function(...) stop_omicvae(paste0(...), "omicvae_data_error")

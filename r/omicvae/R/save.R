@@ -1,7 +1,7 @@
 #' Save and load a fit
 #'
-#' `saveRDS()` keeps latents and diagnosis of a fit, and not its model, which lives in Python. `save_cvae()` writes the model
-#' (safetensors and JSON, which the Python package reads too) and beside it what R knows of the fit.
+#' `saveRDS()` keeps latents and diagnosis of a fit, and not its model, which lives in Python. `save_cvae()` writes the
+#' model (safetensors and JSON, which the Python package reads too) and beside it what R knows of the fit.
 #'
 #' @param object A `cvae_fit`, or an object that [cvae()] returned.
 #' @param folder Folder of the model.

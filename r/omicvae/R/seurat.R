@@ -23,8 +23,8 @@ join_layers <- function(matrices, cells) {
 
 #' Integration of the layers of a Seurat v5 assay
 #'
-#' For `Seurat::IntegrateLayers(object, method = OmicvaeIntegration, orig.reduction = NULL)`: fits a model of the counts, whose
-#' batches are the layers.
+#' For `Seurat::IntegrateLayers(object, method = OmicvaeIntegration, orig.reduction = NULL)`: fits a model of the
+#' counts, whose batches are the layers.
 #'
 #' @param object The assay, as `IntegrateLayers()` passes it.
 #' @param assay Its name.
@@ -53,7 +53,9 @@ integrate <- function(object, assay, layers, features, groups, new.reduction, ke
     beside <- intersect(sub("^[^.]+", "counts", layers), counts)
     if (length(beside)) counts <- beside
   }
-  if (length(counts) == 0) stop_input("The assay has no layer of counts. Its layers: ", listed(seurat$Layers(object)), ".")
+  if (length(counts) == 0) {
+    stop_input("The assay has no layer of counts. Its layers: ", listed(seurat$Layers(object)), ".")
+  }
   matrices <- lapply(counts, function(layer) seurat$LayerData(object, layer = layer))
   batch <- rep(sub("^counts\\.", "", counts), vapply(matrices, ncol, 1L))
   names(batch) <- unlist(lapply(matrices, colnames))

@@ -122,7 +122,8 @@ def rescue(model: Any, **settings: Any) -> Answer:
 
 
 def _remedy(remedy: Any) -> Answer:
-    return {**{name: plain_list(value) for name, value in remedy.to_dict().items()}, "goes_on": remedy.goes_on}
+    found = {name: plain_list(value) for name, value in remedy.to_dict().items()}
+    return {**found, "why": in_r_words(remedy.why), "goes_on": remedy.goes_on}
 
 
 def counterfactual(model: Any, cells: Cells | None = None, layers: Any = (), **settings: Any) -> Answer:
@@ -185,7 +186,7 @@ def map_query(model: Any, cells: Cells, **settings: Any) -> Answer:
         "sd": dense(found.sd_NK),
         "cells": table(found.to_frame().reset_index(drop=True)),
         "verdict": found.verdict,
-        "headline": found.headline,
+        "headline": in_r_words(found.headline),
         "tone": found.tone,
         "evidence": table(found.evidence),
     }
@@ -195,7 +196,7 @@ def stability(model: Any, **settings: Any) -> Answer:
     """Repeat a fit with other seeds."""
     found = ov.stability(model, **settings)
     return {
-        "headline": found.headline,
+        "headline": in_r_words(found.headline),
         "checks": table(found.to_frame()),
         "fits": table(found.fits),
         "genes": table(found.genes),

@@ -8,6 +8,7 @@ with_seed <- function(code) {
   set.seed(1)
   code
 }
+barcodes <- function() replicate(40, paste(sample(c("A", "C", "G", "T"), 16, TRUE), collapse = ""))
 batch <- function() rep(c("a", "b"), 20)
 frame <- function(...) data.frame(batch = batch(), ..., row.names = paste0("c", 1:40))
 
@@ -16,7 +17,7 @@ refused <- list(
   "a transposed matrix, by its batch" = list(quote(cvae(t(x), batch = batch())), "pass t\\(x\\)"),
   "a transposed matrix, by col_data" = list(quote(cvae(t(x), batch = "batch", col_data = frame())), "pass t\\(x\\)"),
   "a transposed matrix, by barcodes" = list(
-    quote(cvae(structure(t(x), dimnames = list(replicate(40, paste(sample(c("A", "C", "G", "T"), 16, TRUE), collapse = "")), rownames(x))))),
+    quote(cvae(`rownames<-`(t(x), barcodes()))),
     "barcodes.*pass t\\(x\\)"
   ),
   "col_data of the genes" = list(
@@ -26,27 +27,38 @@ refused <- list(
   "col_data of other cells" = list(
     quote(cvae(x, batch = "batch", col_data = `rownames<-`(frame(), paste0("d", 1:40)))), "no row for \"c1\""
   ),
-  "NA in batch" = list(quote(cvae(x, batch = replace(batch(), 3:4, NA))), "batch is NA in 2 cells: \"c3\", \"c4\".*missing"),
+  "NA in batch" = list(
+    quote(cvae(x, batch = replace(batch(), 3:4, NA))), "batch is NA in 2 cells: \"c3\", \"c4\".*missing"
+  ),
   "NA in a factor of covariates" = list(
     quote(cvae(x, covariates = list(site = factor(replace(batch(), 1, NA))))), "site is NA in 1 cell: \"c1\""
   ),
   "NA in a number" = list(quote(cvae(x, continuous = list(age = c(NA, 2:40)))), "age is NA in 1 cell: \"c1\".*fill in"),
-  "Inf in a number" = list(quote(cvae(x, continuous = list(age = c(Inf, 2:40)))), "column 'age' is missing or infinite"),
+  "Inf in a number" = list(
+    quote(cvae(x, continuous = list(age = c(Inf, 2:40)))), "column 'age' is missing or infinite"
+  ),
   "text for a number" = list(quote(cvae(x, continuous = list(age = batch()))), "age holds no numbers.*covariates"),
   "a column that is not there" = list(
     quote(cvae(x, batch = "Batsch", col_data = frame())), "no such column. Did you mean \"batch\"\\? Columns: \"batch\""
   ),
-  "the name of a column and no columns" = list(quote(cvae(x, batch = "batch")), "col_data = data.frame\\(batch = ...\\)"),
+  "the name of a column and no columns" = list(
+    quote(cvae(x, batch = "batch")), "col_data = data.frame\\(batch = ...\\)"
+  ),
   "a batch of another length" = list(quote(cvae(x, batch = batch()[1:39])), "batch has 39 values and x 40 cells"),
   "one column in two roles" = list(
-    quote(cvae(x, batch = "batch", covariates = "batch", col_data = frame())), "'batch' is named twice, as batch and as covariates"
+    quote(cvae(x, batch = "batch", covariates = "batch", col_data = frame())),
+    "'batch' is named twice, as batch and as covariates"
   ),
-  "NA in the matrix" = list(quote(cvae(replace(x, 5, NA))), "NA or NaN.*: 1; the first is nan \\(cell 'c1', gene 'g5'\\)"),
+  "NA in the matrix" = list(
+    quote(cvae(replace(x, 5, NA))), "NA or NaN.*: 1; the first is nan \\(cell 'c1', gene 'g5'\\)"
+  ),
   "NA in integers" = list(
     quote(cvae(structure(as.integer(replace(x, 5, NA)), dim = dim(x), dimnames = dimnames(x)))), "NA or NaN"
   ),
   "Inf in the matrix" = list(quote(cvae(methods::as(replace(x, 5, Inf), "CsparseMatrix"))), "infinite"),
-  "fractions as counts" = list(quote(cvae(x + 0.5, likelihood = "nb")), "holds 0\\.5 \\(cell 'c1', gene 'g1'\\).*gaussian"),
+  "fractions as counts" = list(
+    quote(cvae(x + 0.5, likelihood = "nb")), "holds 0\\.5 \\(cell 'c1', gene 'g1'\\).*gaussian"
+  ),
   "negative counts" = list(quote(cvae(replace(x, 1, -1), likelihood = "nb")), "holds -1 \\(cell 'c1', gene 'g1'\\)"),
   "log-normalised counts under auto" = list(
     quote(cvae(log1p(t(t(x) / colSums(x)) * 1e4))), "looks log-normalised.*cvae\\(x, assay = ...\\).*gaussian"
@@ -158,9 +170,8 @@ test_that("integer64 is read as the numbers that it holds", {
   given <- bit64::as.integer64(as.vector(x))
   dim(given) <- dim(x)
   age <- bit64::as.integer64(1:40)
-  expect_identical(
-    unname(latent(tiny_fit(given, continuous = list(age = age)))), unname(latent(tiny_fit(x, continuous = list(age = 1:40))))
-  )
+  got <- tiny_fit(given, continuous = list(age = age))
+  expect_identical(unname(latent(got)), unname(latent(tiny_fit(x, continuous = list(age = 1:40)))))
 })
 
 test_that("logicals are 0 and 1", {

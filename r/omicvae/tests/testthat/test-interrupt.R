@@ -17,7 +17,8 @@ test_that("an interrupt leaves a usable fit, and R its own interrupts", {
     ")",
     "file.create(file.path(folder, \"trained\"))",
     "slept <- tryCatch({ Sys.sleep(30); \"slept\" }, interrupt = function(i) \"interrupted\")",
-    "saveRDS(list(fit = fit, said = said, slept = slept, latent = dim(latent(fit, \"sd\"))), file.path(folder, \"out.rds\"))"
+    "out <- list(fit = fit, said = said, slept = slept, latent = dim(latent(fit, \"sd\")))",
+    "saveRDS(out, file.path(folder, \"out.rds\"))"
   ), script)
   rscript <- file.path(R.home("bin"), "Rscript")
   system2(rscript, shQuote(script), wait = FALSE, stdout = FALSE, stderr = FALSE)

@@ -1,8 +1,13 @@
+a_sce <- function(cells) {
+  columns <- S4Vectors::DataFrame(cells$col_data)
+  SingleCellExperiment::SingleCellExperiment(list(counts = cells$x), colData = columns)
+}
+
 test_that("a SingleCellExperiment comes back with its latents, diagnosis and fit", {
   needs_python()
   needs_package("SingleCellExperiment")
   cells <- some_cells()
-  sce <- SingleCellExperiment::SingleCellExperiment(list(counts = cells$x), colData = S4Vectors::DataFrame(cells$col_data))
+  sce <- a_sce(cells)
   fitted <- tiny_fit(sce, batch = "batch", labels = "cell_type", diagnose = TRUE)
   expect_s4_class(fitted, "SingleCellExperiment")
   z <- SingleCellExperiment::reducedDim(fitted, "omicvae")
@@ -27,6 +32,9 @@ test_that("assays are chosen by name", {
   expect_identical(fit_of(tiny_fit(sce, assay = "logs", likelihood = "gaussian"))$likelihood, "gaussian")
   expect_error(tiny_fit(sce, assay = "spliced"), "no assay \"spliced\". Its assays: \"logs\", \"counts\"")
   expect_error(tiny_fit(sce, layer = "logs"), "assay = \"logs\"")
+  unnamed <- SummarizedExperiment::SummarizedExperiment(cells$x)
+  expect_identical(latent(tiny_fit(unnamed)), latent(tiny_fit(cells$x)))
+  expect_error(tiny_fit(SummarizedExperiment::SummarizedExperiment()), "no assays")
   expect_error(tiny_fit(sce, col_data = cells$col_data), "colData")
 })
 
@@ -75,7 +83,8 @@ test_that("a Seurat object gets a reduction", {
   expect_identical(unname(z), unname(latent(fitted)))
   expect_identical(rownames(z), colnames(object))
   expect_identical(fit_of(fitted)$setup$batch_key, "batch")
-  expect_identical(latent(fitted), latent(tiny_fit(cells$x, batch = "batch", labels = "cell_type", col_data = cells$col_data)))
+  plain <- tiny_fit(cells$x, batch = "batch", labels = "cell_type", col_data = cells$col_data)
+  expect_identical(latent(fitted), latent(plain))
   expect_error(tiny_fit(object, assay = "ATAC"), "no assay \"ATAC\"")
   expect_error(tiny_fit(object, layer = "scale.data"), "nothing in|layer")
   mapped <- map_query(fitted, object[, 1:40])
@@ -86,7 +95,7 @@ test_that("verbs take the object for its fit", {
   needs_python()
   needs_package("SingleCellExperiment")
   cells <- some_cells()
-  sce <- SingleCellExperiment::SingleCellExperiment(list(counts = cells$x), colData = S4Vectors::DataFrame(cells$col_data))
+  sce <- a_sce(cells)
   expect_error(diagnose(sce), "holds no fit")
   expect_error(latent(1), "Expected a fit")
   sce <- tiny_fit(sce, batch = "batch", labels = "cell_type")
@@ -96,7 +105,8 @@ test_that("verbs take the object for its fit", {
   more <- train_further(sce, max_epochs = 2, diagnose = FALSE)
   expect_s4_class(more, "SingleCellExperiment")
   expect_identical(nrow(fit_of(more)$history), 5L)
-  expect_false(identical(SingleCellExperiment::reducedDim(more, "omicvae"), SingleCellExperiment::reducedDim(sce, "omicvae")))
+  reduced <- SingleCellExperiment::reducedDim
+  expect_false(identical(reduced(more, "omicvae"), reduced(sce, "omicvae")))
   mapped <- map_query(sce, sce[, 1:30])
   expect_identical(S4Vectors::metadata(mapped)$omicvae_mapping$verdict, "covered")
   expect_identical(levels(mapped$omicvae_label), sort(unique(as.character(cells$col_data$cell_type))))

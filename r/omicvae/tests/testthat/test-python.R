@@ -17,7 +17,8 @@ json.dump(diagnosis.to_dict(), open(sys.argv[1] + '/diagnosis.json', 'w'))
 "
   file <- file.path(folder, "fit.py")
   writeLines(script, file)
-  system2(reticulate::py_config()$python, c("-W", "ignore", shQuote(file), shQuote(folder)), stderr = FALSE, env = "LD_LIBRARY_PATH=")
+  arguments <- c("-W", "ignore", shQuote(file), shQuote(folder))
+  system2(reticulate::py_config()$python, arguments, stderr = FALSE, env = "LD_LIBRARY_PATH=")
   array <- function(name) {
     matrix(readBin(file.path(folder, name), "double", 600, size = 4), 150, byrow = TRUE)
   }

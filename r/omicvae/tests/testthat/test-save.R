@@ -63,6 +63,8 @@ test_that("Python reads what R saved", {
   fit <- tiny_fit(cells$x, batch = "batch", col_data = cells$col_data)
   folder <- save_cvae(fit, new_folder())
   program <- "import omicvae as ov, sys; print(ov.CVAE.load(sys.argv[1]))"
-  said <- system2(reticulate::py_config()$python, c("-W", "ignore", "-c", shQuote(program), shQuote(folder)), stdout = TRUE, stderr = FALSE, env = "LD_LIBRARY_PATH=")
+  arguments <- c("-W", "ignore", "-c", shQuote(program), shQuote(folder))
+  python <- reticulate::py_config()$python
+  said <- system2(python, arguments, stdout = TRUE, stderr = FALSE, env = "LD_LIBRARY_PATH=")
   expect_match(said, "trained for 3 epochs", all = FALSE)
 })

@@ -9,7 +9,9 @@ fake_seurat <- function(layers, cells) {
   )
 }
 
-a_v5_assay <- function(cells) structure(matrix(0, 1, length(cells), dimnames = list("g", cells)), class = c("StdAssay", "matrix"))
+a_v5_assay <- function(cells) {
+  structure(matrix(0, 1, length(cells), dimnames = list("g", cells)), class = c("StdAssay", "matrix"))
+}
 
 named <- function(genes, cells) {
   matrix(as.double(seq_len(length(genes) * length(cells)) %% 7), length(genes), dimnames = list(genes, cells))
@@ -35,7 +37,7 @@ test_that("IntegrateLayers gets a reduction whose batches are the layers", {
   own <- split(colnames(x), cells$col_data$batch)
   layers <- stats::setNames(lapply(own, function(names) x[, names]), paste0("counts.", names(own)))
   got <- integrate(
-    structure(matrix(0, 1, ncol(x), dimnames = list("g", colnames(x))), class = c("StdAssay", "matrix")), "RNA",
+    a_v5_assay(colnames(x)), "RNA",
     layers = sub("counts", "data", names(layers)), features = NULL, groups = NULL, new.reduction = "integrated.omicvae",
     key = "omicvae_", verbose = FALSE, seurat = fake_seurat(layers), max_epochs = 3, n_latent = 3, diagnose = FALSE
   )
@@ -73,7 +75,7 @@ test_that("an environment is made from a clone, with its pins", {
 
 test_that("what lacks is said with the line to run", {
   needs_python()
-  local_mocked(missing_python = function() "The Python package omicvae is not in /usr/bin/python3. Run omicvae_install()")
+  local_mocked(missing_python = function() "The Python package omicvae is not in python3. Run omicvae_install()")
   bridge_before <- state$bridge
   state$bridge <- NULL
   on.exit(state$bridge <- bridge_before, add = TRUE)

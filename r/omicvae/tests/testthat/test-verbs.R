@@ -49,7 +49,8 @@ test_that("a diagnosis has Python's numbers of dimensions and probes", {
   fit <- looked_at()
   diagnosis <- diagnose(fit, umap = FALSE)
   expect_identical(dim(diagnosis$dimensions), c(3L, 2L))
-  expect_equal(sum(diagnosis$dimensions$kl), diagnosis$evidence$value[diagnosis$evidence$check == "rate (KL)"], tolerance = 1e-4)
+  rate <- diagnosis$evidence$value[diagnosis$evidence$check == "rate (KL)"]
+  expect_equal(sum(diagnosis$dimensions$kl), rate, tolerance = 1e-4)
   expect_true(all(c("representation", "balanced_accuracy") %in% names(diagnosis$probes)))
   given <- diagnose(fit, labels = rep(c("u", "v"), 60), umap = FALSE)
   expect_true(any(grepl("labels", given$evidence$check)))
@@ -88,7 +89,8 @@ test_that("latents of other cells are matched by name", {
   expect_silent(predict(fit, cells$x, other, unseen = list(batch = "batch_0")))
   expect_error(predict(fit, cells$x[1:29, ], cells$col_data), "gene")
   expect_identical(dim(predict(fit, cells$x[1:28, ], cells$col_data, missing_genes = "zero")), c(120L, 3L))
-  expect_warning(predict(fit, cells$x[, 1:2], transform(cells$col_data, age = 80)[1:2, ]), "outside of the training range")
+  old <- transform(cells$col_data, age = 80)[1:2, ]
+  expect_warning(predict(fit, cells$x[, 1:2], old), "outside of the training range")
 })
 
 test_that("expression has the genes and cells that were asked for, in that order", {
@@ -117,10 +119,12 @@ test_that("counterfactuals have matrices, tables and a summary", {
   expect_identical(nrow(as.data.frame(found)), 30L * nrow(found$groups))
   expect_match(found$summary, "^Counterfactual to batch='batch_1'")
   expect_error(counterfactual(fit, "batch_1"), "list\\(condition")
-  expect_error(counterfactual(fit, list(batch = "batch_9")), "^to\\$batch names levels that the model does not know: 'batch_9'")
+  unknown <- "^to\\$batch names levels that the model does not know: 'batch_9'"
+  expect_error(counterfactual(fit, list(batch = "batch_9")), unknown)
   expect_error(counterfactual(fit, list(batch = "batch_1"), layers = "low"), "layers must be of")
-  new <- counterfactual(fit, list(batch = "batch_1"), "donor", newdata = shared$cells$x, col_data = shared$cells$col_data)
-  expect_setequal(new$groups$group, unique(shared$cells$col_data$donor))
+  own <- shared$cells
+  new <- counterfactual(fit, list(batch = "batch_1"), "donor", newdata = own$x, col_data = own$col_data)
+  expect_setequal(new$groups$group, unique(own$col_data$donor))
 })
 
 test_that("effects across replicates have p and q, and without none", {
@@ -147,7 +151,8 @@ test_that("cells are generated with names, covariates and latents", {
   expect_identical(as.character(made$col_data$batch), rep("batch_1", 4))
   expect_identical(dim(made$latent), c(4L, 3L))
   expect_identical(generate(fit, 4, covariates = list(batch = "batch_1"), seed = 3), made)
-  expect_identical(generate(fit, 3, source = c("cell_2", "cell_9"))$col_data$source_cell, c("cell_2", "cell_9", "cell_2"))
+  of_cells <- generate(fit, 3, source = c("cell_2", "cell_9"))
+  expect_identical(of_cells$col_data$source_cell, c("cell_2", "cell_9", "cell_2"))
   each <- generate(fit, 2, covariates = data.frame(batch = c("batch_0", "batch_1")))
   expect_identical(as.character(each$col_data$batch), c("batch_0", "batch_1"))
 })
