@@ -205,4 +205,4 @@ def _prior(prior: Any, functions: Functions, mean_NK: FloatArray, sd_NK: FloatAr
         log_q_WK = -0.5 * (((z_WK - mean_WK) / sd_WK) ** 2 + np.log(2 * np.pi)) - np.log(sd_WK)
         return log_q_WK - functions.log_prior(prior, z_WK, rows)[:, None] / z_WK.shape[1]
 
-    return {"kl": kl, "gaussian_prior": False}
+    return {"kl": kl}
