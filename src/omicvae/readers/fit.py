@@ -29,11 +29,9 @@ class Fit:
     train, validation
         Row numbers; without validation cells training cells are judged.
     kl
-        z (W, K), row numbers → KL of each cell and dimension, (W, K), where it is not that of two Gaussians.
+        z (W, K), row numbers → KL of each cell and dimension, (W, K), where p(z | c) is no Gaussian.
     prior
         Mean and SD of p(z | c), each (N, K); None for N(0, I).
-    gaussian_prior
-        Whether p(z | c) is a Gaussian.
     matrix
         Data as the likelihood sees them, cells × features; None where they were not given.
     likelihood
@@ -68,7 +66,6 @@ class Fit:
     validation: IntArray
     kl: Callable[[Array, IntArray], Array] | None = None
     prior: tuple[Array, Array] | None = None
-    gaussian_prior: bool = True
     matrix: Any = None
     likelihood: str | None = None
     precision: float = 1.0

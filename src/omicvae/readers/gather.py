@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from omicvae.diagnostics import DiagnosisInputs, permuted_draw, stand_in_labels, tempered_bounds
+from omicvae.diagnostics import DiagnosisInputs, Structure, permuted_draw, stand_in_labels, tempered_bounds
 from omicvae.metrics.labels import Array, IntArray
 from omicvae.readers.curves import in_nats
 from omicvae.readers.fit import Fit
@@ -41,18 +41,12 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
     permuted_WK = permuted_draw(z_WK, *at_judged, strata, np.random.default_rng([seed, 1]))
     nll_W = fit.nll(z_WK, judged)
     tempered = {}
-    if fit.gaussian_prior and np.isfinite(nll_W).all():
+    if fit.kl is None and np.isfinite(nll_W).all():
         posterior = (mean_NK[judged], sd_NK[judged], z_WK)
         tempered = tempered_bounds(posterior, at_judged, lambda tempered_WK: fit.nll(tempered_WK, judged))
     data = Data.of(fit)
     reference_NK = None if data is None else data.reference(mean_NK.shape[1], seed)
-    null_W, null_T, structure = (None, None, None) if data is None else data.without_z(fit.train, judged, seen, seed)
-    if fit.null_nll is not None:
-        null_W, null_T = fit.null_nll(judged), fit.null_nll(seen)
-    elif fit.likelihood is None:
-        null_W = null_T = None
-    elif fit.besides_N is not None:
-        null_W, null_T = null_W + fit.besides_N[judged], null_T + fit.besides_N[seen]
+    null_W, null_T, structure = _without_z(fit, data, judged, seen, seed)
     seen_elbo_T = None if judged_train else -fit.nll(draw_NK[seen], seen) - kl(draw_NK[seen], seen).sum(axis=1)
     fallback = None if reference_NK is None or labels_N is not None else stand_in_labels(reference_NK, seed)
     kl_WK = kl(z_WK, judged)
@@ -71,7 +65,7 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
         train_null_nll_T=None if judged_train else null_T,
         tempered_SW=tempered,
         structure=structure,
-        gaussian_prior=fit.gaussian_prior,
+        gaussian_prior=fit.kl is None,
         prior_mean_NK=None if fit.prior is None else location_NK,
         prior_sd_NK=None if fit.prior is None else scale_NK,
         history=history,
@@ -95,6 +89,21 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
 def _some(rows: IntArray, most: int, seed: int) -> IntArray:
     """Return at most so many of the rows, drawn at random, in order."""
     return np.sort(np.random.default_rng([seed, 2]).permutation(rows)[:most])
+
+
+def _without_z(
+    fit: Fit, data: Data | None, judged: IntArray, seen: IntArray, seed: int
+) -> tuple[Array | None, Array | None, Structure | None]:
+    """−log p(x | c) of the cells ``judged`` and ``seen``, by the fit's own decoder without z or ours, and structure."""
+    null_W = null_T = structure = None
+    if data is not None:
+        null_W, null_T, structure = data.without_z(fit.train, judged, seen, seed)
+    if fit.null_nll is not None:
+        return fit.null_nll(judged), fit.null_nll(seen), structure
+    if null_W is None or null_T is None or fit.likelihood is None:
+        return None, None, structure
+    besides_N = np.zeros(fit.matrix.shape[0]) if fit.besides_N is None else fit.besides_N
+    return null_W + besides_N[judged], null_T + besides_N[seen], structure
 
 
 def _codes(fit: Fit, rows: IntArray) -> Array:

@@ -37,7 +37,6 @@ class Module:
 
     models: ClassVar[str]
     part: ClassVar[str] = ""
-    gaussian_prior: ClassVar[bool] = True
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -52,7 +51,7 @@ class Module:
         raise NotImplementedError
 
     def nll(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
-        """−log p(x | z, c), (B,)."""
+        """−log p(x | z, c) with what is besides, (B,)."""
         raise NotImplementedError
 
     kl: Callable[[Tensor, Tensors, Tensors], Tensor] | None = None
@@ -89,12 +88,13 @@ class Vae(Module):
             return {"library": inference["library"]}
         mean_B1, variance_B1 = module._compute_local_library_params(tensors["batch"])
         prior = Normal(mean_B1, variance_B1.sqrt())
-        return {"library": library_posterior.loc, "besides": kl_divergence(library_posterior, prior)}
+        return {"library": library_posterior.loc, "besides": kl_divergence(library_posterior, prior).sum(-1)}
 
     def nll(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
         """Of the decoder's ``px``."""
         z_BK = self.module.z_encoder.z_transformation(z_BK)
-        return self.reconstruction(self.generate(z_BK, {"library": kept["library"]}, tensors), tensors)
+        generated = self.generate(z_BK, {"library": kept["library"]}, tensors)
+        return self.reconstruction(generated, tensors) + kept.get("besides", 0.0)
 
     def reconstruction(self, generated: Tensors, tensors: Tensors) -> Tensor:
         """−log p(x) of what the decoder gave, (B,)."""
@@ -124,15 +124,13 @@ class ScanVae(Vae):
     """
 
     models = "SCANVI"
-    gaussian_prior = False
 
     def kl(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
         """At the draw z, (B, K)."""
         module, n_labels = self.module, self.module.n_labels
         logits_BY = module.classifier(z_BK)
         share_BY = logits_BY.softmax(-1) if module.classifier.logits else logits_BY
-        own_BK = Normal(kept["mean"], kept["sd"]).log_prob(z_BK)
-        kl_BK = own_BK.clone()
+        kl_BK = Normal(kept["mean"], kept["sd"]).log_prob(z_BK)
         for y in range(n_labels):
             one_hot = torch.nn.functional.one_hot(torch.full((len(z_BK),), y, device=z_BK.device), n_labels)
             second, _ = module.encoder_z2_z1(z_BK, one_hot)
@@ -198,15 +196,15 @@ class TotalVae(Module):
             return {"library": inference["library_gene"]}
         levels_BD = torch.nn.functional.one_hot(tensors["batch"].squeeze(-1), module.n_batch).float()
         mean_B1, variance_B1 = levels_BD @ module.library_log_means.T, levels_BD @ module.library_log_vars.T
-        besides = kl_divergence(library_posterior, Normal(mean_B1, variance_B1.sqrt()))
-        return {"library": module.encoder.l_transformation(library_posterior.loc), "besides": besides}
+        besides_B = kl_divergence(library_posterior, Normal(mean_B1, variance_B1.sqrt())).sum(-1)
+        return {"library": module.encoder.l_transformation(library_posterior.loc), "besides": besides_B}
 
     def nll(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
         """Of the RNA."""
         z_BK = self.module.encoder.z_transformation(z_BK)
         made = self.generate(z_BK, {"library_gene": kept["library"]}, tensors)
         x, y = tensors["X"], tensors["proteins"]
-        return self.module.get_reconstruction_loss(x, y, made["px_"], made["py_"])[0]
+        return self.module.get_reconstruction_loss(x, y, made["px_"], made["py_"])[0] + kept.get("besides", 0.0)
 
 
 #: Class of module → how it is read; of a module's ancestors the nearest counts.
@@ -230,10 +228,8 @@ class Cells:
         """Join what ``function(tensors, position)`` returns, along the cells."""
         module, parts = self.model.module, []
         size = int(np.clip(BATCH_ENTRIES // self.model.summary_stats.n_vars, 64, 4096))
-        loader, training = (
-            self.model._make_data_loader(self.model.adata, indices=rows, batch_size=size),
-            module.training,
-        )
+        loader = self.model._make_data_loader(self.model.adata, indices=rows, batch_size=size)
+        training = module.training
         module.eval()
         try:
             # what modules draw of their own accord is not used, and leaves the caller's generator as it was
@@ -292,13 +288,7 @@ def read_model(model: Any) -> Fit:
     reader = _reader(model)
     cells = Cells(model, reader)
     encoded = cells.encoded()
-    besides_N = encoded.pop("besides")[:, 0] if "besides" in encoded else None
-    reconstruction = cells.at(reader.nll, encoded)
-
-    def nll(z_WK: Array, rows: IntArray) -> Array:
-        return reconstruction(z_WK, rows) + (0.0 if besides_N is None else besides_N[rows])
-
-    manager, names = model.adata_manager, model.adata.obs_names
+    manager = model.adata_manager
     matrix = reader.data(manager.get_from_registry("X"))
     continuous = dict(_continuous(manager))
     if "depth" in encoded:
@@ -309,21 +299,20 @@ def read_model(model: Any) -> Fit:
     return Fit(
         origin=", ".join(filter(None, [f"scvi-tools {type(model).__name__}", reader.part])),
         encode=lambda: (encoded["mean"], encoded["sd"]),
-        nll=nll,
+        nll=cells.at(reader.nll, encoded),
         kl=None if reader.kl is None else cells.at(reader.kl, encoded),
-        gaussian_prior=reader.gaussian_prior,
         train=train,
         validation=validation,
         matrix=matrix,
         likelihood=reader.likelihood,
         size_factors_N=np.asarray(manager.get_from_registry("size_factor"), np.float64).ravel() if sized else None,
-        besides_N=besides_N,
+        besides_N=encoded.get("besides"),
         categorical=dict(_categorical(manager)),
         continuous=continuous,
         conditioned=_conditioned(model),
         history=history,
         history_in_nats=True,
-        cell_names_N=np.asarray(names, dtype=object),
+        cell_names_N=np.asarray(model.adata.obs_names, dtype=object),
         words="scvi-tools",
         run=_run(model, reader.kl_unit(), len(history)),
     )
