@@ -67,8 +67,21 @@ cvae <- function(x, batch = NULL, covariates = NULL, continuous = NULL, labels =
   facts <- ask("fit", cells = cells, setup = setup, settings = settings, verbose = verbose)
   fit <- make_fit(facts, call = call, assay = assay, layer = layer, col_data = source$col_data)
   fit$columns <- columns
-  if (diagnose && nrow(fit$history) > 0) fit$diagnosis <- diagnose(fit, umap = FALSE)
+  if (diagnose) fit$diagnosis <- first_diagnosis(fit)
   with_fit(x, fit)
+}
+
+# What was trained is not lost where a diagnosis fails or is interrupted.
+first_diagnosis <- function(fit) {
+  without <- function(why) {
+    warning("The fit was not diagnosed (", why, "). It can be used; diagnose(fit) tries again.", call. = FALSE)
+    NULL
+  }
+  if (nrow(fit$history) == 0) return(without("no epoch was run"))
+  tryCatch(
+    diagnose(fit, umap = FALSE),
+    omicvae_error = function(e) without(conditionMessage(e)), interrupt = function(e) without("interrupted")
+  )
 }
 
 each_once <- function(columns) columns[!duplicated(names(columns))]

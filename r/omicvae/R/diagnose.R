@@ -163,7 +163,7 @@ train_further <- function(object, objective = NULL, diagnose = TRUE, verbose = i
   )
   new <- make_fit(facts, fit$call, fit$assay, fit$layer, fit$col_data)
   new$columns <- fit$columns
-  if (diagnose) new$diagnosis <- diagnose(new, umap = FALSE)
+  if (diagnose) new$diagnosis <- first_diagnosis(new)
   with_fit(object, new)
 }
 

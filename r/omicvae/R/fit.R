@@ -60,7 +60,7 @@ print.cvae_fit <- function(x, ...) {
   ))
   keys <- c("batch_key", "categorical_covariate_keys", "continuous_covariate_keys")
   covariates <- unlist(x$setup[keys])
-  cat(if (length(x$cells)) paste0(length(x$cells), " cells") else "without its cells")
+  cat(if (length(x$cells)) paste0(length(x$cells), " cell", plural(x$cells)) else "without its cells")
   cat(if (length(covariates)) paste0(", conditioned on ", paste(covariates, collapse = ", ")), "\n", sep = "")
   if (is.null(x$diagnosis)) cat("Not diagnosed yet: diagnose(fit)\n") else print_verdict(x$diagnosis)
   invisible(x)

@@ -216,6 +216,20 @@ test_that("figures are drawn, with the devices of R", {
   expect_gt(file.size(path), 10000)
 })
 
+test_that("a fit that cannot be diagnosed is not lost", {
+  needs_python()
+  cells <- some_cells()
+  local_mocked(make_diagnosis = function(...) stop_input("no such thing"))
+  expect_warning(fit <- tiny_fit(cells$x, diagnose = TRUE), "not diagnosed \\(no such thing\\). It can be used")
+  expect_null(fit$diagnosis)
+  expect_identical(dim(latent(fit)), c(120L, 3L))
+  local_mocked(diagnose = function(...) {
+    signalCondition(structure(class = c("interrupt", "condition"), list(message = "", call = NULL)))
+  })
+  expect_warning(fit <- tiny_fit(cells$x, diagnose = TRUE), "interrupted")
+  expect_output(print(fit), "Not diagnosed yet: diagnose\\(fit\\)")
+})
+
 test_that("a fit is quiet, and tells its epochs where it shall", {
   needs_python()
   cells <- some_cells()
