@@ -55,7 +55,10 @@ send_blocks <- function(cells, x) {
   }
 }
 
-is_sparse <- function(x) methods::is(x, "DelayedArray") && DelayedArray::is_sparse(x)
+# Of those on disk, what becomes a dgCMatrix block by block: sparse delayed ones, and all of BPCells.
+is_sparse <- function(x) {
+  methods::is(x, "IterableMatrix") || (methods::is(x, "DelayedArray") && DelayedArray::is_sparse(x))
+}
 
 to_bytes <- function(x) writeBin(as.vector(x), raw())
 

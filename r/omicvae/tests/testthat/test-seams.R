@@ -17,6 +17,24 @@ named <- function(genes, cells) {
   matrix(as.double(seq_len(length(genes) * length(cells)) %% 7), length(genes), dimnames = list(genes, cells))
 }
 
+test_that("matrices of BPCells are read by blocks, sparse", {
+  needs_python()
+  where <- environment()
+  methods::setClass("IterableMatrix", representation(m = "matrix"), where = where)
+  methods::setMethod("dim", "IterableMatrix", function(x) dim(x@m), where = where)
+  methods::setMethod("dimnames", "IterableMatrix", function(x) dimnames(x@m), where = where)
+  methods::setMethod("[", "IterableMatrix", function(x, i, j, ..., drop) {
+    methods::new("IterableMatrix", m = x@m[, j, drop = FALSE])
+  }, where = where)
+  methods::setAs("IterableMatrix", "dgCMatrix", function(from) methods::as(from@m, "CsparseMatrix"), where = where)
+  on.exit(methods::removeClass("IterableMatrix", where = where))
+  x <- named(c("g1", "g2"), paste0("c", 1:5))
+  local_mocked(block_entries = function(n) 4)
+  got <- received(send_cells(cells_of(methods::new("IterableMatrix", m = x))))
+  expect_identical(got$x, x)
+  expect_true(got$sparse)
+})
+
 test_that("layers of Seurat v5 are put side by side, by genes in common and in the order of the cells", {
   layers <- list(
     counts.a = named(c("g1", "g2", "g3"), c("c1", "c3")), counts.b = named(c("g3", "g2"), c("c2", "c4")),
