@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from omicvae.diagnostics import DiagnosisInputs, permuted_draw, stand_in_labels, tempered_bounds
+from omicvae.diagnostics import DiagnosisInputs, Structure, permuted_draw, stand_in_labels, tempered_bounds
 from omicvae.metrics.labels import Array, IntArray
 from omicvae.readers.curves import in_nats
 from omicvae.readers.fit import Fit
@@ -46,13 +46,7 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
         tempered = tempered_bounds(posterior, at_judged, lambda tempered_WK: fit.nll(tempered_WK, judged))
     data = Data.of(fit)
     reference_NK = None if data is None else data.reference(mean_NK.shape[1], seed)
-    null_W, null_T, structure = (None, None, None) if data is None else data.without_z(fit.train, judged, seen, seed)
-    if fit.null_nll is not None:
-        null_W, null_T = fit.null_nll(judged), fit.null_nll(seen)
-    elif fit.likelihood is None:
-        null_W = null_T = None
-    elif fit.besides_N is not None:
-        null_W, null_T = null_W + fit.besides_N[judged], null_T + fit.besides_N[seen]
+    null_W, null_T, structure = _without_z(fit, data, judged, seen, seed)
     seen_elbo_T = None if judged_train else -fit.nll(draw_NK[seen], seen) - kl(draw_NK[seen], seen).sum(axis=1)
     fallback = None if reference_NK is None or labels_N is not None else stand_in_labels(reference_NK, seed)
     kl_WK = kl(z_WK, judged)
@@ -90,6 +84,20 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
         run=fit.run,
         remarks=(*fit.remarks, *filter(None, [remark])),
     )
+
+
+def _without_z(
+    fit: Fit, data: Data | None, judged: IntArray, seen: IntArray, seed: int
+) -> tuple[Array | None, Array | None, Structure | None]:
+    """−log p(x | c) of judged and seen cells without z, nats, and the structure beyond that; None where unknown."""
+    null_W, null_T, structure = (None, None, None) if data is None else data.without_z(fit.train, judged, seen, seed)
+    if fit.null_nll is not None:
+        return fit.null_nll(judged), fit.null_nll(seen), structure
+    if null_W is None or null_T is None or fit.likelihood is None:
+        return None, None, structure
+    if fit.besides_N is None:
+        return null_W, null_T, structure
+    return null_W + fit.besides_N[judged], null_T + fit.besides_N[seen], structure
 
 
 def _some(rows: IntArray, most: int, seed: int) -> IntArray:
