@@ -63,7 +63,7 @@ def test_bounds_are_those_of_the_model(name, train_scvi, with_proteins):
 
 def test_a_prior_that_is_no_gaussian_and_labels_that_were_given_are_said(train_scvi):
     scanvi = read_model(train_scvi("SCANVI", 2, setup=SETUP["SCANVI"]))
-    assert (scanvi.gaussian_prior, scanvi.conditioned) == (False, ("cell_type",))
+    assert (scanvi.kl is not None, scanvi.conditioned) == (True, ("cell_type",))
     per_label = {"labels_key": "cell_type"}
     assert read_model(train_scvi("SCVI", 2, setup=per_label, dispersion="gene-label")).conditioned == ("cell_type",)
     assert read_model(train_scvi("SCVI", 2, setup=per_label)).conditioned == ()
