@@ -1,6 +1,7 @@
 """One call for whatever can be judged, its words, its report and its file."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,13 @@ def test_words_of_other_libraries_offer_only_what_they_have(judged):
     text = str(judged)
     assert not re.search(r"free_bits|target_rate|fresh|ov\.CVAE", text)
     assert "plan_kwargs={'max_kl_weight': 1.0, 'n_epochs_kl_warmup': 40, 'lr': 0.005}" in text.replace("\n      ", "")
+
+
+def test_words_that_nobody_has_and_runs_that_say_too_little_are_refused(judged):
+    with pytest.raises(SettingError, match=r"words='keras' is not known. Choose one of: 'scvi-tools', 'training loop'"):
+        ov.diagnose(replace(judged.inputs, words="keras"), umap=False)
+    with pytest.raises(DataError, match="run lacks n_cells, which remedies in the words of 'training loop' build on"):
+        ov.diagnose(replace(judged.inputs, words="training loop", run={"n_epochs": 3}), umap=False)
 
 
 def test_evidence_says_the_same_as_the_model(judged, tmp_path):
