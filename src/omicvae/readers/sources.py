@@ -49,6 +49,8 @@ def diagnose(source: Any, labels_key: str | None = None, *, seed: int | None = N
     if hasattr(source, "diagnosis_inputs"):  # it knows its own run
         return source.diagnose(labels_key, seed=seed, umap=umap)
     inputs = inputs_of(source, labels_key, seed=seed)
+    if labels_key not in (None, inputs.labels_key):
+        raise SettingError(f"This evidence has the labels {inputs.labels_key!r}, and no {labels_key!r}.")
     diagnosis = judge(inputs, seed=seed, umap=umap)
     if not inputs.words:
         return diagnosis
