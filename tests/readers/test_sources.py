@@ -125,6 +125,18 @@ def test_what_cannot_be_read_says_what_can(cells, collapsed, tmp_path):
         ov.diagnose(collapsed, "no_such_column")
 
 
+def test_cells_that_scanvi_was_told_nothing_of_have_no_label(train_scvi, cells):
+    adata = cells.copy()
+    known = adata.obs["cell_type"].astype(str)
+    adata.obs["partly"] = known.where(np.arange(300) % 3 > 0, "Unknown").astype("category")
+    model = train_scvi("SCANVI", 2, data=adata, setup={"labels_key": "partly", "unlabeled_category": "Unknown"})
+    found = inputs_of(model)
+    assert (found.labels_key, found.labels_conditioned) == ("partly", True)
+    assert [value is None for value in found.labels_N] == (np.arange(300) % 3 == 0).tolist()
+    assert set(found.labels_N[np.arange(300) % 3 > 0]) == set(known)
+    assert inputs_of(model, "cell_type").labels_N.tolist() == known.tolist()
+
+
 def test_minified_data_are_refused(train_scvi):
     model = train_scvi("SCVI", 2)
     model.adata.obsm["X_latent_qzm"], model.adata.obsm["X_latent_qzv"] = model.get_latent_representation(
