@@ -136,6 +136,15 @@ def test_the_page_on_audits_runs_as_it_stands(run_code, monkeypatch):
         assert remedy.line in re.sub(r"\n +", " ", (DOCS / "audit.md").read_text())
 
 
+def test_the_page_on_evidence_runs_as_it_stands(run_code):
+    adata = ov.datasets.simulate_counts(150, 40, seed=2)
+    model = ov.CVAE(adata, n_hidden=16)
+    model.train(5, progress_bar=False)
+    left = run_code(DOCS / "evidence.md", ov=ov, model=model)
+    assert left["inputs"].labels_key == "cell_type"
+    assert ov.diagnose("by_hand.safetensors", umap=False).verdict == "undecided"
+
+
 def test_the_page_on_expression_runs_as_it_stands(run_code):
     left = run_code(DOCS / "expression.md")
     assert left["made"].shape == (2, 60)

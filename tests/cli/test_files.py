@@ -158,3 +158,43 @@ def test_names_of_verdicts_and_the_version(capsys):
         main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out.startswith("omicvae 0.")
+
+
+@pytest.mark.parametrize(("suffix", "separator", "named"), [(".csv", ";", "semicolons"), (".tsv", ",", "commas")])
+def test_a_table_with_another_separator_is_told_so(tmp_path, monkeypatch, capsys, suffix, separator, named):
+    monkeypatch.chdir(tmp_path)
+    COUNTS.to_csv(f"m{suffix}", sep=separator)
+    assert main(["train", f"m{suffix}", "--genes-in", "columns", "--out", "o.csv", "--model", "m"]) == 2
+    message = capsys.readouterr().err
+    assert f"separated by {named}, and those of {suffix}" in message
+    assert len(message) < 300
+    sheet = SHEET[["plate"]]  # one column: R writes a single field above two
+    sheet.to_csv("s.csv", index_label=False)
+    COUNTS.to_csv("good.csv")
+    assert read("good.csv", "--samples", "s.csv").obs["plate"].tolist() == sheet["plate"].tolist()
+
+
+def test_evidence_is_diagnosed_and_reported_without_model_and_cells(tmp_path, monkeypatch, capsys):
+    import omicvae as ov
+
+    monkeypatch.chdir(tmp_path)
+    adata = ov.datasets.simulate_counts(120, 30, seed=1)
+    model = ov.CVAE(adata, n_hidden=16)
+    model.train(3, progress_bar=False)
+    ov.write_evidence(model, "run.safetensors", "cell_type")
+    expected = model.diagnose("cell_type")
+    assert main(["diagnose", "run.safetensors", "--json", "d.json", "--fail-on", "undertrained"]) == 3
+    assert expected.headline in capsys.readouterr().out.replace("\n", " ")
+    written, known = json.loads((tmp_path / "d.json").read_text()), json.loads(json.dumps(expected.to_dict()))
+    assert [written[part] for part in ("verdict", "evidence")] == [known[part] for part in ("verdict", "evidence")]
+    assert main(["report", "run.safetensors", "--no-umap"]) == 0
+    assert "Verdict" in capsys.readouterr().out
+    assert "undertrained" in (tmp_path / "report.html").read_text()
+    for words, says in (
+        (["diagnose", "run.safetensors", "--kl-weight", "1"], "--kl-weight is for a LOG"),
+        (["diagnose", "run.safetensors", "--labels-key", "batch"], "evidence has its own"),
+        (["report", "run.safetensors", "--labels-key", "batch"], "the labels 'cell_type', and no 'batch'"),
+        (["report", "."], "name the file of the model's cells"),
+    ):
+        assert main(words) == 2
+        assert says in capsys.readouterr().err

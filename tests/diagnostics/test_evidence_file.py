@@ -85,6 +85,50 @@ def test_the_least_that_a_file_may_hold(sim, tmp_path):
     assert diagnose(read_evidence(write_evidence(least, tmp_path / "least")), umap=False).verdict == "undecided"
 
 
+def test_a_file_by_hand_needs_arrays_and_levels_alone(sim, tmp_path):
+    """What a program in another language writes after the table of docs/evidence.md."""
+    inputs, path = sim.healthy(), tmp_path / "hand.safetensors"
+    arrays = {name: getattr(inputs, name) for name in (*NUMBERS, "labels_N") if getattr(inputs, name) is not None}
+    codes_N, names = pd.factorize(arrays["labels_N"])
+    arrays["labels_N"] = codes_N.astype(np.uint8)
+    arrays |= {"history/recon_train": np.linspace(9.0, 5.0, 20), "history/kl_train": np.linspace(0.0, 3.0, 20)}
+    metadata = {"format": "omicvae-evidence", "schema_version": "1"}
+
+    def written(document, **changes):
+        changed = {name: values for name, values in (arrays | changes).items() if values is not None}
+        save_file(changed, path, metadata | {"evidence": json.dumps(document)})
+        return path
+
+    levels = {"levels": {"labels_N": names.tolist()}}
+    read = read_evidence(written(levels))
+    assert (read.history.index.tolist(), read.origin) == (list(range(1, 21)), "omicvae")
+    assert list(read.history.columns) == ["kl_train", "recon_train"]
+    assert diagnose(read, umap=False).verdict == "healthy"
+    with pytest.raises(DataError, match="labels_N needs both codes among the arrays and their levels"):
+        read_evidence(written({}))
+    with pytest.raises(DataError, match="there is no kl_WK, without which nothing can be judged"):
+        read_evidence(written(levels, kl_WK=None))
+    with pytest.raises(DataError, match=r"labels_N needs one whole number a cell, from -1 to 0 for 1 levels"):
+        read_evidence(written({"levels": {"labels_N": ["a"]}}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tempered_SW": {0.5: np.zeros(5)}}, r"tempered_SW\[0.5\] must have shape \(\d+,\), got \(5,\)"),
+        ({"train_null_nll_T": np.zeros(19)}, r"train_null_nll_T must have shape \(20,\), got \(19,\)"),
+        ({"judged_W": "floats"}, r"judged_W must be row numbers below \d+, got float64"),
+        ({"judged_W": "beyond"}, r"judged_W must be row numbers below \d+, got int64 up to"),
+        ({"sd_NK": "negative"}, "sd_NK must not be negative.*no log variance"),
+        ({"prior_sd_NK": "negative"}, "prior_sd_NK must not be negative"),
+    ],
+)
+def test_arrays_that_do_not_fit_each_other_are_refused(full, changes, message):
+    strange = {"floats": full.judged_W * 1.0, "beyond": full.judged_W + len(full.mean_NK), "negative": -full.sd_NK}
+    with pytest.raises(DataError, match=message):
+        replace(full, **{name: strange[v] if isinstance(v, str) else v for name, v in changes.items()})
+
+
 def test_strange_levels_are_refused_when_writing(full, tmp_path):
     odd = replace(full, labels_N=np.array([("a", 1)] * len(full.mean_NK) + [None], dtype=object)[:-1])
     with pytest.raises(SavingError, match=r"labels_N has the level \('a', 1\)"):
@@ -111,7 +155,6 @@ def rewritten(path, **changes):
         {"structure": {**dict.fromkeys(Structure.__dataclass_fields__, "x")}},
         {"history": {"columns": ["nowhere"], "index": [1]}},
         {"history": {"columns": ["kl_train"], "index": [1]}},
-        {"history": None},
     ],
 )
 def test_a_document_that_does_not_fit_is_explained(full, tmp_path, changes):

@@ -1,6 +1,7 @@
 """One call for whatever can be judged, its words, its report and its file."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,13 @@ def test_words_of_other_libraries_offer_only_what_they_have(judged):
     assert "plan_kwargs={'max_kl_weight': 1.0, 'n_epochs_kl_warmup': 40, 'lr': 0.005}" in text.replace("\n      ", "")
 
 
+def test_words_that_nobody_has_and_runs_that_say_too_little_are_refused(judged):
+    with pytest.raises(SettingError, match=r"words='keras' is not known. Choose one of: 'scvi-tools', 'training loop'"):
+        ov.diagnose(replace(judged.inputs, words="keras"), umap=False)
+    with pytest.raises(DataError, match="run lacks n_cells, which remedies in the words of 'training loop' build on"):
+        ov.diagnose(replace(judged.inputs, words="training loop", run={"n_epochs": 3}), umap=False)
+
+
 def test_evidence_says_the_same_as_the_model(judged, tmp_path):
     for source in (judged, judged.inputs):
         path = ov.write_evidence(source, tmp_path / "run.safetensors")
@@ -115,6 +123,18 @@ def test_what_cannot_be_read_says_what_can(cells, collapsed, tmp_path):
         ov.diagnose(scvi.model.AmortizedLDA(adata))
     with pytest.raises(DataError, match="obs"):
         ov.diagnose(collapsed, "no_such_column")
+
+
+def test_cells_that_scanvi_was_told_nothing_of_have_no_label(train_scvi, cells):
+    adata = cells.copy()
+    known = adata.obs["cell_type"].astype(str)
+    adata.obs["partly"] = known.where(np.arange(300) % 3 > 0, "Unknown").astype("category")
+    model = train_scvi("SCANVI", 2, data=adata, setup={"labels_key": "partly", "unlabeled_category": "Unknown"})
+    found = inputs_of(model)
+    assert (found.labels_key, found.labels_conditioned) == ("partly", True)
+    assert [value is None for value in found.labels_N] == (np.arange(300) % 3 == 0).tolist()
+    assert set(found.labels_N[np.arange(300) % 3 > 0]) == set(known)
+    assert inputs_of(model, "cell_type").labels_N.tolist() == known.tolist()
 
 
 def test_minified_data_are_refused(train_scvi):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 READ = "h5ad, zarr, loom, 10x (.h5, or a folder with matrix.mtx), or a table (csv, tsv, txt), .gz too"
 WRITTEN = (".h5ad", ".zarr", ".csv", ".tsv", ".parquet")
+MARKS = {";": "semicolons", "\t": "tabs", ",": "commas", " ": "spaces"}
 SIDES = ("rows", "columns")
 SHOWN = 3
 
@@ -193,6 +194,12 @@ def _table(path: Path) -> "pd.DataFrame":
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, delimiter=separator)
             header, first = next(lines), next(lines)
+        if len(first) == 1 and (other := next((mark for mark in MARKS if mark in first[0]), None)):
+            raise ValueError(
+                f"its fields seem to be separated by {MARKS[other]}, and those of {_suffix(path)} are by "
+                f"{MARKS[separator]}. Rename it (.csv with commas, .tsv with tabs), or save it with commas and "
+                "decimal points"
+            )
         if len(first) == len(header):  # R has no name above the names
             del header[0]
         # names stay as they are, "007" and "NA" too

@@ -1,4 +1,4 @@
-"""Write the diagnosis of a saved model, with figures, as one HTML file to send."""
+"""Write the diagnosis of a saved model or of evidence, with figures, as one HTML file to send."""
 
 import argparse
 from pathlib import Path
@@ -9,8 +9,8 @@ from omicvae.cli.shared import add, status
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    add(parser, "model")
-    add(parser, "data", help="the cells or samples that it was trained on")
+    add(parser, "model", metavar="MODEL | EVIDENCE", help="folder of a saved model; or evidence file (.safetensors)")
+    add(parser, "data", nargs="?", help="with MODEL: the cells or samples that it was trained on")
     add(parser, "--out", required=False, default=Path("report.html"), metavar="HTML", help="default: report.html")
     add_data_options(parser)
     add(parser, "--labels-key", help="column of known classes, to probe and to colour by")
@@ -22,10 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Load, diagnose, write."""
     import omicvae as ov
+    from omicvae._core.errors import DataError
 
-    model = ov.CVAE.load(str(options.model), adata=read_data(options))
-    umap = not options.no_umap
-    diagnosis = model.diagnose(options.labels_key, seed=options.seed, umap=umap)
-    path = model.report(options.out, diagnosis=diagnosis, labels_key=options.labels_key, seed=options.seed, umap=umap)
+    umap, asked = not options.no_umap, {"labels_key": options.labels_key, "seed": options.seed}
+    source: Path | ov.CVAE = options.model
+    if options.data is not None:
+        source = ov.CVAE.load(str(options.model), adata=read_data(options))
+    elif options.model.is_dir():
+        raise DataError(f"{options.model} is a folder: name the file of the model's cells as well.")
+    diagnosis = ov.diagnose(source, **asked, umap=umap)
+    if isinstance(source, ov.CVAE):
+        path = source.report(options.out, diagnosis=diagnosis, **asked, umap=umap)
+    else:
+        path = ov.write_report(diagnosis, options.out, umap=umap)
     print(f"Verdict: {diagnosis.verdict}\n{diagnosis.headline}\nReport: {path}")
     return status(diagnosis, options.fail_on)

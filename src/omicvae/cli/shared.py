@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 OUT = "where the data go with their latents (.h5ad, .zarr), or the latents alone (.csv, .tsv, .parquet)"
 FAIL_ON = "exit with status 3 for these verdicts, such as collapsed,undertrained; unsound for all that is to be mended"
+#: suffix of evidence files
+EVIDENCE = ".safetensors"
 #: exit status of a verdict that was not to be
 UNWANTED = 3
 

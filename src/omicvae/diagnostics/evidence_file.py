@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from omicvae._core.errors import DataError, SavingError
 from omicvae._core.files import refused, write_file
-from omicvae.diagnostics.inputs import DiagnosisInputs
+from omicvae.diagnostics.inputs import LATENT, DiagnosisInputs
 from omicvae.diagnostics.structure import Structure
 from omicvae.metrics.labels import Array
 
@@ -110,16 +110,22 @@ def _inputs(document: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Diagno
     plain = {name: document[name] for name in PLAIN if name in document}
     if strange := [name for name, value in plain.items() if not isinstance(value, PLAIN[name])]:
         raise TypeError(f"{strange[0]} is {plain[strange[0]]!r}")
-    decoded = {name: _decoded(arrays[name], names) for name, names in document["levels"].items()}
-    history, structure, curves = document["history"], document["structure"], below("history/")
+    if missing := [name for name in LATENT if name not in arrays]:
+        raise ValueError(f"there is no {missing[0]}, without which nothing can be judged")
+    levels, history, structure = (document.get(name) or {} for name in ("levels", "history", "structure"))
+    coded = [name for name in arrays if name in LEVELS or name.startswith("covariate/")]
+    if strange := sorted({*coded} ^ {*levels}):
+        raise ValueError(f"{strange[0]} needs both codes among the arrays and their levels in the document")
+    decoded = {name: _decoded(name, arrays[name], levels[name]) for name in coded}
     parts: dict[str, Any] = plain | {name: arrays.get(name) for name in NUMBERS}
     parts |= {name: decoded.get(name) for name in LEVELS}
     parts["remarks"] = tuple(document.get("remarks", ()))
     parts["covariates"] = {n.removeprefix("covariate/"): v for n, v in decoded.items() if n.startswith("covariate/")}
     parts["tempered_SW"] = {float(power): bound_W for power, bound_W in below("tempered/").items()}
-    parts["structure"] = None if structure is None else Structure(**{n: v + 0 for n, v in structure.items()})
-    index = pd.Index(history["index"], name="epoch")
-    parts["history"] = pd.DataFrame({name: curves[name] for name in history["columns"]}, index=index)
+    parts["structure"] = Structure(**{n: v + 0 for n, v in structure.items()}) if structure else None
+    curves = below("history/")
+    table = pd.DataFrame({name: curves[name] for name in history.get("columns", curves)})
+    parts["history"] = table.set_axis(pd.Index(history.get("index", table.index + 1), name="epoch"))
     return DiagnosisInputs(**parts)
 
 
@@ -132,7 +138,8 @@ def _coded(name: str, values_N: Array) -> tuple[NDArray[np.int32], list[Any]]:
     return codes_N.astype(np.int32), levels
 
 
-def _decoded(codes_N: NDArray[Any], levels: list[Any]) -> NDArray[np.object_]:
-    if codes_N.ndim != 1 or codes_N.dtype.kind != "i" or codes_N.min(initial=0) < -1:
-        raise ValueError("levels need codes from -1 on, one whole number a cell")
+def _decoded(name: str, codes_N: NDArray[Any], levels: list[Any]) -> NDArray[np.object_]:
+    codes = codes_N.ndim == 1 and codes_N.dtype.kind in "iu" and len(codes_N) > 0
+    if not codes or codes_N.min() < -1 or codes_N.max() >= len(levels):
+        raise ValueError(f"{name} needs one whole number a cell, from -1 to {len(levels) - 1} for {len(levels)} levels")
     return np.array([*levels, None], dtype=object)[codes_N]

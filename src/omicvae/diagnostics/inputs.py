@@ -134,6 +134,18 @@ class DiagnosisInputs:
             shape, values = sizes[name.rsplit("_", 1)[1]], getattr(self, name)
             if np.shape(values) != shape and not (values is None and name not in LATENT):
                 raise DataError(f"{name} must have shape {shape}, got {np.shape(values)}.")
+        paired = {f"tempered_SW[{power:g}]": (values, n_judged) for power, values in self.tempered_SW.items()}
+        if self.train_elbo_T is not None and self.train_null_nll_T is not None:
+            paired["train_null_nll_T"] = self.train_null_nll_T, len(self.train_elbo_T)
+        for name, (values, length) in paired.items():
+            if np.shape(values) != (length,):
+                raise DataError(f"{name} must have shape ({length},), got {np.shape(values)}.")
+        for name in ("sd_NK", "prior_sd_NK"):
+            if (values := getattr(self, name)) is not None and (np.asarray(values) < 0).any():
+                raise DataError(f"{name} must not be negative, got {np.nanmin(values):.3g}; an SD, no log variance.")
+        rows = np.zeros(1, np.int64) if self.judged_W is None else np.asarray(self.judged_W)
+        if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n_cells:
+            raise DataError(f"judged_W must be row numbers below {n_cells}, got {rows.dtype} up to {rows.max()}.")
         names = ("reference_NK", "labels_N", "fallback_groups_N")
         per_cell = {**{name: getattr(self, name) for name in names}, **self.covariates}
         for name, values in per_cell.items():

@@ -116,7 +116,8 @@ def audit(
         if isinstance(labels, str):
             labels = obs_column(x, labels)
         if isinstance(covariates, str | list):
-            covariates = pd.DataFrame({str(key): obs_column(x, key) for key in np.atleast_1d(covariates)})
+            keys = [covariates] if isinstance(covariates, str) else covariates
+            covariates = pd.DataFrame({str(key): obs_column(x, key) for key in keys})
         names_N, x = np.asarray(x.obs_names, dtype=object), x.X
     elif isinstance(x, pd.DataFrame):
         names_N, x = np.asarray(x.index.astype(str), dtype=object), x.to_numpy()

@@ -74,7 +74,7 @@ def rows_of(values: Any, rows: IntArray) -> Any:
 def as_array(value: Any) -> Array:
     """Bring what a function returned to NumPy: from any device, without its gradient."""
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
+        value = value.detach().to_dense().cpu()
         value = value.float() if value.is_floating_point() else value
     return np.asarray(value)
 
@@ -94,7 +94,8 @@ class Functions:
     """
 
     def __init__(self, encode: Function, nll: Function, x: Any, covariates: Any, batch_size: int) -> None:
-        self._encode, self._nll, self._x, self._covariates = encode, nll, x, covariates
+        self._encode, self._nll, self._covariates = encode, nll, covariates
+        self._x = x.to_dense() if isinstance(x, torch.Tensor) else x  # sparse tensors have no rows to take
         self.n_cells, self._batch_size = int(x.shape[0]), batch_size
         self.modules = torch_modules(encode, nll)
         self._tensors = bool(self.modules) or isinstance(x, torch.Tensor)
@@ -144,8 +145,7 @@ class Functions:
 
     def nll_of(self, x_BG: Any, z_BK: Array, rows: IntArray) -> FloatArray:
         """−log p(x | z, c) of other values x, at the covariates of these cells, (B,)."""
-        with at_inference(self.modules):
-            given = as_array(self._nll(self._given(x_BG), self._given(z_BK), *self._c(rows)))
+        given = as_array(self._called("nll", self._nll, x=x_BG, z=z_BK, **self._c(rows)))
         n, shape = len(rows), given.shape
         if shape not in ((n,), (n, 1)):
             raise DataError(f"nll must return one value a cell, shape ({n},), but returned {shape}. {_fix(shape, n)}")
@@ -153,21 +153,18 @@ class Functions:
 
     def log_prior(self, function: Function, z_WK: Array, rows: IntArray) -> FloatArray:
         """Log p(z | c) of cells, (W,)."""
-        with at_inference(self.modules):
-            given = as_array(function(self._given(np.asarray(z_WK, dtype=np.float32)), *self._c(rows)))
+        z_WK = np.asarray(z_WK, dtype=np.float32)
+        given = as_array(self._called("prior", function, z=z_WK, **self._c(rows)))
         if given.shape != (len(rows),):
             raise DataError(f"prior must return log p(z) of each cell, shape ({len(rows)},), but gave {given.shape}.")
         return given.astype(np.float64)
 
     def _posterior(self, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        with at_inference(self.modules):
-            given = self._encode(self._given(rows_of(self._x, rows)), *self._c(rows))
-            if hasattr(given, "loc") and hasattr(given, "scale"):  # a normal distribution
-                given = given.loc, given.scale
-            if not isinstance(given, tuple | list) or len(given) != 2:
-                what = f"{len(given)} values" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
-                raise DataError(f"encode must return two arrays, (mean, SD) of q(z | x, c), but returned {what}.")
-            mean_BK, sd_BK = (as_array(part).astype(np.float64) for part in given)
+        given = _moments(self._called("encode", self._encode, x=rows_of(self._x, rows), **self._c(rows)))
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            what = f"{len(given)} values" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+            raise DataError(f"encode must return two arrays, (mean, SD) of q(z | x, c), but returned {what}.")
+        mean_BK, sd_BK = (as_array(part).astype(np.float64) for part in given)
         if mean_BK.ndim != 2 or len(mean_BK) != len(rows) or mean_BK.shape != sd_BK.shape:
             raise DataError(
                 f"encode must return mean and SD of shape (cells, dimensions), ({len(rows)}, K), but returned "
@@ -178,8 +175,20 @@ class Functions:
     def _batches(self, rows: IntArray) -> list[IntArray]:
         return np.split(rows, np.arange(self._batch_size, len(rows), self._batch_size))
 
-    def _c(self, rows: IntArray) -> tuple[Any, ...]:
-        return () if self._covariates is None else (self._given(rows_of(self._covariates, rows)),)
+    def _c(self, rows: IntArray) -> dict[str, Any]:
+        return {} if self._covariates is None else {"c": rows_of(self._covariates, rows)}
+
+    def _called(self, name: str, function: Function, **arguments: Any) -> Any:
+        """Call a function of the user's, by position; what it raises tells with what it was called."""
+        given = {argument: self._given(value) for argument, value in arguments.items()}
+        with at_inference(self.modules):
+            try:
+                return function(*given.values())
+            except Exception as error:
+                called = ", ".join(f"{argument}: {_kind(value)}" for argument, value in given.items())
+                hint = "" if "c" in given else " There is a c only with covariates=."
+                error.add_note(f"{name} raised this when it was called as {name}({called}).{hint}")
+                raise
 
     def _given(self, values: Any) -> Any:
         """Turn arrays of numbers into what the functions take; float64 becomes float32, as networks have it."""
@@ -195,6 +204,24 @@ class Functions:
             values = torch.from_numpy(np.ascontiguousarray(values))
         device = next((p.device for module in self.modules for p in module.parameters()), values.device)
         return values.to(device)
+
+
+def _moments(given: Any) -> Any:
+    """Mean and SD of a normal distribution, whoever's; all else as it is."""
+    given = getattr(given, "base_dist", given)  # of Independent
+    if not (hasattr(given, "loc") and hasattr(given, "scale")):
+        return given
+    if type(given).__name__ != "Normal":
+        raise DataError(f"q(z | x, c) must be a normal distribution, or (mean, SD), got a {type(given).__name__}.")
+    return given.loc, given.scale
+
+
+def _kind(value: Any) -> str:
+    """Kind, shape and type of what a function was given."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name!r}: {_kind(column)}" for name, column in value.items()) + "}"
+    parts = type(value).__name__, getattr(value, "shape", None), getattr(value, "dtype", None)
+    return " ".join(str(part) for part in parts if part is not None)
 
 
 def _fix(shape: tuple[int, ...], n: int) -> str:

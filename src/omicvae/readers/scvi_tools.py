@@ -68,8 +68,7 @@ class Cells:
 
         def values(z_WK: Array, rows: IntArray) -> Array:
             def one(tensors: Tensors, position: slice) -> Tensors:
-                cells = rows[position]
-                kept = {name: torch.from_numpy(array[cells]).to(device) for name, array in encoded.items()}
+                kept = {name: torch.from_numpy(array[rows[position]]).to(device) for name, array in encoded.items()}
                 z_BK = torch.from_numpy(np.asarray(z_WK[position], dtype=np.float32)).to(device)
                 return {"value": read(z_BK, kept, tensors).double()}
 
@@ -124,12 +123,13 @@ def read_model(model: Any) -> Fit:
     )
 
 
-def labels_key_of(model: Any) -> str | None:
-    """Return the column that the model was set up with as labels, if any."""
+def labels_set_up(model: Any) -> tuple[str | None, Any]:
+    """Return the column that the model was set up with as labels, and what stands there for none; None without."""
     if "labels" not in model.adata_manager.data_registry:
-        return None
-    key = model.adata_manager.get_state_registry("labels").get("original_key")
-    return None if key is None or str(key).startswith("_scvi") else str(key)
+        return None, None
+    registry = model.adata_manager.get_state_registry("labels")
+    key = registry.get("original_key")
+    return (None, None) if str(key).startswith("_scvi") else (key, registry.get("unlabeled_category"))
 
 
 def _run(model: Any, kl_unit: float, n_epochs: int) -> dict[str, Any]:
@@ -201,6 +201,6 @@ def _continuous(manager: Any) -> Iterator[tuple[str, Array]]:
 
 def _conditioned(model: Any) -> tuple[str, ...]:
     """Return the labels that the model was given: SCANVI's, and those that a dispersion depends on."""
-    module, key = model.module, labels_key_of(model)
+    module, key = model.module, labels_set_up(model)[0]
     per_label = "gene-label" in (getattr(module, "dispersion", None), getattr(module, "gene_dispersion", None))
     return (key,) if key is not None and (per_label or hasattr(module, "classifier")) else ()

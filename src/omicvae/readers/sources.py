@@ -12,7 +12,7 @@ from omicvae.diagnostics import Diagnosis, DiagnosisInputs, read_evidence
 from omicvae.diagnostics import diagnose as judge
 from omicvae.metrics.labels import Array
 from omicvae.readers.gather import gather
-from omicvae.readers.scvi_tools import is_scvi_model, labels_key_of, read_model
+from omicvae.readers.scvi_tools import is_scvi_model, labels_set_up, read_model
 from omicvae.readers.words import in_words_of
 
 SOURCES = (
@@ -49,6 +49,8 @@ def diagnose(source: Any, labels_key: str | None = None, *, seed: int | None = N
     if hasattr(source, "diagnosis_inputs"):  # it knows its own run
         return source.diagnose(labels_key, seed=seed, umap=umap)
     inputs = inputs_of(source, labels_key, seed=seed)
+    if labels_key not in (None, inputs.labels_key):
+        raise SettingError(f"This evidence has the labels {inputs.labels_key!r}, and no {labels_key!r}.")
     diagnosis = judge(inputs, seed=seed, umap=umap)
     if not inputs.words:
         return diagnosis
@@ -67,8 +69,12 @@ def inputs_of(source: Any, labels_key: str | None = None, *, seed: int | None = 
         inputs: DiagnosisInputs = source.diagnosis_inputs(labels_key, seed=seed)
         return inputs
     if is_scvi_model(source):
-        fit, key = read_model(source), labels_key or labels_key_of(source)
-        labels_N = None if key is None else labels_of(obs_column(source.adata, key))
+        fit, (own, unlabelled) = read_model(source), labels_set_up(source)
+        key = labels_key or own
+        column = None if key is None else obs_column(source.adata, key)
+        if column is not None and key == own and unlabelled is not None:  # a name for having none
+            column = column.where(column != unlabelled)
+        labels_N = None if column is None else labels_of(column)
         seed = 0 if seed is None else integral("seed", seed, minimum=0)
         return gather(fit, labels_N=labels_N, labels_key=key, seed=seed)
     raise SettingError(f"A {type(source).__name__} cannot be diagnosed. What can is {SOURCES}.")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from omicvae._core import DataError, choose
 from omicvae.diagnostics import Remedy
 from omicvae.diagnostics.rules import each_once
 
@@ -23,7 +24,16 @@ LONGER = "Twice the epochs, from new weights."
 
 
 def in_words_of(words: str, run: Mapping[str, Any], remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
-    """Return the remedies as a library says them; ``run`` holds what the run was made of, see the functions."""
+    """Return the remedies as a library says them; ``run`` holds what the run was made of, see the functions.
+
+    Raises
+    ------
+    SettingError, DataError
+        If there are no such words, or ``run`` lacks what they build on: a file of evidence may say anything.
+    """
+    choose("words", words, WORDS)
+    if missing := sorted(NEEDED[words] - set(run)):
+        raise DataError(f"run lacks {', '.join(missing)}, which remedies in the words of {words!r} build on.")
     said = (WORDS[words](remedy, run) for remedy in remedies)
     return each_once((remedy for remedy in said if remedy is not None), lambda remedy: remedy.line)
 
@@ -98,4 +108,9 @@ def _named(values: Mapping[str, Any]) -> list[str]:
 WORDS: dict[str, Callable[[Remedy, Mapping[str, Any]], Remedy | None]] = {
     "scvi-tools": scvi_tools,
     "training loop": training_loop,
+}
+#: What each needs of ``run``.
+NEEDED = {
+    "scvi-tools": {"model", "arguments", "accepted", "direct", "kl_unit", "n_epochs", "n_cells"},
+    "training loop": {"n_epochs", "n_cells"},
 }
