@@ -1,6 +1,6 @@
 """Fits of other programs whose verdict is known from how they were made.
 
-``tune``: rules were looked at on these. ``report``: other data sets and seeds, for figures.
+``tune`` is for trying things out; ``report`` has other data sets and seeds, for figures.
 """
 
 from collections.abc import Iterator

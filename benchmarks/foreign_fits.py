@@ -1,6 +1,6 @@
 """Verdicts of fits of other programs whose verdict is known: scvi-tools' models and VAEs of plain PyTorch.
 
-    python benchmarks/foreign_fits.py --part tune     # looked at while rules and readers were made
+    python benchmarks/foreign_fits.py --part tune     # to try things out
     python benchmarks/foreign_fits.py --part report   # other data sets and seeds: for figures
     python benchmarks/foreign_fits.py --part report --again judge   # kept evidence, by the rules of now
     python benchmarks/foreign_fits.py --part report --summary       # of what is there
