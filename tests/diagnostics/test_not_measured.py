@@ -76,3 +76,12 @@ def test_the_least_inputs(sim):
     diagnosis = diagnose(least)
     assert diagnosis.verdict == "undecided"
     assert "there is no training history" in str(diagnosis)
+
+
+def test_a_bound_that_still_rises_is_seen_without_a_null_model(sim):
+    """Then by what training has won: 16 nats in the next quarter are a good part of 110."""
+    curves = sim.history(end=500, start=700, pace=0.02, epochs=40).assign(lr=1e-2)
+    rising = diagnose(replace(sim.healthy(), history=curves, **WITHOUT_NULL), umap=False)
+    assert rising.verdict == "undertrained"
+    assert rows(rising).loc["still improving", "passed"] is False
+    assert rows(diagnose(replace(sim.healthy(), **WITHOUT_NULL), umap=False)).loc["still improving", "passed"]

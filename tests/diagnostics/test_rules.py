@@ -44,6 +44,7 @@ def curves(**changes):
         **{"n_epochs": 40, "n_settled": 29, "settled": True, "n_non_finite": 0, "annealed": True},
         **{"reconstruction_end": 500.0, "reconstruction_best": 499.0, "still_improving": False},
         **{"improvement": (0.0, 0.1), "setback": NAN, "peak_rate": 0.01, "change": 200.0, "reconstruction_worst": NAN},
+        "has_validation": True,
     }
     return SimpleNamespace(**{**finished, **changes})
 

@@ -126,9 +126,13 @@ class Measurements:
 
     @property
     def improvement_limit(self) -> float:
-        """Nats that another quarter of a finished run may win at its final pace; NaN where the gain is unknown."""
+        """Nats that another quarter of a finished run may win at its final pace.
+
+        A share of what the latent has won, or where that is not known of all that training has; NaN without a curve.
+        """
         share = STILL_WINNING_ANNEALED if self.curves.annealed else STILL_WINNING_CONSTANT
-        return float(np.maximum(ONE_FACT, share * abs(self.gain.gain.mean)))
+        won = abs(self.gain.gain.mean) if self.gain.gain.known else self.curves.change
+        return float(np.maximum(ONE_FACT, share * won))
 
     @property
     def bound_still_rises(self) -> bool:
@@ -161,12 +165,9 @@ class Measurements:
         won, error = curves.improvement
         cells = "" if curves.has_validation or self.gain.gap != self.gain.gap else " on training cells"
         meaning = f"nats another quarter of the run would win{cells} at the final pace (± {error:.2g})"
-        judged = (
-            ("", None)
-            if self.non_finite or limit != limit or won != won
-            else (f"≤ {limit:.2f}", not self.bound_still_rises)
-        )
-        yield Row("still improving", won, meaning, *judged)
+        judged = not self.non_finite and limit == limit and won == won
+        verdict = (f"≤ {limit:.2f}", not self.bound_still_rises) if judged else ("", None)
+        yield Row("still improving", won, meaning, *verdict)
         meaning = "training losses that were NaN or inf, or a reconstruction that blew up"
         yield Row("epochs not finite", curves.n_non_finite, meaning, "= 0", not self.training_failed)
 
