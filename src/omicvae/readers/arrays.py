@@ -152,6 +152,7 @@ def audit(
         history=curves,
         cell_names_N=names_N,
         words="training loop",
+        besides_N=np.full(n_cells, found.constant) if found and found.constant else None,
         run={"n_epochs": len(curves), "n_cells": n_cells},
     )
     labels_N, key = _labels(labels, n_cells)
