@@ -1,6 +1,7 @@
 # make demo       install into .venv if needed, then train, diagnose and draw on real cells
 # make test       install into .venv if needed, then style, types, layers and tests
 # make lint       the first three of those
+# make r-check    build and check the R package, with the R that is here
 # make notebooks  run the notebooks of examples/, and write their outputs into them
 # make mutants    change the source in places drawn at random, and see whether the tests notice (an hour; not in test)
 # make clean      remove .venv
@@ -27,10 +28,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint notebooks mutants install clean
+.PHONY: help demo test lint r-check notebooks mutants install clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 12
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 13
 
 install: $(STAMP)
 
@@ -53,6 +54,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+r-check: $(STAMP)
+	r/check.sh
 
 notebooks: $(STAMP)
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 from _common import parser, run_child, write
 
-WEIGHTS = (1.0, 10.0, 30.0, 100.0, 300.0)
+WEIGHTS = (1.0, 10.0, 30.0, 45.0, 60.0, 75.0, 100.0)
 VANISHED = 0.1
 KEY = "bulk_labels"
 

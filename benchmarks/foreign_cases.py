@@ -249,10 +249,10 @@ HALF_LABELLED = {**SMALL, "share_labelled": 0.5}
 
 #: family → made to be → its settings
 SETTINGS: dict[str, dict[str, list[Setting]]] = {
-    "SCVI": _of_scvi(8e-3, 80),
+    "SCVI": _of_scvi(8e-3, 120),
     "LinearSCVI": _of_scvi(1.5e-2, 90),
     "SCANVI": {  # its loss weighs the KL of z₁ by 1 whatever the plan says, so no weight makes it collapse or frees it
-        "healthy": [("default", HALF_LABELLED, _watched(_scvi(70)))],
+        "healthy": [("default", HALF_LABELLED, _watched(_scvi(100)))],
         "undertrained": [
             ("2 epochs", HALF_LABELLED, _scvi(2, warmup=0, lr=1e-3)),
             ("rate 1e-6", HALF_LABELLED, _scvi(15, warmup=5, lr=1e-6)),

@@ -2,12 +2,12 @@
 
     python benchmarks/foreign_fits.py --part tune     # looked at while rules and readers were made
     python benchmarks/foreign_fits.py --part report   # other data sets and seeds: for figures
-    python benchmarks/foreign_fits.py --part report --again judge   # what was measured then, by the rules of now
+    python benchmarks/foreign_fits.py --part report --again judge   # kept evidence, by the rules of now
     python benchmarks/foreign_fits.py --part report --summary       # of what is there
 
 What its making makes of a fit is in ``foreign_cases.py``; cells that it never saw confirm it or leave it open
-(``foreign_truth.py``). Fits, their truth and their evidence are kept in ``--folder`` and made once. ``--jobs`` processes
-share them, one thread each.
+(``foreign_truth.py``). Fits, their truth and their evidence are kept in ``--folder`` and made once. ``--jobs``
+processes share them, one thread each.
 """
 
 import argparse

@@ -194,6 +194,19 @@ def test_the_page_on_stability_runs_as_it_stands(run_code):
     assert Path("stability.png").stat().st_size > 0
 
 
+def test_the_page_on_comparison_runs_as_it_stands(run_code, monkeypatch):
+    monkeypatch.setattr(ov.CVAE, "train", functools.partialmethod(ov.CVAE.train, progress_bar=False))
+    left = run_code(DOCS / "compare.md")
+    shown = left["comparison"].table
+    assert set(shown.index) == {"sums", "β = 4", "means, β = 3"}
+    assert shown.loc["means, β = 3", "verdict"] == "collapsed"
+    assert not shown.loc["means, β = 3", "tied"]
+    assert (shown["n_paired"] == shown["n_judged"]).all()
+    named = names(table("compare.md", "# Compare fits"))
+    assert named - {"leakage of …"} == set(shown.columns) - {"labels"}
+    assert Path("compare.png").stat().st_size > 0
+
+
 def test_the_page_on_effects_runs_as_it_stands(run_code):
     left = run_code(DOCS / "effects.md")
     hits = left["table"].index[left["table"]["q"] <= 0.05]

@@ -164,3 +164,21 @@ def test_means_are_cells_by_dimensions(evidence, mean_NK):
 def test_a_diagnosis_needs_a_judged_cell(evidence):
     with pytest.raises(DataError, match="at least one cell in kl_WK"):
         replace(evidence, kl_WK=np.empty((0, 4)))
+
+
+def test_curves_of_training_cells_alone_promise_no_more_than_these_are_better_off(evidence):
+    rising = evidence.history.copy()
+    rising["recon_train"] -= 2.0 * np.arange(len(rising))
+    alone = rising[[name for name in rising.columns if not name.endswith("_validation")]]
+    better = {"train_elbo_T": evidence.elbo_W, "train_null_nll_T": evidence.null_nll_W}
+    generalising = measure(replace(evidence, history=alone, **better), umap=False)
+    assert generalising.bound_still_rises
+    memorising = {**better, "train_elbo_T": evidence.elbo_W + 100}
+    assert not measure(replace(evidence, history=alone, **memorising), umap=False).bound_still_rises
+    assert measure(replace(evidence, history=rising, **memorising), umap=False).curves.has_validation
+
+
+def test_curves_without_losses_are_not_judged(evidence):
+    found = measure(replace(evidence, history=evidence.history[["kl_weight"]]), umap=False)
+    (row,) = (row for row in found.rows() if row.check == "still improving")
+    assert row.passed is None

@@ -66,7 +66,7 @@ def test_numbers_are_those_of_the_functions(healthy, log_cells):
 def test_all_forms_of_data_and_functions_say_the_same(healthy, log_cells):
     expected = audit(healthy, log_cells).evidence
     frame = pd.DataFrame(log_cells, index=[f"cell{n}" for n in range(300)])
-    forms = [torch.from_numpy(log_cells), sp.csr_matrix(log_cells), frame, ad.AnnData(sp.csr_matrix(log_cells))]
+    forms = [torch.from_numpy(log_cells), sp.csc_matrix(log_cells), frame, ad.AnnData(sp.csr_matrix(log_cells))]
     for x in forms:
         pd.testing.assert_frame_equal(audit(healthy, x, batch_size=77).evidence, expected, rtol=1e-4)
 
@@ -232,6 +232,8 @@ def test_an_unknown_likelihood_is_not_guessed_and_said(healthy, log_cells):
     assert "name it with likelihood=" in str(found).replace("\n      ", " ")
     named = ov.audit(healthy.encode, heavy, log_cells, validation=VALIDATION, likelihood="student_t", umap=False)
     assert np.isfinite(named.inputs.null_nll_W).all()
+    other = audit(healthy, log_cells, likelihood="gaussian")
+    assert "nll changes with x as likelihood='mse' does" in " ".join(other.remarks)
     own = ov.audit(healthy.encode, heavy, log_cells, validation=VALIDATION, null_nll=np.arange(300), umap=False).inputs
     assert own.null_nll_W.tolist() == VALIDATION.tolist()
 

@@ -200,10 +200,25 @@ def test_the_command_line_compares_files(depth_N, tmp_path, capsys):
     assert json.loads(table.read_text())["runs"][1]["verdict"] == "healthy"
 
 
+def test_the_command_line_compares_a_saved_model_with_its_own_evidence(tmp_path, capsys):
+    adata = ov.datasets.simulate_counts(120, 40, seed=3)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    ov.CVAE.setup_anndata(adata)
+    model = ov.CVAE(adata, n_hidden=16, n_latent=2)
+    model.train(10, progress_bar=False)
+    model.save(str(tmp_path / "model"))
+    evidence = ov.write_evidence(model, tmp_path / "model.safetensors")
+    runs = [f"saved={tmp_path / 'model'}", str(evidence)]
+    assert main(["compare", *runs, "--data", str(tmp_path / "cells.h5ad")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {lines[1].split()[0], lines[2].split()[0]} == {"saved", "model"}
+    assert "0 ± 0 ≈" in lines[2] or "best" in lines[2]  # the same fit, number for number
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{good}", "{folder}"], "name the file of the model's cells as --data H5AD"),
+        (["{good}", "{folder}"], "name the file of the model's cells as --data DATA"),
         (["a={good}", "a={good}"], "Two runs are called 'a'"),
         (["{good}", "b={good}", "--figure", "f.docx"], r"ends in .png, .svg, .pdf"),
         (["{good}"], "two runs or more"),

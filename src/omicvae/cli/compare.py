@@ -51,11 +51,15 @@ def run(options: argparse.Namespace) -> None:
 
 def _named(given: str, others: list[str]) -> tuple[str, Path]:
     """Split NAME=PATH; else the file's name without its ending, or the whole path where another file has that name."""
-    name, sign, path = given.partition("=")
-    if sign and not Path(given).exists():
+    if _has_name(given):
+        name, _, path = given.partition("=")
         return name, Path(path)
-    alike = sum(Path(other).stem == Path(given).stem for other in others)
-    return (given if alike > 1 else Path(given).stem), Path(given)
+    alike = [other for other in others if not _has_name(other) and Path(other).stem == Path(given).stem]
+    return (given if len(alike) > 1 else Path(given).stem), Path(given)
+
+
+def _has_name(given: str) -> bool:
+    return "=" in given and not Path(given).exists()
 
 
 def _source(path: Path, options: argparse.Namespace) -> Any:

@@ -85,7 +85,7 @@ def stability(
         chosen = _seeds(seeds, data.config.seed)
     else:
         chosen = _seeds(seeds)
-        own, run = _sorted_settings(settings)
+        own, run = sorted_settings("stability()", settings, but=_OF_A_RUN)
         first, runs = CVAE(data, seed=chosen[0], **own), [run]
     runs = [{name: value for name, value in run.items() if name not in _OF_A_RUN} for run in runs]
     with first.state.one_look():
@@ -120,15 +120,23 @@ def _seeds(given: int | Sequence[int], own: int | None = None) -> list[int]:
     return seeds
 
 
-def _sorted_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tell settings of the model from those of its training."""
+def sorted_settings(
+    owner: str, settings: Mapping[str, Any], but: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell settings of the model from those of its training; ``but`` are those that ``owner`` does not take.
+
+    Raises
+    ------
+    SettingError
+        On settings that neither has.
+    """
     of_model = [
         name for name in inspect.signature(CVAE.__init__).parameters if name not in ("self", "adata", "unknown")
     ]
     of_train = [name for name in inspect.signature(CVAE.train).parameters if name not in ("self", "trainer_arguments")]
-    known = [name for name in (*of_model, *of_train) if name not in _OF_A_RUN]
+    known = [name for name in (*of_model, *of_train) if name not in but]
     if unknown := set(settings) - set(known):
-        raise unknown_settings("stability()", sorted(unknown), known)
+        raise unknown_settings(owner, sorted(unknown), known)
     own = {name: value for name, value in settings.items() if name in of_model}
     return own, {name: value for name, value in settings.items() if name not in of_model}
 

@@ -25,6 +25,11 @@ NOT_RECOGNISED = (
     "measured; name it with likelihood=."
 )
 
+OTHERWISE = (
+    "nll changes with x as likelihood={!r} does, not as the one that was named: a gain over a decoder without z of "
+    "another likelihood means nothing."
+)
+
 
 def audit(
     encode: Function,
@@ -116,6 +121,7 @@ def audit(
         names_N, x = np.asarray(x.obs_names, dtype=object), x.X
     elif isinstance(x, pd.DataFrame):
         names_N, x = np.asarray(x.index.astype(str), dtype=object), x.to_numpy()
+    x = x.tocsr() if hasattr(x, "tocsr") else x
     if len(getattr(x, "shape", ())) != 2 or 0 in x.shape:
         raise DataError(f"x must be cells × features, got a {type(x).__name__} of shape {getattr(x, 'shape', None)}.")
     functions = Functions(encode, nll, x, covariates, integral("batch_size", batch_size, minimum=1))
@@ -130,9 +136,11 @@ def audit(
     matrix = as_array(x) if hasattr(x, "detach") else x
     some = train[:: max(1, len(train) // N_CELLS)][:N_CELLS]
     found = recognised(functions.nll_of, np.asarray(rows_of(matrix, some), np.float32), mean_NK[some], some)
-    unknown = likelihood == "auto" and found is None and null_nll is None
     if likelihood == "auto":
         likelihood = None if found is None else found.likelihood
+        remarks = () if found or null_nll is not None else (NOT_RECOGNISED,)
+    else:
+        remarks = (OTHERWISE.format(found.likelihood),) if found and likelihood not in (None, found.likelihood) else ()
     made_by = [f"PyTorch {type(module).__name__}" for module in functions.modules[:1]]
     fit = Fit(
         origin=origin or next(iter(made_by), "functions of arrays"),
@@ -144,7 +152,7 @@ def audit(
         matrix=matrix,
         likelihood=None if likelihood is None else choose("likelihood", likelihood, NULL_LIKELIHOODS),
         precision=1.0 if found is None else found.precision,
-        remarks=(NOT_RECOGNISED,) if unknown else (),
+        remarks=remarks,
         size_factors_N=None if library is None else np.broadcast_to(as_array(library).astype(float), (n_cells,)),
         null_nll=None if null_nll is None else _values_at("null_nll", null_nll, n_cells),
         categorical=categorical,

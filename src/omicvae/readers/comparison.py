@@ -109,7 +109,7 @@ class Comparison:
 def compare(runs: Mapping[str, Any], labels_key: str | None = None, *, seed: int | None = None) -> Comparison:
     """Put fits side by side, whoever trained them: bound, rate, active units, probe, leakage and verdict.
 
-    The bound is the ELBO at a KL weight of 1, −log p(x | z, c) − KL, of cells that judge. Of two fits it differs by
+    The bound is the ELBO at a KL weight of 1, log p(x | z, c) − KL, of cells that judge. Of two fits it differs by
 
         d = mean over n of (ELBO_n of one − ELBO_n of the other),  SE = SD of these differences / √n
 

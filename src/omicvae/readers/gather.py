@@ -86,24 +86,23 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
     )
 
 
-def _some(rows: IntArray, most: int, seed: int) -> IntArray:
-    """Return at most so many of the rows, drawn at random, in order."""
-    return np.sort(np.random.default_rng([seed, 2]).permutation(rows)[:most])
-
-
 def _without_z(
     fit: Fit, data: Data | None, judged: IntArray, seen: IntArray, seed: int
 ) -> tuple[Array | None, Array | None, Structure | None]:
-    """−log p(x | c) of the cells ``judged`` and ``seen``, by the fit's own decoder without z or ours, and structure."""
-    null_W = null_T = structure = None
-    if data is not None:
-        null_W, null_T, structure = data.without_z(fit.train, judged, seen, seed)
+    """−log p(x | c) of judged and seen cells without z, nats, and the structure beyond that; None where unknown."""
+    null_W, null_T, structure = (None, None, None) if data is None else data.without_z(fit.train, judged, seen, seed)
     if fit.null_nll is not None:
         return fit.null_nll(judged), fit.null_nll(seen), structure
     if null_W is None or null_T is None or fit.likelihood is None:
         return None, None, structure
-    besides_N = np.zeros(fit.matrix.shape[0]) if fit.besides_N is None else fit.besides_N
-    return null_W + besides_N[judged], null_T + besides_N[seen], structure
+    if fit.besides_N is None:
+        return null_W, null_T, structure
+    return null_W + fit.besides_N[judged], null_T + fit.besides_N[seen], structure
+
+
+def _some(rows: IntArray, most: int, seed: int) -> IntArray:
+    """Return at most so many of the rows, drawn at random, in order."""
+    return np.sort(np.random.default_rng([seed, 2]).permutation(rows)[:most])
 
 
 def _codes(fit: Fit, rows: IntArray) -> Array:

@@ -1,0 +1,4 @@
+library(testthat)
+library(omicvae)
+
+test_check("omicvae")
