@@ -85,3 +85,5 @@ def test_the_constant_of_a_gaussian_of_fixed_variance_is_paid_by_both():
         assert found.inputs.base_measure == "real values of 30 features"
         assert plain.inputs.base_measure.startswith("squared errors of 30 features")
         assert found.verdict == plain.verdict
+        named = [ov.audit(posterior, nll, x, **alike | {"likelihood": "gaussian"}).inputs for nll in (whole, squares)]
+        np.testing.assert_array_equal(*(inputs.null_nll_W for inputs in named))  # it has constants of its own
