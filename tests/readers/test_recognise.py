@@ -38,9 +38,9 @@ LIKELIHOODS = {
     "nb": (COUNTS, negative_binomial, Recognised("nb")),
     "nb of a library": (COUNTS, lambda x: negative_binomial(x, of_library(x)), Recognised("nb")),
     "zinb": (COUNTS, with_extra_zeros, Recognised("zinb")),
-    "squares of counts": (COUNTS, lambda x: -0.5 * (x - MEAN) ** 2, Recognised("mse")),
-    "squares": (np.log1p(COUNTS), lambda x: -((x - MEAN) ** 2), Recognised("mse", 2.0)),
-    "half squares": (np.log1p(COUNTS), lambda x: -0.5 * (x - MEAN) ** 2, Recognised("mse", 1.0)),
+    "squares of counts": (COUNTS, lambda x: -0.5 * (x - MEAN[0]) ** 2, Recognised("mse")),
+    "squares": (np.log1p(COUNTS), lambda x: -((x - MEAN[0]) ** 2), Recognised("mse", 2.0)),
+    "half squares": (np.log1p(COUNTS), lambda x: -0.5 * (x - MEAN[0]) ** 2, Recognised("mse", 1.0)),
     "gaussian": (np.log1p(COUNTS), lambda x: D.Normal(MEAN, SD).log_prob(x), Recognised("gaussian")),
     "cross-entropy": (
         (COUNTS > 0).astype(np.float32),

@@ -16,7 +16,7 @@ from omicvae.readers.covariates import named_covariates
 from omicvae.readers.curves import history_of
 from omicvae.readers.fit import Fit
 from omicvae.readers.gather import gather
-from omicvae.readers.null import NULL_LIKELIHOODS
+from omicvae.readers.null import NULL_LIKELIHOODS, SQUARED_ERROR
 from omicvae.readers.recognise import N_CELLS, recognised
 from omicvae.readers.sources import diagnose, labels_of
 
@@ -141,6 +141,7 @@ def audit(
         remarks = () if found or null_nll is not None else (NOT_RECOGNISED,)
     else:
         remarks = (OTHERWISE.format(found.likelihood),) if found and likelihood not in (None, found.likelihood) else ()
+    squared = likelihood == SQUARED_ERROR
     made_by = [f"PyTorch {type(module).__name__}" for module in functions.modules[:1]]
     fit = Fit(
         origin=origin or next(iter(made_by), "functions of arrays"),
@@ -160,6 +161,7 @@ def audit(
         history=curves,
         cell_names_N=names_N,
         words="training loop",
+        besides_N=np.full(n_cells, found.constant) if found and found.constant and squared else None,
         run={"n_epochs": len(curves), "n_cells": n_cells},
     )
     labels_N, key = _labels(labels, n_cells)

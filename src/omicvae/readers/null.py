@@ -42,12 +42,14 @@ def support_of(summary: MatrixSummary) -> str:
 class Data:
     """Data of a fit as omicvae's own model without z takes them; made by :meth:`of`.
 
-    ``likelihood`` is that of the fit, or where that is not known the usual one of such values.
+    ``likelihood`` is that of the fit, or where that is not known the usual one of such values; ``is_density`` whether
+    squared errors come with the constant of a Gaussian.
     """
 
     store: CellStore
     likelihood: str
     precision: float
+    is_density: bool
 
     @classmethod
     def of(cls, fit: Fit) -> Self | None:
@@ -74,7 +76,7 @@ class Data:
         store = CellStore.build(adata, DataSchema.register(adata, keys))
         store = store.with_schema(store.schema.fit_scaling(store.continuous_NV[fit.train]))
         likelihood = fit.likelihood or USUAL[support_of(store.summary)]
-        data = cls(store, choose("likelihood", likelihood, NULL_LIKELIHOODS), fit.precision)
+        data = cls(store, choose("likelihood", likelihood, NULL_LIKELIHOODS), fit.precision, fit.besides_N is not None)
         check_support(store.summary, data.support)
         return data
 
@@ -86,7 +88,7 @@ class Data:
     @property
     def base_measure(self) -> str:
         """What −log p is a density of."""
-        if self.likelihood == SQUARED_ERROR:
+        if self.likelihood == SQUARED_ERROR and not self.is_density:
             return f"squared errors of {self.store.n_genes} features, times {self.precision / 2:g}"
         return base_measure(self.support, self.store.n_genes)
 
