@@ -1,4 +1,4 @@
-"""The evidence of a fit in a file is judged as the fit itself is, number for number, whatever the likelihood and prior."""
+"""Evidence of a fit in a file is judged as the fit itself is, number for number, whatever the likelihood and prior."""
 
 import numpy as np
 import pandas as pd
