@@ -130,6 +130,7 @@ def test_a_resumed_run_keeps_what_came_before():
         "beta,train_loss,recon,kl\n0.1,500,490,30\n1,510,495,12\n4,530,500,3\n",
         "seed,loss,kl\n1,500,30\n2,510,12\n3,530,3\n",
         [{"run": "a", "loss": 5, "kl": 1}, {"run": "b", "loss": 4, "kl": 1}],
+        [{}, {"beta": 1e100}, {"beta": 1e100}],
     ],
 )
 def test_rows_that_are_runs_are_no_epochs(source):

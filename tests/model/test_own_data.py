@@ -93,6 +93,7 @@ CALLS = {
     "counterfactual": lambda m: m.counterfactual(to={"batch": m.schema.categorical[0].levels[0]}, n_samples=2),
     "map_query": lambda m: m.map_query(m.adata.copy()),
     "diagnose": lambda m: m.diagnose(umap=False),
+    "diagnosis_inputs": lambda m: m.diagnosis_inputs(),
     "report": lambda m: m.report("/nonexistent/report.html", umap=False),
     "anomaly_score": lambda m: m.anomaly_score(n_replicates=2),
     "impute": lambda m: m.impute(mask=np.eye(120, 30, dtype=bool)),

@@ -51,6 +51,7 @@ def diagnosis(**changes):
         "active_dimensions": np.array([True, False]),
         "probes": probes,
         "umap": pd.DataFrame(),
+        "inputs": None,
     }
     return Diagnosis(**{**parts, **changes})
 

@@ -135,7 +135,7 @@ def _refuse_runs(log: Log) -> None:
 
 def _is_ramp(weights: Sequence[float | None]) -> bool:
     """Whether weights rise by equal steps, as in a warm-up, or are more than anyone tries in a sweep."""
-    known = np.array([np.nan if weight is None else weight for weight in weights])
+    known = np.array([np.nan if weight is None or np.isinf(weight) else weight for weight in weights])
     steps = np.diff(known)
     return len(known) > MOST_RUNS or bool(np.allclose(steps, steps[0], rtol=1e-3) and steps[0] > 0)
 
