@@ -219,7 +219,9 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if found and not options.only and not errors:
         path = RESULTS / f"foreign_fits_{options.part}.json"
-        path.write_text(json.dumps({"summary": found, "provenance": provenance(), "runs": rows}, indent=1) + "\n")
+        notes = json.loads(path.read_text()).get("notes", []) if path.exists() else []
+        result = {"summary": found, "notes": notes, "provenance": provenance(), "runs": rows}
+        path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
