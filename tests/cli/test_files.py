@@ -13,7 +13,8 @@ import scipy.io
 import scipy.sparse as sp
 
 from omicvae.cli import build_parser, main
-from omicvae.cli.files import read_data, write_folder
+from omicvae.cli.files import read_data
+from omicvae.model.export import write_zarr
 
 N, G = 12, 5
 rng = np.random.default_rng(3)
@@ -57,10 +58,9 @@ def test_a_sheet_tells_where_the_samples_are_and_is_joined_by_name(tmp_path, sid
     assert "1 of 13 rows of" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:Writing zarr v2")
 def test_containers_of_other_programs(tmp_path):
     adata = ad.AnnData(COUNTS.astype(np.float32))
-    write_folder(tmp_path / "c.zarr", adata.write_zarr)
+    write_zarr(tmp_path / "c.zarr", adata)
     same(read(tmp_path / "c.zarr"))
     folder = tmp_path / "filtered"
     folder.mkdir()

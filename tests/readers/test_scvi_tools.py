@@ -88,6 +88,8 @@ def test_the_depth_of_peaks_is_no_merit_of_z_and_a_weight_of_1_is_no_beta_of_1(t
     assert np.unique(fit.matrix.toarray()).tolist() == [0, 1]
     assert fit.run["kl_unit"] == 128  # of scvi-tools 1.4: one that mends its loss has 1 here
     assert fit.run["direct"] == ["n_epochs_kl_warmup", "lr"]
+    assert "recon_train" in fit.history
+    assert not [name for name in fit.history if name.startswith("loss_")]  # totals that are no nats per cell
 
 
 def test_a_library_that_is_inferred_costs_the_model_without_z_as_much(train_scvi):

@@ -1,7 +1,9 @@
 """Writing files so that readers see the old one or the new one, never half of one."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +23,33 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def zarr_folder(path: Path) -> Iterator[Path]:
+    """Give a folder beside ``path`` to write zarr into, and rename it to that when all is well.
+
+    Raises
+    ------
+    SavingError
+        If it cannot be written, or ``path`` is something else than a zarr folder: that is left as it is.
+    """
+    if path.exists() and not any((path / name).exists() for name in (".zgroup", "zarr.json")):
+        raise SavingError(f"{path} exists and is no zarr folder; it is left as it is.")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if path.exists():
+            old = path.rename(path.with_name(f"{temporary.name}.old"))
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+    except OSError as error:
+        raise SavingError(f"{str(path)!r} could not be written: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def refused(error: Exception) -> bool:

@@ -3,14 +3,11 @@
 import argparse
 import csv
 import gzip
-import shutil
 import sys
-import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,14 +71,10 @@ def check_writable(path: Path) -> None:
 def write_data(adata: "AnnData", path: Path, key: str) -> str:
     """Write cells with their latents, or as a table the latents ``obsm[key]`` alone; say what was written where."""
     from omicvae._core.files import write_file
+    from omicvae.model.export import FORMATS
 
-    if path.suffix in (".h5ad", ".zarr"):
-        if path.suffix == ".zarr":
-            with warnings.catch_warnings():  # that anndata's default will be another version of zarr
-                warnings.filterwarnings("ignore", message="Writing zarr v2")
-                write_folder(path, adata.write_zarr)
-        else:
-            write_file(path, adata.write_h5ad)
+    if path.suffix in FORMATS:
+        FORMATS[path.suffix](path, adata)
         return f"{path}: obsm[{key!r}], {adata.n_obs} × {adata.obsm[key].shape[1]}"
     table = latent_table(adata, key)
     if path.suffix == ".parquet":
@@ -97,26 +90,6 @@ def latent_table(adata: "AnnData", key: str) -> "pd.DataFrame":
 
     z_NK = adata.obsm[key]
     return pd.DataFrame(z_NK, index=adata.obs_names, columns=[f"{key}_{k + 1}" for k in range(z_NK.shape[1])])
-
-
-def write_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a zarr folder beside its place and move it there; what is no zarr folder is not replaced."""
-    from omicvae._core.errors import SavingError
-
-    aside, old = (path.with_name(f".{path.name}.{uuid4().hex}.{what}") for what in ("partial", "old"))
-    if path.exists() and not any((path / name).exists() for name in (".zgroup", "zarr.json")):
-        raise SavingError(f"{path} exists and is no zarr folder; it is left as it is.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(aside)
-        if path.exists():
-            path.rename(old)
-        aside.rename(path)
-    except OSError as error:
-        raise SavingError(f"{str(path)!r} could not be written: {error}") from error
-    finally:
-        for folder in (aside, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _suffix(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from omicvae._core import DataError, SettingError
 
@@ -265,6 +266,11 @@ class ContinuousScaling:
                 )
             text += f". The model extrapolates there; beyond {FARTHEST:g} times it is an error."
         warnings.warn(text, UserWarning, stacklevel=2)
+
+
+def labels_of(column: "pd.Series[Any]") -> NDArray[np.object_]:
+    """Labels of cells, missing ones None."""
+    return column.astype(object).where(column.notna(), None).to_numpy()
 
 
 def obs_column(adata: "AnnData", key: str) -> pd.Series:

@@ -90,6 +90,17 @@ class Summariser:
         return MatrixSummary(self._maximum, **self._found, look=self.traces.look(zero_share))
 
 
+#: likelihood of data by what their values are
+USUAL = {"counts": "nb", "binary": "bernoulli", "real": "gaussian"}
+
+
+def support_of(summary: MatrixSummary) -> str:
+    """Say whether values are ``"binary"``, ``"counts"`` or ``"real"``."""
+    if summary.non_binary is None:
+        return "binary"
+    return "counts" if summary.fractional is None and summary.negative is None else "real"
+
+
 def choose_likelihood(summary: MatrixSummary, adata: "AnnData | None" = None, layer: str | None = None) -> str:
     """Name the likelihood for ``likelihood="auto"``: 0/1 → bernoulli, counts → nb, real values → gaussian.
 
@@ -97,16 +108,15 @@ def choose_likelihood(summary: MatrixSummary, adata: "AnnData | None" = None, la
     in ``adata``, the data that ``layer`` was read from, they are looked for. Standardised values are one only where
     there are counts; beside other real values these are said.
     """
-    if summary.non_binary is None:
-        return "bernoulli"
-    if summary.fractional is None and summary.negative is None:
-        return "nb"
+    support = support_of(summary)
+    if support != "real":
+        return USUAL[support]
     sources = [] if adata is None else count_sources(adata, layer)
     there = f"Counts are there: use {' or '.join(sources)}" if sources else ""
     if summary.look is None or (summary.look == "scaled" and not sources):
         if there:
             logger.warning("The data matrix holds real values, which likelihood='gaussian' models. %s.", there)
-        return "gaussian"
+        return USUAL[support]
     words, advice = LOOKS[summary.look]
     ways = there or (
         "If the raw counts are in a layer, call CVAE.setup_anndata(adata, layer=...); if they are in .raw, use "

@@ -1,15 +1,14 @@
 """``diagnose`` and ``report``: hand over what the checks need, and what a report shows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from omicvae._core import SettingError
 from omicvae._core.files import write_text
-from omicvae.data import obs_column
-from omicvae.diagnostics import Diagnosis, DiagnosisInputs, diagnose, stand_in_labels
-from omicvae.model.inputs import diagnosis_seed, gather_inputs, latent_views
+from omicvae.data import labels_of, obs_column
+from omicvae.diagnostics import Diagnosis, DiagnosisInputs, diagnose
+from omicvae.model.inputs import diagnosis_seed, gather_inputs
 from omicvae.model.own_settings import for_this_run
 from omicvae.model.state import HasState, ModelState, looks_once
 from omicvae.report import CellMaps, ModelFacts, render
@@ -95,30 +94,13 @@ class DiagnosisMixin(HasState):
             diagnosis = self.diagnose(labels_key, seed=seed, umap=umap)
         elif not isinstance(diagnosis, Diagnosis):
             raise SettingError(f"diagnosis takes what model.diagnose() returned, got {type(diagnosis).__name__}.")
-        probes = diagnosis.probes
-        if labels_key is None and not probes.empty and not probes["fallback"].any():
-            labels_key = str(probes["labels"].iloc[0])  # what was classified
-        maps = _cell_maps(self.state, labels_key, seed) if umap else None
+        inputs = diagnosis.inputs
+        if labels_key not in (None, inputs.labels_key):
+            labels_N = labels_of(obs_column(self.state.own_adata(), labels_key))
+            inputs = replace(inputs, labels_N=labels_N, labels_key=labels_key)
+        maps = CellMaps.of_inputs(inputs) if umap else None
         write_text(render(diagnosis, self.history, facts, maps), Path(path))
         return Path(path)
-
-
-def _cell_maps(state: ModelState, labels_key: str | None, seed: int | None) -> CellMaps | None:
-    """Map the model's own cells: a draw, the means and PCA, as the diagnosis has them."""
-    adata, seed = state.own_adata(), diagnosis_seed(state, seed)
-    mean_NK, _, draw_NK, reference_NK = latent_views(state, seed)
-    if labels_key is None:
-        labels = pd.Series(stand_in_labels(reference_NK, seed), name="k-means class")
-    else:
-        labels = obs_column(adata, labels_key)
-    covariates = [key for key in state.schema.keys.categorical_keys if key != labels_key]
-    return CellMaps.of(
-        {"one posterior draw": draw_NK, "means": mean_NK, "PCA": reference_NK},
-        labels=labels,
-        labels_are_kmeans=labels_key is None,
-        covariate=obs_column(adata, covariates[0]) if covariates else None,
-        seed=seed,
-    )
 
 
 def _model_facts(state: ModelState) -> ModelFacts:

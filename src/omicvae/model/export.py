@@ -1,11 +1,8 @@
 """Expression into a file, some cells at a time: memory does not grow with their number."""
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -14,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omicvae._core import Batch, SavingError, choose, integral, keys
-from omicvae._core.files import write_file
+from omicvae._core.files import write_file, zarr_folder
 from omicvae.analysis import DrawInterval, mean_and_sd
 from omicvae.data import Transform, gene_columns
 from omicvae.model.points import libraries
@@ -88,7 +85,7 @@ class ExportMixin(HasState):
         path, draws = Path(path), integral("n_samples", n_samples, minimum=2)
         read = mean_and_sd if credible_interval is None else DrawInterval(credible_interval, draws)
         layers = ("sd",) if credible_interval is None else ("sd", "lower", "upper")
-        write: Any = choose("the suffix of path", path.suffix, _FORMATS)
+        write: Any = choose("the suffix of path", path.suffix, FORMATS)
         if path.exists() and not overwrite:
             raise SavingError(f"{path} is there already; pass overwrite=True to replace it, or another name.")
         state = self.state
@@ -162,7 +159,8 @@ def _note(var: pd.DataFrame, library: float | None, draws: int) -> str:
     )
 
 
-def _write_h5ad(path: Path, frame: AnnData, fill: Fill) -> None:
+def write_h5ad(path: Path, frame: AnnData, fill: Fill = lambda create: None) -> None:
+    """Write a file, and let ``fill`` add what is not in memory."""
     import h5py
 
     def write(target: Path) -> None:
@@ -173,34 +171,17 @@ def _write_h5ad(path: Path, frame: AnnData, fill: Fill) -> None:
     write_file(path, write)
 
 
-def _write_zarr(path: Path, frame: AnnData, fill: Fill) -> None:
+def write_zarr(path: Path, frame: AnnData, fill: Fill = lambda create: None) -> None:
+    """Write a folder, and let ``fill`` add what is not in memory."""
     import zarr
     from anndata.io import write_elem
 
-    with _folder_at(path) as target:
+    with zarr_folder(path) as target:
         group = zarr.open_group(target, mode="w", zarr_format=2)
         write_elem(group, "/", frame)
         fill(group.create_array)
         zarr.consolidate_metadata(group.store)
 
 
-@contextmanager
-def _folder_at(path: Path) -> Iterator[Path]:
-    """Give a folder beside ``path`` to write into, and rename it to that when all is well."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if path.exists():
-            old = path.rename(path.with_name(f"{temporary.name}.old"))
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
-    except OSError as error:
-        raise SavingError(f"{str(path)!r} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-_FORMATS = {".h5ad": _write_h5ad, ".zarr": _write_zarr}
+#: suffix → how a file or folder is written, whole or not at all
+FORMATS = {".h5ad": write_h5ad, ".zarr": write_zarr}

@@ -1,10 +1,9 @@
 """What a diagnosis of a model is made from: passes over its cells, gathered once."""
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from omicvae.data import obs_column
+from omicvae.data import labels_of, obs_column
 from omicvae.diagnostics import (
     DiagnosisInputs,
     Structure,
@@ -13,14 +12,13 @@ from omicvae.diagnostics import (
     stand_in_labels,
     tempered_bounds,
 )
-from omicvae.metrics.linear import pca_scores, residuals
 from omicvae.model.config import build_null
 from omicvae.model.state import ModelState
 from omicvae.training import (
     CellPasses,
-    covariate_design,
     map_cells,
     null_log_likelihood,
+    reference_scores,
     score_cells,
     unexplained_structure,
 )
@@ -42,10 +40,7 @@ def gather_inputs(state: ModelState, labels_key: str | None, seed: int) -> Diagn
     split = state.require_split("diagnose()")
     judged_train = not len(split.validation)
     judged = split.train if judged_train else split.validation
-    labels_N = None
-    if labels_key is not None:
-        column: pd.Series = obs_column(state.own_adata(), labels_key)
-        labels_N = column.astype(object).where(column.notna(), None).to_numpy()
+    labels_N = None if labels_key is None else labels_of(obs_column(state.own_adata(), labels_key))
     store, module, schema, last = state.cells(), state.module, state.schema, state.fits[-1]
     mean_NK, sd_NK, draw_NK, reference_NK = latent_views(state, seed)
     passes = CellPasses(module, store, judged)
@@ -108,18 +103,11 @@ def _without_z(
 
 
 def latent_views(state: ModelState, seed: int) -> tuple[NDArray[np.float32], ...]:
-    """Posterior mean and SD of all cells, one draw, and PCA with as many dimensions; each (N, K).
-
-    PCA is of log-normalised counts, standardised real values or 0/1 data: the yardstick of the probes. Covariates are
-    taken out of it, as the latent need not tell what the decoder is given.
-    """
+    """Posterior mean and SD of all cells, one draw, and the reference of the probes; each (N, K)."""
     store, module = state.cells(), state.module
     n_latent, support = state.config.architecture.n_latent, module.likelihood.support
     mean_NK, variance_NK = CellPasses(module, store).encode(lambda q, start: (q.mean_BK, q.log_variance_BK.exp()))
     sd_NK = np.sqrt(variance_NK)
     noise_NK = np.random.default_rng(seed).standard_normal(mean_NK.shape).astype(np.float32)
-    pca_NK = state.once(
-        ("PCA", n_latent, seed), lambda: pca_scores(store.log_normalised(support=support), n_latent, seed=seed)
-    )
-    reference_NK = residuals(pca_NK, covariate_design(store)).astype(np.float32)
+    reference_NK = state.once(("PCA", n_latent, seed), lambda: reference_scores(store, support, n_latent, seed))
     return mean_NK, sd_NK, mean_NK + sd_NK * noise_NK, reference_NK

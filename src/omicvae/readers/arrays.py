@@ -8,7 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from omicvae._core import DataError, SettingError, choose, integral
-from omicvae.data import obs_column
+from omicvae.data import labels_of, obs_column
 from omicvae.diagnostics import Diagnosis
 from omicvae.metrics.labels import Array, FloatArray, IntArray
 from omicvae.readers.callables import Function, Functions, as_array, rows_of
@@ -18,7 +18,7 @@ from omicvae.readers.fit import Fit
 from omicvae.readers.gather import gather
 from omicvae.readers.null import NULL_LIKELIHOODS, SQUARED_ERROR
 from omicvae.readers.recognise import N_CELLS, recognised
-from omicvae.readers.sources import diagnose, labels_of
+from omicvae.readers.sources import diagnose
 
 NOT_RECOGNISED = (
     "the likelihood could not be told from how nll changes with x, so that the gain over a decoder without z was not "

@@ -12,6 +12,7 @@ import pandas as pd
 from omicvae._core import SettingError
 from omicvae.diagnostics import WIDTH, Diagnosis, DiagnosisInputs, number, plain
 from omicvae.diagnostics.estimate import Estimate
+from omicvae.diagnostics.probing import DRAW, PCA
 from omicvae.readers.sources import diagnose
 
 #: Standard errors within which a difference counts as none.
@@ -215,12 +216,12 @@ def _row(diagnosis: Diagnosis) -> dict[str, Any]:
         "behind_se": nothing,
         "n_paired": 0,
         "tied": None,
-        "rate": values.get("rate (KL)", nothing),
+        "rate": float(diagnosis.kl_per_dimension.sum()),
         "active": int(np.sum(diagnosis.active_dimensions)),
         "n_latent": inputs.mean_NK.shape[1],
         "labels": None if probes.empty or probes["fallback"].any() else str(probes["labels"].iloc[0]),
-        "probe": scores.get("posterior draw", nothing),
-        "probe_pca": scores.get("PCA", nothing),
+        "probe": scores.get(DRAW, nothing),
+        "probe_pca": scores.get(PCA, nothing),
         **{check: value for check, value in values.items() if check.startswith(LEAKAGE)},
         "verdict": diagnosis.verdict,
         "sound": diagnosis.sound,

@@ -9,7 +9,7 @@ from omicvae.diagnostics import DiagnosisInputs, Structure, permuted_draw, stand
 from omicvae.metrics.labels import Array, IntArray
 from omicvae.readers.curves import in_nats
 from omicvae.readers.fit import Fit
-from omicvae.readers.null import Data
+from omicvae.readers.null import Data, data_of
 
 #: cells that are judged at most: a mean over so many has hardly an error, and each is decoded nine times
 MOST_JUDGED = 10_000
@@ -44,7 +44,7 @@ def gather(fit: Fit, *, labels_N: Array | None = None, labels_key: str | None = 
     if fit.kl is None and np.isfinite(nll_W).all():
         posterior = (mean_NK[judged], sd_NK[judged], z_WK)
         tempered = tempered_bounds(posterior, at_judged, lambda tempered_WK: fit.nll(tempered_WK, judged))
-    data = Data.of(fit)
+    data = data_of(fit)
     reference_NK = None if data is None else data.reference(mean_NK.shape[1], seed)
     null_W, null_T, structure = _without_z(fit, data, judged, seen, seed)
     seen_elbo_T = None if judged_train else -fit.nll(draw_NK[seen], seen) - kl(draw_NK[seen], seen).sum(axis=1)

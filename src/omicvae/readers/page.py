@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from omicvae import diagnostics
 from omicvae._core.files import write_text
-from omicvae.diagnostics import Diagnosis, DiagnosisInputs
+from omicvae.diagnostics import Diagnosis
 from omicvae.readers.sources import diagnose, inputs_of
 from omicvae.report import CellMaps, EvidenceFacts, render
 
@@ -45,7 +43,7 @@ def write_report(
         written: Path = source.report(path, labels_key=labels_key, seed=seed, umap=umap)
         return written
     diagnosis = source if isinstance(source, Diagnosis) else diagnose(source, labels_key, seed=seed, umap=umap)
-    maps = _maps(diagnosis.inputs) if umap else None
+    maps = CellMaps.of_inputs(diagnosis.inputs) if umap else None
     write_text(render(diagnosis, diagnosis.inputs.history, EvidenceFacts(diagnosis.inputs), maps), Path(path))
     return Path(path)
 
@@ -66,20 +64,3 @@ def write_evidence(source: Any, path: str | Path, labels_key: str | None = None,
         If the file cannot be written.
     """
     return diagnostics.write_evidence(inputs_of(source, labels_key, seed=seed), path)
-
-
-def _maps(inputs: DiagnosisInputs) -> CellMaps | None:
-    """Cells in two dimensions, coloured by labels or their stand-ins; None where there are neither."""
-    labels_N = inputs.fallback_groups_N if inputs.labels_N is None else inputs.labels_N
-    if labels_N is None:
-        return None
-    shown = {"one posterior draw": inputs.draw_NK, "means": inputs.mean_NK, "PCA": inputs.reference_NK}
-    others = {key: values_N for key, values_N in inputs.covariates.items() if key != inputs.labels_key}
-    key = next(iter(others), None)
-    return CellMaps.of(
-        {name: values_NK for name, values_NK in shown.items() if values_NK is not None},
-        labels=pd.Series(labels_N, name="k-means class" if inputs.labels_N is None else inputs.labels_key or "labels"),
-        labels_are_kmeans=inputs.labels_N is None,
-        covariate=None if key is None else pd.Series(others[key], name=key),
-        seed=inputs.seed,
-    )

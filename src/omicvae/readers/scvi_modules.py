@@ -1,5 +1,6 @@
 """How each family of scvi-tools' modules is read: posterior, reconstruction at any z, KL, likelihood."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ Tensors = Mapping[str, Any]
 USUAL_BATCH = 128
 
 
-class Module:
+class Module(ABC):
     """How one family of modules is read; z is what its posterior is a Gaussian of, before any transformation.
 
     Parameters
@@ -29,17 +30,17 @@ class Module:
         self.module = module
 
     @property
+    @abstractmethod
     def likelihood(self) -> str | None:
         """Likelihood of the decoder without z."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kept(self, inference: Tensors, tensors: Tensors) -> dict[str, Tensor]:
         """Return what of inference beside z the decoder needs, a row a cell; ``besides`` are nats that it costs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def nll(self, z_BK: Tensor, kept: Tensors, tensors: Tensors) -> Tensor:
         """−log p(x | z, c) with what is besides, (B,)."""
-        raise NotImplementedError
 
     kl: Callable[[Tensor, Tensors, Tensors], Tensor] | None = None
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from omicvae._core import NotSupportedError
+from omicvae._core.noise import DrawingFrom
 from omicvae.metrics.labels import Array, IntArray
 from omicvae.readers.curves import history_of
 from omicvae.readers.fit import Fit
@@ -38,10 +39,8 @@ class Cells:
         training = module.training
         module.eval()
         try:
-            # what modules draw of their own accord is not used, and leaves the caller's generator as it was
-            devices = [] if module.device.type == "cpu" else [module.device]
-            with torch.random.fork_rng(devices), torch.inference_mode():
-                torch.manual_seed(0)
+            # what modules draw of their own accord comes from no generator of the caller's
+            with DrawingFrom(torch.Generator(module.device).manual_seed(0)), torch.inference_mode():
                 for number, tensors in enumerate(loader):
                     tensors = {name: value.to(module.device) for name, value in tensors.items()}
                     outputs = function(tensors, slice(number * size, number * size + len(tensors["X"])))
@@ -100,7 +99,9 @@ def read_model(model: Any) -> Fit:
         continuous[DEPTH] = np.log(np.maximum(np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel(), 1.0))
     sized = getattr(model.module, "use_size_factor_key", False)
     train, validation = _split(model)
-    history = history_of(model.history) if model.history else pd.DataFrame()
+    history, kl_unit = history_of(model.history) if model.history else pd.DataFrame(), reader.kl_unit()
+    if kl_unit != 1:  # then totals are in no unit of ours
+        history = history.drop(columns=["loss_train", "loss_validation"], errors="ignore")
     return Fit(
         origin=", ".join(filter(None, [f"scvi-tools {type(model).__name__}", reader.part])),
         encode=lambda: (encoded["mean"], encoded["sd"]),
@@ -119,7 +120,7 @@ def read_model(model: Any) -> Fit:
         history_in_nats=True,
         cell_names_N=np.asarray(model.adata.obs_names, dtype=object),
         words="scvi-tools",
-        run=_run(model, reader.kl_unit(), len(history)),
+        run=_run(model, kl_unit, len(history)),
     )
 
 

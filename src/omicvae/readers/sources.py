@@ -4,13 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from omicvae._core import SettingError, integral
-from omicvae.data import obs_column
+from omicvae.data import labels_of, obs_column
 from omicvae.diagnostics import Diagnosis, DiagnosisInputs, read_evidence
 from omicvae.diagnostics import diagnose as judge
-from omicvae.metrics.labels import Array
 from omicvae.readers.gather import gather
 from omicvae.readers.scvi_tools import is_scvi_model, labels_set_up, read_model
 from omicvae.readers.words import in_words_of
@@ -78,8 +75,3 @@ def inputs_of(source: Any, labels_key: str | None = None, *, seed: int | None = 
         seed = 0 if seed is None else integral("seed", seed, minimum=0)
         return gather(fit, labels_N=labels_N, labels_key=key, seed=seed)
     raise SettingError(f"A {type(source).__name__} cannot be diagnosed. What can is {SOURCES}.")
-
-
-def labels_of(column: "pd.Series[Any]") -> Array:
-    """Labels of cells, missing ones None."""
-    return column.astype(object).where(column.notna(), None).to_numpy()

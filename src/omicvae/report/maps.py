@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from omicvae.diagnostics import umap_coordinates
+from omicvae.diagnostics import DiagnosisInputs, umap_coordinates
 
 MAX_CELLS = 3000
 MINIMUM_CELLS = 10
@@ -26,6 +26,24 @@ class CellMaps:
     labels_are_kmeans: bool
     covariate: pd.Series | None
     n_cells: int
+
+    @classmethod
+    def of_inputs(cls, inputs: DiagnosisInputs) -> Self | None:
+        """Map what was diagnosed, coloured by its labels or the classes that stand in for them; None without either."""
+        labels_N = inputs.fallback_groups_N if inputs.labels_N is None else inputs.labels_N
+        if labels_N is None:
+            return None
+        shown = {"one posterior draw": inputs.draw_NK, "means": inputs.mean_NK, "PCA": inputs.reference_NK}
+        others = (pair for pair in inputs.covariates.items() if pair[0] != inputs.labels_key)
+        key, covariate_N = next(others, (None, None))
+        name = "k-means class" if inputs.labels_N is None else inputs.labels_key or "labels"
+        return cls.of(
+            {title: values_NK for title, values_NK in shown.items() if values_NK is not None},
+            labels=pd.Series(labels_N, name=name),
+            labels_are_kmeans=inputs.labels_N is None,
+            covariate=None if key is None else pd.Series(covariate_N, name=key),
+            seed=inputs.seed,
+        )
 
     @classmethod
     def of(

@@ -12,7 +12,7 @@ from omicvae.training.contrast import Contrast, contrast
 from omicvae.training.evaluation import OWN, CellPasses, CellScores, evaluating, map_cells, score_cells
 from omicvae.training.history import history_frame
 from omicvae.training.learning_rate import LEARNING_RATES, OneCycle
-from omicvae.training.null_model import covariate_design, null_log_likelihood, unexplained_structure
+from omicvae.training.null_model import covariate_design, null_log_likelihood, reference_scores, unexplained_structure
 from omicvae.training.seeds import derive_seed, generator_for
 from omicvae.training.surroundings import own_surroundings
 
@@ -63,6 +63,7 @@ __all__ = [
     "null_log_likelihood",
     "own_surroundings",
     "read_checkpoint",
+    "reference_scores",
     "score_cells",
     "unexplained_structure",
 ]

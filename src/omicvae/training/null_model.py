@@ -11,7 +11,7 @@ from omicvae._core.native import own_threads
 from omicvae._core.noise import DrawingFrom
 from omicvae.data import CellStore, minibatch_sizes
 from omicvae.diagnostics import Structure, structure
-from omicvae.metrics.linear import residuals
+from omicvae.metrics.linear import pca_scores, residuals
 from omicvae.module import NullModel
 from omicvae.training.adam import adam, update
 from omicvae.training.budget import Optimisation
@@ -111,6 +111,16 @@ def unexplained_structure(null: NullModel, store: CellStore, seed: int) -> Struc
                 yield likelihood.features(sample_BG, library_B1)[:, genes].cpu().numpy()
 
     return structure(x_NG[:, genes], simulations(), design_NC)
+
+
+def reference_scores(store: CellStore, support: str, n_latent: int, seed: int) -> NDArray[np.float32]:
+    """PCA with as many dimensions as the latent, covariates taken out, (N, K): the yardstick of the probes.
+
+    Of log-normalised counts, standardised real values or 0/1 data, as ``support`` says; the latent need not tell what
+    the decoder is given.
+    """
+    scores_NK = pca_scores(store.log_normalised(support=support), n_latent, seed=seed)
+    return residuals(scores_NK, covariate_design(store)).astype(np.float32)
 
 
 def covariate_design(store: CellStore, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float64]:
