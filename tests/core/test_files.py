@@ -23,25 +23,27 @@ def test_threads_that_write_the_same_file_leave_one_of_theirs_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 
 
+def write(path, text):
+    with zarr_folder(path) as folder:
+        folder.mkdir()
+        if text is None:
+            raise OSError("no space left")
+        (folder / "zarr.json").write_text(text)
+
+
 def test_a_folder_that_is_no_zarr_is_never_replaced(tmp_path):
     (tmp_path / "mine.zarr").mkdir()
     (tmp_path / "mine.zarr" / "thesis.txt").write_text("years of work")
-    with (
-        pytest.raises(SavingError, match="is no zarr folder; it is left as it is"),
-        zarr_folder(tmp_path / "mine.zarr"),
-    ):
-        pass
+    with pytest.raises(SavingError, match="is no zarr folder; it is left as it is"):
+        write(tmp_path / "mine.zarr", "other")
     assert (tmp_path / "mine.zarr" / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_zarr_folder_replaces_the_one_before_when_it_is_whole(tmp_path):
     target = tmp_path / "new" / "out.zarr"
-    for text in ("first", "second"):
-        with zarr_folder(target) as folder:
-            folder.mkdir()
-            (folder / "zarr.json").write_text(text)
-    with pytest.raises(SavingError, match="could not be written: no space left"), zarr_folder(target) as folder:
-        folder.mkdir()
-        raise OSError("no space left")
+    write(target, "first")
+    write(target, "second")
+    with pytest.raises(SavingError, match="could not be written: no space left"):
+        write(target, None)
     assert [path.name for path in target.parent.iterdir()] == ["out.zarr"]
     assert (target / "zarr.json").read_text() == "second"
